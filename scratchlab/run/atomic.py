@@ -27,6 +27,7 @@ ADVICE = {
     errno.EACCES: ("permission denied", "Name a folder that you may write to."),
     errno.EPERM: ("permission denied", "Name a folder that you may write to."),
     errno.EROFS: ("the disk is read-only", "Name a folder that you may write to."),
+    errno.EEXIST: ("a part of the path is a file, not a folder", "Name another folder."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Name another folder."),
     errno.ENAMETOOLONG: ("the name is too long", "Use a shorter name."),
 }
@@ -70,7 +71,7 @@ def replacing(path: Path | str) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         flush_folder(path.parent)
     except OSError as error:
         raised = write_error(path, error)

@@ -1,0 +1,94 @@
+"""Perplexity: the exponential of the mean negative log-likelihood of a target, for every task."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.registry import register
+
+
+@register("evaluator", "perplexity", tasks=("seq2seq", "language_modeling"))
+class Perplexity(Evaluator):
+    """exp(sum of the targets' negative log-likelihoods / number of targets) over the split.
+
+    Sums over all targets make it independent of how examples share batches. Its unit (word, BPE
+    token, character) is that of the data set: perplexities of different units do not compare.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to choose: label smoothing is never part of it."""
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        total, count, examples = 0.0, 0, 0
+        with torch.inference_mode():
+            for batch in context.dataset.batches(context.split, seed=context.seed, epoch=0):
+                batch = first_examples(batch, context.limit)
+                if batch is None:
+                    continue
+                loss = context.task.loss(context.model, batch.to(context.device))
+                total += float(loss.nll)
+                count += loss.count
+                examples += _rows(batch)
+        if count == 0:
+            raise UserError(f"The split {context.split!r} has no targets to predict.")
+        mean = _finite(total / count, f"The mean loss on the split {context.split!r}")
+        try:
+            value = math.exp(mean)
+        except OverflowError:
+            value = _finite(math.inf, f"The perplexity on the split {context.split!r}")
+        unit = context.dataset.spec.unit
+        return [
+            Measurement(
+                name="perplexity",
+                value=value,
+                unit=f"per {unit}",
+                better="lower",
+                n=count,
+                split=context.split,
+                settings={"unit": unit, "nll": mean, "examples": examples},
+            )
+        ]
+
+
+def first_examples(batch: Any, limit: int | None) -> Any:
+    """The rows of ``batch`` that are among the split's first ``limit`` examples; None if none is.
+
+    Batches that do not say which examples they hold (a running text) are kept whole.
+    """
+    if limit is None or not hasattr(batch, "indices"):
+        return batch
+    keep = batch.indices < limit
+    if bool(keep.all()):
+        return batch
+    if not bool(keep.any()):
+        return None
+    rows = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    return dataclasses.replace(
+        batch, **{k: v[keep] for k, v in rows.items() if isinstance(v, torch.Tensor)}
+    )
+
+
+def _rows(batch: Any) -> int:
+    for field in dataclasses.fields(batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, torch.Tensor):
+            return len(value)
+    return 0
+
+
+def _finite(value: float, what: str) -> float:
+    """``value`` if it is a number; UserError otherwise, since such a score says nothing."""
+    if not math.isfinite(value):
+        raise UserError(
+            f"{what} is {value}: the model's outputs are not numbers any more.",
+            "Evaluate an earlier checkpoint, or train with a lower learning rate.",
+        )
+    return value

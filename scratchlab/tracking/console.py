@@ -1,0 +1,199 @@
+"""What a person sees of a run: a progress bar in a terminal, a line now and then elsewhere.
+
+Progress and messages go to standard error, finished tables to standard output, so that the output
+of a command can be piped while its progress stays visible.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scratchlab.registry import option, register
+from scratchlab.tracking.contract import RunInfo, Tracker
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, TaskID
+
+# A bar that is drawn more often than this costs more than it tells.
+SECONDS_BETWEEN_DRAWINGS = 0.2
+
+
+@register("tracker", "console")
+class Console(Tracker):
+    """Show epoch, loss, tokens/s and the time left; print the result tables."""
+
+    @dataclass(frozen=True)
+    class Config:
+        bar: str = option(
+            "auto",
+            "draw a progress bar: auto (only in a terminal), always or never",
+            choices=("auto", "always", "never"),
+        )
+        interval: float = option(
+            10.0, "seconds between two lines of progress where no bar is drawn", min=0.0
+        )
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._errors: RichConsole | None = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._total: int | None = None
+        self._started = (0, 0.0)  # step and clock of the first sign of life, for the time left
+        self._last_line = -math.inf
+        self._last_drawing = -math.inf
+
+    def start(self, run: RunInfo) -> None:
+        from rich.console import Console as RichConsole
+
+        self._errors = RichConsole(stderr=True, highlight=False)
+        self._total = run.total_steps
+        self._started = (run.resumed_from, time.monotonic())
+        self._last_line = time.monotonic() if self.config.interval else -math.inf
+        again = f" goes on from step {run.resumed_from:,}" if run.resumed_from else ""
+        self.message(f"Run {run.name}/{run.run_id}{again} in {run.folder}")
+        if self.config.bar == "always" or (
+            self.config.bar == "auto"
+            and self._errors.is_terminal
+            and not self._errors.is_dumb_terminal
+        ):
+            self._open_bar(self._errors, run.resumed_from)
+
+    def progress(self, step: int, epoch: float, scalars: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if self._progress is not None and self._task is not None:
+            text = "  ".join([f"epoch {epoch:.2f}", *_brief(scalars)])
+            self._progress.update(self._task, completed=step, status=text)
+            if now - self._last_drawing >= SECONDS_BETWEEN_DRAWINGS:
+                self._last_drawing = now
+                self._progress.refresh()
+        elif now - self._last_line >= self.config.interval:
+            self._last_line = now
+            self._line(step, {"epoch": epoch, **scalars}, now)
+
+    def log(self, step: int, scalars: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        """Lines for what is worth keeping: every validation; plain training only without a bar."""
+        now = time.monotonic()
+        validation = any(name.startswith(("val", "test")) for name in scalars)
+        due = self._progress is None and now - self._last_line >= self.config.interval
+        if validation or due:
+            self._last_line = now
+            self._line(step, {**scalars, **timing}, now)
+
+    def message(self, text: str) -> None:
+        if self._errors is not None:
+            self._errors.print(text, markup=False, soft_wrap=True)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self._close_bar()
+        print_table(name, columns, rows)
+
+    def finish(self, status: str) -> None:
+        self._close_bar()
+        if self._errors is not None:
+            self.message(f"Run {status}.")
+
+    def _open_bar(self, console: RichConsole, step: int) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._progress = Progress(
+            TextColumn("[bold]step"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            # Drawn from `progress` only: no thread beside the training, nothing to fork wrongly.
+            auto_refresh=False,
+            redirect_stdout=False,  # tables on standard output must stay there
+            redirect_stderr=True,
+        )
+        self._task = self._progress.add_task("", total=self._total, completed=step, status="")
+        self._progress.start()
+
+    def _close_bar(self) -> None:
+        if self._progress is not None:
+            self._progress.refresh()
+            self._progress.stop()
+        self._progress = self._task = None
+
+    def _line(self, step: int, values: Mapping[str, float], now: float) -> None:
+        of_total = f"/{self._total:,}" if self._total else ""
+        fields = [f"step {step:,}{of_total}"]
+        if "epoch" in values:
+            fields.append(f"epoch {values['epoch']:.2f}")
+        fields += _brief(values)
+        first, clock = self._started
+        if self._total and step > first and now > clock:
+            left = (self._total - step) * (now - clock) / (step - first)
+            fields.append(f"ETA {_duration(left)}")
+        self.message("  ".join(fields))
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], file: Any = None
+) -> None:
+    """A table on standard output (or ``file``); columns that hold only numbers stand right."""
+    from rich.console import Console as RichConsole
+    from rich.table import Table
+    from rich.text import Text
+
+    console = RichConsole(file=file if file is not None else sys.stdout, highlight=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold")
+    texts = [[_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(_numeric(row[index]) for row in texts)
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in texts:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+
+
+def _brief(values: Mapping[str, float]) -> list[str]:
+    """``name value`` for each scalar, short enough for one line."""
+    return [f"{_label(name)} {_number(value)}" for name, value in values.items() if name != "epoch"]
+
+
+def _label(name: str) -> str:
+    short = name.removeprefix("train/")
+    return {"tokens_per_second": "tokens/s", "learning_rate": "lr"}.get(short, short)
+
+
+def _number(value: float) -> str:
+    number = float(value)
+    if not math.isfinite(number) or number == 0:
+        return f"{number:g}"
+    if float(number).is_integer() or abs(number) >= 1000:
+        return f"{number:,.0f}"
+    return f"{number:.3f}" if abs(number) >= 0.01 else f"{number:.2e}"
+
+
+def _duration(seconds: float) -> str:
+    hours, rest = divmod(max(0, round(seconds)), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return _number(value) if isinstance(value, float) else str(value)
+
+
+def _numeric(text: str) -> bool:
+    """Whether a cell holds a number, perhaps with thousands, a spread or a unit sign after it."""
+    return not text or (text.lstrip("+-−")[:1].isdigit() and " " not in text.split("±")[0].strip())

@@ -1,0 +1,75 @@
+"""All chosen trackers behind one: one that fails is dropped with a warning, training goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scratchlab.errors import Stopped, UserError
+from scratchlab.tracking.contract import RunInfo, Tracker
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Trackers(Tracker):
+    """Pass every call on to each tracker in turn.
+
+    What a tracker raises (no network, full disk, missing package) is said once, in the log and on
+    the trackers that are left, and that tracker is not called again. ``Stopped`` passes through: a
+    signal that arrives during a call is no fault of the tracker.
+    """
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        super().__init__(None)
+        self._active = list(trackers)
+
+    @property
+    def active(self) -> tuple[Tracker, ...]:
+        """The trackers that have not failed."""
+        return tuple(self._active)
+
+    def start(self, run: RunInfo) -> None:
+        self._each("start", run)
+
+    def log(self, step: int, scalars: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        self._each("log", step, scalars, timing)
+
+    def flush(self) -> None:
+        self._each("flush")
+
+    def progress(self, step: int, epoch: float, scalars: Mapping[str, float]) -> None:
+        self._each("progress", step, epoch, scalars)
+
+    def message(self, text: str) -> None:
+        self._each("message", text)
+
+    def image(self, step: int, name: str, path: Path) -> None:
+        self._each("image", step, name, path)
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        self._each("table", name, columns, rows)
+
+    def finish(self, status: str) -> None:
+        self._each("finish", status)
+
+    def _each(self, call: str, *arguments: Any) -> None:
+        for tracker in tuple(self._active):
+            try:
+                getattr(tracker, call)(*arguments)
+            except Stopped:
+                raise
+            except Exception as error:
+                self._drop(tracker, call, error)
+
+    def _drop(self, tracker: Tracker, call: str, error: Exception) -> None:
+        if tracker not in self._active:  # it failed while another one's failure was being told
+            return
+        self._active.remove(tracker)
+        name = getattr(tracker, "registered_name", type(tracker).__name__)
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        text = f"Tracker {name} is switched off ({call} failed), training goes on. {reason}"
+        LOGGER.warning(text)
+        LOGGER.debug("tracker %s failed", name, exc_info=error)
+        self.message(text)

@@ -1,0 +1,157 @@
+"""Metrics as text, one JSON object a line: what plots, tables and other programs read."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from scratchlab.registry import register
+from scratchlab.run.atomic import flush_folder, write_bytes, write_error
+from scratchlab.tracking.contract import RunInfo, Tracker
+
+METRICS = "metrics.jsonl"
+TIMINGS = "timings.jsonl"
+LOGGER = logging.getLogger(__name__)
+
+
+@register("tracker", "jsonl")
+class Jsonl(Tracker):
+    """Write metrics.jsonl and timings.jsonl into the run folder, one JSON object a line.
+
+    metrics.jsonl is equal byte for byte in equal runs; timings.jsonl holds what is not. A line is
+    ``{"step": 100, "epoch": 1.5, "train/loss": 3.25, …}``. Floats are written so that reading gives
+    the very same number back; NaN and infinity, which JSON lacks, become null.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """The files have fixed names, since other parts of the run read them."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._metrics: _Lines | None = None
+        self._timings: _Lines | None = None
+
+    def start(self, run: RunInfo) -> None:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        metrics, timings = run.folder / METRICS, run.folder / TIMINGS
+        _cut(metrics, run.metrics_bytes)
+        _drop_steps_after(timings, run.resumed_from)
+        self._metrics, self._timings = _Lines(metrics), _Lines(timings)
+        flush_folder(run.folder)
+
+    def log(self, step: int, scalars: Mapping[str, float], timing: Mapping[str, float]) -> None:
+        if self._metrics is None or self._timings is None:
+            return
+        if scalars:
+            self._metrics.append(format_line(step, scalars))
+        if timing:
+            self._timings.append(format_line(step, timing))
+
+    def flush(self) -> None:
+        for lines in (self._metrics, self._timings):
+            if lines is not None:
+                lines.sync()
+
+    def finish(self, status: str) -> None:
+        self.flush()
+        for lines in (self._metrics, self._timings):
+            if lines is not None:
+                lines.close()
+        self._metrics = self._timings = None
+
+
+def format_line(step: int, values: Mapping[str, float]) -> bytes:
+    """One line with its newline: ``step`` first, then ``epoch`` if there is one, then the rest."""
+    entry: dict[str, Any] = {"step": int(step)}
+    if "epoch" in values:
+        entry["epoch"] = _plain(values["epoch"])
+    entry.update((name, _plain(value)) for name, value in values.items())
+    return json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The entries of a metrics.jsonl or timings.jsonl; a torn last line is left out."""
+    if not path.exists():
+        return []
+    return [entry for _, entry in _parsed(path.read_bytes())]
+
+
+class _Lines:
+    """A file that only ever holds whole lines: a line that could not be written is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Unbuffered: a line is one system call, so a killed process leaves it whole or not at all.
+        self._file: IO[bytes] = path.open("ab", buffering=0)
+
+    def append(self, line: bytes) -> None:
+        start = os.fstat(self._file.fileno()).st_size
+        try:
+            rest = line
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            os.ftruncate(self._file.fileno(), start)
+            raise write_error(self._path, error) from error
+
+    def sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise write_error(self._path, error) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _plain(value: float) -> int | float | None:
+    """A Python number from whatever counts as one (NumPy's and torch's scalars among them)."""
+    if isinstance(value, int):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _cut(path: Path, length: int) -> None:
+    """Shorten metrics.jsonl to what it held at the checkpoint that the run goes on from."""
+    size = path.stat().st_size if path.exists() else 0
+    if size > length:
+        with path.open("rb+") as file:
+            file.truncate(length)
+            os.fsync(file.fileno())
+    elif size < length:
+        # Never filled up: a gap of zero bytes would make the file unreadable.
+        LOGGER.warning("%s lacks %d bytes that it held at the checkpoint", path, length - size)
+        if path.exists():
+            write_bytes(path, b"".join(line for line, _ in _parsed(path.read_bytes())))
+
+
+def _drop_steps_after(path: Path, step: int) -> None:
+    """Forget timings that will be measured again (all of them if the run starts anew)."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    kept = b"".join(line for line, entry in _parsed(data) if entry["step"] <= step and step > 0)
+    if kept != data:
+        write_bytes(path, kept)
+
+
+def _parsed(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
+    """The whole lines of ``data`` and what they say; the first damaged one ends the list."""
+    found: list[tuple[bytes, dict[str, Any]]] = []
+    for line in data.splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(entry, dict) or "step" not in entry:
+            break
+        found.append((line, entry))
+    return found

@@ -1,0 +1,91 @@
+"""What the person at the terminal, or the file behind a pipe, gets to see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scratchlab.tracking.console import Console, print_table
+from scratchlab.tracking.contract import RunInfo
+
+SCRIPT = """
+from pathlib import Path
+from scratchlab.tracking.console import Console
+from scratchlab.tracking.contract import RunInfo
+c = Console(Console.Config(interval=0.0))
+c.start(RunInfo("mt", "r1", Path("out"), total_steps=40, resumed_from=20))
+for step in range(21, 41):
+    c.progress(step, step / 10, {"loss": 2.5, "tokens_per_second": 12345.6})
+c.log(40, {"epoch": 4.0, "val/loss": 1.25, "val/bleu": 41.5}, {})
+c.table("results", ["metric", "value"], [["BLEU", 41.5]])
+c.finish("done")
+"""
+
+
+def run_script(**streams: int) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    environment.pop("NO_COLOR", None)
+    return subprocess.Popen([sys.executable, "-c", SCRIPT], env=environment, **streams)
+
+
+def test_without_a_terminal_progress_is_plain_lines_on_standard_error() -> None:
+    process = run_script(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    output, errors = (stream.decode() for stream in process.communicate(timeout=60))
+    lines = errors.splitlines()
+    assert lines[0] == "Run mt/r1 goes on from step 20 in out"
+    assert lines[1].startswith("step 21/40  epoch 2.10  loss 2.500  tokens/s 12,346  ETA 0:00:0")
+    assert any("val/loss 1.250  val/bleu 41.50" in line for line in lines)
+    assert lines[-1] == "Run done."
+    assert "\x1b" not in errors + output and "\r" not in errors
+    assert "BLEU" in output and "BLEU" not in errors
+
+
+def test_in_a_terminal_there_is_a_bar_and_tables_still_go_to_standard_output() -> None:
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    process = run_script(stdout=subprocess.PIPE, stderr=child)
+    os.close(child)
+    seen = bytearray()
+    while True:
+        try:
+            piece = os.read(parent, 65536)
+        except OSError:  # Linux tells the end of a terminal so
+            break
+        if not piece:
+            break
+        seen += piece
+    assert process.stdout is not None
+    output = process.stdout.read().decode()
+    process.wait(timeout=60)
+    process.stdout.close()
+    os.close(parent)
+    text = seen.decode()
+    assert "40/40" in text and "━" in text and "12,346" in text and "ETA" in text
+    assert "val/bleu 41.50" in text
+    assert "BLEU" in output and "\x1b" not in output
+
+
+def test_lines_are_sparse_where_no_bar_is_drawn(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    console = Console(Console.Config(bar="never", interval=3600.0))
+    console.start(RunInfo("mt", "r1", tmp_path, total_steps=1000))
+    for step in range(1, 1001):
+        console.progress(step, 0.1, {"loss": 1.0})
+        console.log(step, {"train/loss": 1.0}, {})
+    console.log(1000, {"val/loss": 2.0}, {})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "val/loss 2.000" in lines[1] or "val/loss 2" in lines[1]
+
+
+def test_cells_are_shown_as_they_are_even_if_they_look_like_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table("samples", ["source [en]", "n"], [["[bold]a[/bold]", 1], ["b", None]])
+    output = capsys.readouterr().out
+    assert "[bold]a[/bold]" in output and "source [en]" in output
