@@ -239,14 +239,14 @@ class NGram:
         tables = self._fitted()
         ids, bounds = check_text(tokens, offsets, "text to score")
         words = self._encode(ids)
-        marks = np.arange(0, bounds[-1], SCORING_CHUNK)
-        edges = np.unique(np.append(np.searchsorted(bounds, marks), len(bounds) - 1))
+        ends = bounds + np.arange(len(bounds))
+        marks = np.arange(0, ends[-1], SCORING_CHUNK)
+        edges = np.unique(np.append(np.searchsorted(ends, marks), len(bounds) - 1))
         parts = []
         for first, last in pairwise(edges):
             part = bounds[first : last + 1]
             stream = build_stream(words[part[0] : part[-1]], part - part[0])
             parts.append(tables.score(stream))
-        ends = bounds + np.arange(len(bounds))
         unknown = np.zeros(int(ends[-1]), dtype=bool)
         unknown[np.arange(len(words)) + np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))] = (
             words == UNK

@@ -126,7 +126,7 @@ def kneser_ney(
             context = level.keys // vocabulary
             total = np.bincount(context, weights=level.counts, minlength=len(levels[n - 2]))
             freed = np.bincount(context, weights=taken, minlength=len(levels[n - 2]))
-            weight = np.divide(freed, total, out=np.ones_like(freed), where=total > 0)
+            weight = np.divide(freed, total, out=np.ones(len(freed)), where=total > 0)
             tables[-1].weights = _log10(weight)
             probs = kept / total[context] + weight[context] * below[level.suffix]
         tables.append(Table(level.keys, _log10(probs), np.empty(0)))
