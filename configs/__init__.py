@@ -1,0 +1,1 @@
+"""The YAML files of scratchlab: Hydra groups, found as pkg://scratchlab.configs."""

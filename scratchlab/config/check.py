@@ -1,0 +1,140 @@
+"""The check of a whole configuration, before any data or model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from scratchlab.config.root import root_options
+from scratchlab.config.schema import check_options
+from scratchlab.errors import ConfigError, Fault, suggest
+from scratchlab.registry import Part, section_parts
+
+# Sections that name one part each, and those that hold any number of parts under their names.
+SINGLE = ("dataset", "task", "decoding", "optimizer", "scheduler", "trainer", "model")
+MULTIPLE = ("method", "evaluator", "tracker")
+SECTIONS = (*SINGLE, *MULTIPLE)
+OPTIONAL = ("decoding", "optimizer", "scheduler")
+
+
+def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """Compare every section with the options that its part declares.
+
+    Returns the plain, complete configuration (meaningful only if there are no faults) and all
+    faults: unknown parts and options, wrong types, values out of range, options in conflict, and
+    parts that do not fit each other.
+    """
+    if isinstance(config, DictConfig):
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            text = str(error).strip().splitlines()[0]
+            return {}, [Fault(getattr(error, "full_key", "") or "configuration", text)]
+    else:
+        plain = dict(config)
+    assert isinstance(plain, dict)
+    root = {k: v for k, v in plain.items() if k not in SECTIONS}
+    complete, faults = check_options("", root, root_options(), ignore=())
+    chosen: dict[str, list[Part]] = {}
+    for section in SECTIONS:
+        entries, found, found_parts = _check_section(section, plain.get(section))
+        complete[section] = entries
+        faults += found
+        chosen[section] = found_parts
+    faults += _misfits(chosen)
+    return complete, faults
+
+
+def require_valid(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The complete form of a saved configuration; :class:`ConfigError` if anything in it is wrong."""
+    complete, faults = check(config)
+    if faults:
+        raise ConfigError(faults)
+    return complete
+
+
+def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part]]:
+    if section in MULTIPLE:
+        if node is None or node == []:
+            return {}, [], []
+        if not isinstance(node, dict):
+            return {}, [Fault(section, f"{node!r} is no mapping of names to options")], []
+        entries, faults, parts = {}, [], []
+        for key, entry in node.items():
+            if entry is None:
+                continue
+            entries[key], found, part = _check_part(section, f"{section}.{key}", entry)
+            faults += found
+            parts += part
+        return entries, faults, parts
+    if node is None:
+        if section in OPTIONAL:
+            return None, [], []
+        known = suggest("", section_parts(section), "Choices")
+        return None, [Fault(section, f"is missing: choose a {section}", known)], []
+    return _check_part(section, section, node)
+
+
+def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault], list[Part]]:
+    known = section_parts(section)
+    if not isinstance(entry, dict):
+        hint = suggest(str(entry), known)
+        return None, [Fault(prefix, f"{entry!r} is no {section} with options", hint)], []
+    name = entry.get("name")
+    if name is None and section in MULTIPLE:
+        keys = list(entry)
+        hint = suggest(prefix.partition(".")[2], known)
+        problem = f"there is no {section} of this name in the run"
+        if prefix.partition(".")[2] in known:
+            hint = f"Add it first: {section}=[…,{prefix.partition('.')[2]}]"
+        return None, [Fault(f"{prefix}.{keys[0]}" if keys else prefix, problem, hint)], []
+    if not isinstance(name, str) or name not in known:
+        hint = suggest(str(name), known)
+        return None, [Fault(f"{prefix}.name", f"unknown {section} {name!r}", hint)], []
+    part = known[name]
+    complete, faults = check_options(prefix, entry, part.options, part.rules)
+    return {"name": name, **complete}, faults, [part]
+
+
+def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
+    """Parts that exist but cannot work together, told from the facts they are registered with."""
+    faults: list[Fault] = []
+    dataset = next(iter(chosen["dataset"]), None)
+    if dataset is None:
+        return faults
+    posed = dataset.facts.get("task")
+    for section in ("task", "model", "evaluator", "trainer", "decoding"):
+        for part in chosen[section]:
+            able = (part.name,) if section == "task" else part.facts.get("tasks")
+            if posed is None or able is None or posed in able:
+                continue
+            fitting = _names_for(section, posed)
+            prefix = f"{section}.{part.name}" if section in MULTIPLE else section
+            faults.append(
+                Fault(
+                    prefix,
+                    f"{part.name} is for {' and '.join(able)}, "
+                    f"but the data set {dataset.name} poses {posed}",
+                    f"For {posed}: {', '.join(fitting)}." if fitting else "",
+                )
+            )
+    for model in chosen["model"]:
+        wanted = "fit" if model.kind == "estimator" else "gradient"
+        for trainer in chosen["trainer"]:
+            if trainer.name != wanted:
+                hint = f"Choose trainer={wanted}."
+                problem = f"{trainer.name} cannot train the {model.kind} {model.name}"
+                faults.append(Fault("trainer", problem, hint))
+    return faults
+
+
+def _names_for(section: str, task: str) -> list[str]:
+    fitting = []
+    for name, part in section_parts(section).items():
+        tasks = (name,) if section == "task" else part.facts.get("tasks", (task,))
+        if task in tasks:
+            fitting.append(name)
+    return sorted(fitting)

@@ -1,0 +1,248 @@
+"""From a command line to a checked configuration.
+
+Hydra's own loader reads the YAML groups and its own parser reads the overrides; what is added here is
+that *every* fault of a command is found before anything runs and is reported together with the
+nearest valid name, and that every option a part declares may be set without a ``+``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from scratchlab.config.check import MULTIPLE, SECTIONS, check
+from scratchlab.config.origin import locate
+from scratchlab.config.root import root_options
+from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.registry import section_parts
+
+Plugins  # noqa: B018 - imported early: it registers Hydra's config sources
+
+CONFIG_MODULE = "scratchlab.configs"
+
+
+@dataclass
+class Composed:
+    """A complete, checked configuration and the overrides that made it."""
+
+    config: dict[str, Any]
+    overrides: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def hydra_session() -> Iterator[Any]:
+    """Hydra's config loader over the packaged YAML files (a checkout's own where not installed)."""
+    GlobalHydra.instance().clear()
+    if importlib.util.find_spec(CONFIG_MODULE) is not None:
+        manager = initialize_config_module(CONFIG_MODULE, version_base="1.3")
+    else:
+        folder = Path(__file__).resolve().parents[2] / "configs"
+        manager = initialize_config_dir(str(folder), version_base="1.3")
+    with manager:
+        yield GlobalHydra.instance().config_loader()
+
+
+def choices(group: str) -> list[str]:
+    """The YAML files of a config group, by name."""
+    with hydra_session() as loader:
+        return list(loader.get_group_options(group))
+
+
+def compose(
+    arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None
+) -> Composed:
+    """Compose and check; :class:`ConfigError` with all faults if there are any."""
+    parsed, faults = _parse(arguments)
+    with hydra_session() as loader:
+        searchpath = _searchpath(config_dir)
+        groups = _groups(loader, config_dir)
+        chosen, values = [], []
+        for override in parsed:
+            if _is_group(override, groups):
+                problem = _group_fault(override, groups[override.key_or_group])
+                if problem:
+                    faults.append(problem)
+                else:
+                    chosen.append(override)
+            else:
+                values.append(override)
+        try:
+            base = hydra_compose(
+                config_name,
+                overrides=[*searchpath, *(str(o.input_line) for o in chosen)],
+                return_hydra_config=True,
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            faults.append(_hydra_fault(error, groups))
+            raise ConfigError(faults) from error
+    picked = OmegaConf.to_container(base.hydra.runtime.choices)
+    assert isinstance(picked, dict)
+    with open_dict(base):
+        del base["hydra"]
+    config = fill(base)
+    faults += apply_overrides(config, values, groups)
+    complete, found = check(config)
+    origins = {o.key_or_group for o in values}
+    faults += [f if _from_user(f, origins) else locate(f, picked, config_dir) for f in found]
+    if faults:
+        raise ConfigError(_distinct(faults))
+    return Composed(complete, list(arguments))
+
+
+def fill(config: DictConfig) -> DictConfig:
+    """Add every option that a chosen part declares and the YAML files leave at its default."""
+    OmegaConf.set_struct(config, False)
+    for declared in root_options():
+        if declared.name not in config:
+            config[declared.name] = declared.default
+    for section in SECTIONS:
+        node = config.get(section)
+        if node is None or not isinstance(node, DictConfig):
+            continue
+        for entry in node.values() if section in MULTIPLE else [node]:
+            part = (
+                section_parts(section).get(str(entry.get("name")))
+                if isinstance(entry, DictConfig)
+                else None
+            )
+            for declared in part.options if part else ():
+                if declared.name not in entry:
+                    entry[declared.name] = declared.default
+    return config
+
+
+def apply_overrides(
+    config: DictConfig, overrides: Sequence[Override], groups: dict[str, list[str]]
+) -> list[Fault]:
+    """Set the values that a user wrote; a key that leads nowhere is left for ``check`` to name."""
+    faults = []
+    for override in overrides:
+        key = override.key_or_group
+        head = key.split(".")[0]
+        if head == "hydra":
+            faults.append(Fault(key, "scratchlab makes its own run folders: see output_dir, run_id"))
+            continue
+        if head not in config and head not in groups:
+            hint = suggest(head, [*groups, *(o.name for o in root_options())], "Keys and groups")
+            faults.append(Fault(override.input_line or key, f"unknown key {head!r}", hint))
+            continue
+        value = None if override.is_delete() else override.value()
+        try:
+            if override.is_delete():
+                _delete(config, key)
+            else:
+                with open_dict(config):
+                    OmegaConf.update(config, key, _plain(value), merge=isinstance(value, dict))
+        except (OmegaConfBaseException, AttributeError, TypeError, KeyError) as error:
+            faults.append(Fault(key, f"cannot be set: {_first_line(error)}"))
+    return faults
+
+
+def _plain(value: Any) -> Any:
+    """Hydra's quoted strings and nested values as plain Python values."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    return value.text if hasattr(value, "text") else str(value)
+
+
+def _delete(config: DictConfig, key: str) -> None:
+    parent, _, leaf = key.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    if not isinstance(node, DictConfig) or leaf not in node:
+        raise KeyError(f"there is no {key!r} to take away")
+    with open_dict(node):
+        del node[leaf]
+
+
+def _parse(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
+    parser = OverridesParser.create()
+    parsed, faults = [], []
+    for argument in arguments:
+        try:
+            override = parser.parse_override(argument)
+        except HydraException:
+            hint = "Write KEY=VALUE (or GROUP=CHOICE); quote text that holds blanks or commas."
+            faults.append(Fault(argument, "is no override", hint))
+            continue
+        if override.is_sweep_override():
+            hint = "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
+            faults.append(Fault(argument, "holds more than one value", hint))
+            continue
+        parsed.append(override)
+    return parsed, faults
+
+
+def _searchpath(config_dir: str | None) -> list[str]:
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).expanduser().resolve()
+    if not folder.is_dir():
+        raise UserError(f"--config-dir: {folder} is no folder")
+    return [f"hydra.searchpath=[file://{folder}]"]
+
+
+def _groups(loader: Any, config_dir: str | None) -> dict[str, list[str]]:
+    names = [g for g in loader.list_groups("") if g not in ("hydra", "suite", "sweep", "__pycache__")]
+    found = {g: list(loader.get_group_options(g)) for g in names}
+    if config_dir is not None:
+        for folder in sorted(Path(config_dir).expanduser().iterdir()):
+            if folder.is_dir():
+                added = [p.stem for p in sorted(folder.glob("*.yaml"))]
+                found[folder.name] = sorted({*found.get(folder.name, []), *added})
+    return {g: options for g, options in found.items() if options}
+
+
+def _is_group(override: Override, groups: dict[str, list[str]]) -> bool:
+    return override.key_or_group in groups and not isinstance(override.value(), dict)
+
+
+def _group_fault(override: Override, options: list[str]) -> Fault | None:
+    value = _plain(override.value())
+    for choice in value if isinstance(value, list) else [value]:
+        if choice is not None and choice not in options and not override.is_delete():
+            group = override.key_or_group
+            hint = suggest(str(choice), options)
+            return Fault(f"{group}={choice}", f"there is no {group} of this name", hint)
+    return None
+
+
+def _hydra_fault(error: Exception, groups: dict[str, list[str]]) -> Fault:
+    text = _first_line(error)
+    if "must specify" in text.lower() or "mandatory" in text.lower():
+        return Fault("model", "no model is chosen: write model=NAME", suggest("", groups["model"]))
+    return Fault("configuration", text)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _from_user(fault: Fault, keys: set[str]) -> bool:
+    return any(fault.where == k or fault.where.startswith(f"{k}.") for k in keys)
+
+
+def _distinct(faults: list[Fault]) -> list[Fault]:
+    return list({(f.where, f.problem): f for f in faults}.values())
+
+
+def to_container(config: DictConfig | ListConfig) -> Any:
+    """The plain values of a configuration, interpolations resolved."""
+    return OmegaConf.to_container(config, resolve=True)

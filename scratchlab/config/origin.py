@@ -1,0 +1,46 @@
+"""Which line of which YAML file a fault came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchlab.errors import Fault
+
+
+def config_folders(config_dir: str | None) -> list[Path]:
+    """The folders that YAML files are read from, first found first used."""
+    own = [Path(__file__).resolve().parents[2] / "configs", Path(__file__).parents[1] / "configs"]
+    extra = [Path(config_dir).expanduser().resolve()] if config_dir else []
+    return [*extra, *(folder for folder in own if folder.is_dir())]
+
+
+def locate(fault: Fault, choices: Mapping[str, Any], config_dir: str | None) -> Fault:
+    """Add file and line to a fault whose key one of the chosen YAML files sets.
+
+    ``choices`` maps each config group to what was chosen from it; experiments override models, and
+    models override the other groups, so they are searched in that order.
+    """
+    section, _, rest = fault.where.partition(".")
+    leaf = rest.rpartition(".")[2] or section
+    pattern = re.compile(rf"^\s*{re.escape(leaf)}\s*:")
+    for path in _chosen_files(("experiment", "model", section), choices, config_dir):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if pattern.match(line):
+                place = f"set in {path}, line {number}"
+                return Fault(fault.where, f"{fault.problem} ({place})", fault.hint)
+    return fault
+
+
+def _chosen_files(
+    groups: tuple[str, ...], choices: Mapping[str, Any], config_dir: str | None
+) -> Iterator[Path]:
+    for group in dict.fromkeys(groups):
+        chosen = choices.get(group)
+        for choice in chosen if isinstance(chosen, list) else [chosen]:
+            for folder in config_folders(config_dir):
+                path = folder / group / f"{choice}.yaml"
+                if choice and path.is_file():
+                    yield path

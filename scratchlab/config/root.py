@@ -1,0 +1,35 @@
+"""The options of a run that belong to no part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scratchlab.registry import Option, option, read_options
+
+
+@dataclass(frozen=True)
+class Config:
+    """Top-level keys of a configuration."""
+
+    name: str = option("", "name of the run's folder: outputs/<name>/<run_id>")
+    run_id: str | None = option(None, "folder of this run; null makes one of the date and time")
+    output_dir: str = option("outputs", "where run folders are made")
+    resume: bool | str = option(False, "go on with run_id if it exists, or with the run named here")
+    seed: int = option(0, "seed of everything random", min=0)
+    threads: int | None = option(None, "CPU threads; null takes all cores", min=1)
+    device: str = option(
+        "auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda", "mps")
+    )
+    deterministic: bool = option(True, "same command, same machine, same bits (can cost speed on a GPU)")
+    data_dir: str | None = option(None, "folder of data files; null takes $SCRATCHLAB_DATA")
+    cache_dir: str | None = option(None, "prepared data; null takes ~/.cache/scratchlab")
+    evaluate: bool = option(True, "run the evaluators after training")
+    evaluate_split: str = option("test", "split that the evaluators measure")
+    evaluate_checkpoint: str = option("best", "checkpoint that is measured: best, last or step-N")
+    description: str = option("", "what this run is for, in a line")
+
+
+def root_options() -> tuple[Option, ...]:
+    """The declared top-level options."""
+    return read_options(Path(__file__), "Config")

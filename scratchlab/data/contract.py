@@ -1,0 +1,147 @@
+"""What a data set promises to the rest of the house."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a model needs to know of a data set in order to be built.
+
+    Sizes that do not apply to a task stay ``None``. ``source_*`` belong to the input side of a
+    sequence-to-sequence task; with a shared vocabulary both sides have the same ids.
+    """
+
+    task: str
+    vocab_size: int | None = None
+    source_vocab_size: int | None = None
+    shared_vocabulary: bool = False
+    unk_id: int | None = None
+    pad_id: int | None = None
+    sos_id: int | None = None
+    eos_id: int | None = None
+    max_length: int | None = None
+    max_source_length: int | None = None
+    n_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    n_features: int | None = None
+    feature_names: tuple[str, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
+    unit: str = "token"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Provenance:
+    """Where the data of a run came from: ``kind`` is embedded, files or hub."""
+
+    kind: str
+    description: str
+    sha256: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataContext:
+    """What a data set gets from its surroundings.
+
+    ``root``: the folder of data files ($SCRATCHLAB_DATA) or None; ``cache``: where prepared data
+    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary must be used instead of a new one.
+    """
+
+    root: Path | None
+    cache: Path
+    vocabulary: Path | None = None
+
+
+class Dataset(ABC):
+    """A data set that was read, split, tokenised and is ready to be batched.
+
+    Registered as ``@register("dataset", NAME, task=…)``; built as ``cls(config, context)``.
+    """
+
+    spec: Spec
+    provenance: Provenance
+    splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+
+    @abstractmethod
+    def size(self, split: str) -> int:
+        """Number of examples of a split; a UserError that lists the splits if there is none."""
+
+    @abstractmethod
+    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[Any]:
+        """The batches of one epoch from position ``start`` on.
+
+        A pure function of its arguments: the same batches in the same order, so that any position
+        can be reached again. The split ``train`` is shuffled by (seed, epoch); others keep one
+        fixed order whatever seed and epoch are.
+        """
+
+    @abstractmethod
+    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
+        """Number of batches that ``batches`` yields from position 0."""
+
+    @abstractmethod
+    def save_vocabulary(self, folder: Path) -> None:
+        """Write what turns text into ids and back, for a checkpoint that works alone."""
+
+
+@dataclass
+class Seq2SeqBatch:
+    """Padded index batches of sentence pairs (``pad_id`` fills the right end).
+
+    ``source`` [batch, source_length]; ``target_in`` [batch, target_length] starts with ``<sos>``;
+    ``target_out`` is the same sentence one step ahead, ending in ``<eos>``. ``indices`` [batch] are
+    the positions of the examples in their split. All int64 torch tensors.
+    """
+
+    source: Any
+    target_in: Any
+    target_out: Any
+    indices: Any
+
+    def to(self, device: Any) -> Seq2SeqBatch:
+        return Seq2SeqBatch(
+            self.source.to(device),
+            self.target_in.to(device),
+            self.target_out.to(device),
+            self.indices.to(device),
+        )
+
+
+class TranslationDataset(Dataset):
+    """Sentence pairs; also gives the text itself, which evaluators and ``predict`` need."""
+
+    @abstractmethod
+    def sources(self, split: str) -> list[str]:
+        """The source sentences as read (true case), in the order of ``Seq2SeqBatch.indices``."""
+
+    @abstractmethod
+    def references(self, split: str) -> list[str]:
+        """The target sentences as read (true case), in the same order."""
+
+    @abstractmethod
+    def encode_source(self, text: str) -> list[int]:
+        """Token ids of a source sentence, with ``<eos>`` at its end."""
+
+    @abstractmethod
+    def encode_target(self, text: str) -> list[int]:
+        """Token ids of a target sentence, without ``<sos>`` and ``<eos>``."""
+
+    @abstractmethod
+    def decode_target(self, ids: list[int]) -> str:
+        """The text of target ids; ``<sos>``, ``<eos>`` and ``<pad>`` are left out."""
+
+    @abstractmethod
+    def source_tokens(self, ids: list[int]) -> list[str]:
+        """One printable label for each source id (for pictures)."""
+
+    @abstractmethod
+    def target_tokens(self, ids: list[int]) -> list[str]:
+        """One printable label for each target id (for pictures)."""

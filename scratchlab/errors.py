@@ -1,0 +1,87 @@
+"""The exceptions that scratchlab raises on purpose.
+
+A :class:`UserError` is a mistake that the person at the keyboard can mend: the command line prints it
+as one clear message, without a traceback, and ends with exit code 2. Anything else that reaches the
+command line is a fault of the program and goes with its traceback into the run's log.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: where it stands, what is wrong with it, and what would be right."""
+
+    where: str
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.problem}" if self.where else self.problem
+        return f"{text}\n    {self.hint}" if self.hint else text
+
+
+class UserError(Exception):
+    """A mistake in a command, a configuration or a file, worded for the person who can mend it."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n    {self.hint}" if self.hint else self.message
+
+
+class ConfigError(UserError):
+    """Everything that is wrong with one command's configuration, reported together."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = list(faults)
+        if len(self.faults) == 1:
+            super().__init__(str(self.faults[0]))
+        else:
+            lines = "\n".join(f"  {number}. {f}" for number, f in enumerate(self.faults, 1))
+            super().__init__(f"{len(self.faults)} problems:\n{lines}")
+
+
+class MissingPackageError(UserError):
+    """An optional package is needed and is not installed."""
+
+    def __init__(self, package: str, purpose: str, extra: str | None = None) -> None:
+        target = f"'scratchlab[{extra}]'" if extra else package
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed.",
+            f"pip install {target}",
+        )
+
+
+class TrainingError(UserError):
+    """Training cannot go on (for example the loss is no number any more); a checkpoint is kept."""
+
+    exit_code = 1
+
+
+class Stopped(Exception):
+    """The run was asked to stop (SIGINT or SIGTERM) and has saved a checkpoint."""
+
+
+def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None:
+    """The one of ``names`` that is spelled most like ``name``, or None if none is close."""
+    matches = difflib.get_close_matches(name, sorted(set(names)), n=1, cutoff=cutoff)
+    return matches[0] if matches else None
+
+
+def suggest(name: str, names: Iterable[str], what: str = "Choices") -> str:
+    """A hint for an unknown ``name``: the nearest valid name, then all of them (at most 20)."""
+    known = sorted(set(names))
+    guess = nearest(name, known)
+    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    tail = f"{what}: {listed}." if known else ""
+    return f"Did you mean {guess!r}? {tail}".strip() if guess else tail

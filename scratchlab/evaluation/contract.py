@@ -1,0 +1,87 @@
+"""What an evaluator gets and what it gives back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from scratchlab.data.contract import Dataset
+from scratchlab.tasks.contract import Task
+
+
+@dataclass
+class Measurement:
+    """One figure with everything that changes its meaning.
+
+    ``settings`` holds for example the BLEU signature, the unit, context and stride of a perplexity,
+    the batch and length of a latency. ``spread`` is a standard deviation or the half width of a
+    confidence interval (``settings`` says which). ``timing`` marks figures that depend on the
+    machine's mood: they are kept apart, so that the rest of two equal runs is equal bit for bit.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    better: Literal["higher", "lower", ""] = "higher"
+    spread: float | None = None
+    n: int | None = None
+    split: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    timing: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Sink(Protocol):
+    """Where an evaluator puts its tables, pictures and samples (a run folder, or nowhere)."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
+
+    def figure(self, name: str, figure: Any) -> None: ...
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None: ...
+
+
+@dataclass
+class EvaluationContext:
+    """All that an evaluator may use. ``model`` is in ``eval()`` mode on ``device``.
+
+    ``decoder`` generates (None where the task has nothing to generate). ``memo`` keeps what several
+    evaluators share, such as the translations of a split: ``context.once(key, make)``.
+    ``quick`` is set for the evaluations between epochs: greedy decoding, no pictures.
+    """
+
+    model: Any
+    dataset: Dataset
+    task: Task
+    split: str
+    device: Any
+    sink: Sink
+    decoder: Any = None
+    batch_size: int = 64
+    seed: int = 0
+    quick: bool = False
+    limit: int | None = None
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
+
+
+class Evaluator(ABC):
+    """Registered as ``@register("evaluator", NAME, tasks=(…))``; built as ``cls(config)``.
+
+    Scores must not depend on the evaluation's batch size.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        """Measure; write tables, pictures and samples into ``context.sink``."""

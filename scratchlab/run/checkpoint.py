@@ -1,0 +1,244 @@
+"""Checkpoints that are complete or do not exist, and that say so when they were damaged.
+
+A checkpoint is a folder: ``model.safetensors``, ``optimizer.safetensors`` (everything else that is
+made of numbers: optimizer moments, raw weights where averages are kept, random states),
+``config.yaml``, the vocabulary's files, and ``state.json``, which is written last and holds the
+SHA-256 of every file and of itself. The folder is filled under a hidden name, flushed to disk and
+renamed. Saving ``last`` renames the one before to ``previous`` first, so at any moment at least one
+complete checkpoint is there to go on from. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from scratchlab.errors import UserError
+from scratchlab.run.atomic import flush_folder, write_error
+from scratchlab.run.folder import dump_yaml, read_config
+
+STATE = "state.json"
+FORMAT = 1
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint whose files do not have the content they were saved with."""
+
+
+@dataclass
+class Checkpoint:
+    """The content of a checkpoint. ``state`` must be JSON."""
+
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, torch.Tensor]
+    state: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+def save(
+    folder: Path,
+    checkpoint: Checkpoint,
+    roles: tuple[str, ...] = ("last",),
+    save_vocabulary: Callable[[Path], None] | None = None,
+) -> None:
+    """Write ``checkpoint`` once and give it every role (``last``, ``best``, ``step-N``).
+
+    Roles after the first share its files on disk (hard links where the file system has them).
+    A full or unwritable disk is one :class:`UserError`; checkpoints written earlier stay whole.
+    """
+    incoming = folder / f".incoming-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _discard(*folder.glob(".incoming-*"), *folder.glob(".outgoing-*"))
+        incoming.mkdir()
+        _fill(incoming, checkpoint, save_vocabulary)
+        extra = [(role, _clone(incoming, folder / f".incoming-{role}")) for role in roles[1:]]
+        _promote(incoming, folder / roles[0])
+        for role, copy in extra:
+            _promote(copy, folder / role)
+    except (OSError, SafetensorError) as error:
+        _discard(*folder.glob(".incoming-*"))
+        raise write_error(folder / roles[0], _as_os_error(error)) from error
+
+
+def _as_os_error(error: Exception) -> OSError:
+    """safetensors hides the system's error number in its text."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), str(error)) if number else OSError(str(error))
+
+
+def _fill(
+    folder: Path, checkpoint: Checkpoint, save_vocabulary: Callable[[Path], None] | None
+) -> None:
+    save_file(_contiguous(checkpoint.model), folder / "model.safetensors")
+    save_file(_contiguous(checkpoint.optimizer), folder / "optimizer.safetensors")
+    (folder / "config.yaml").write_text(dump_yaml(checkpoint.config), encoding="utf-8")
+    if save_vocabulary is not None:
+        save_vocabulary(folder)
+    names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    files = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+    content = {"format": FORMAT, "files": files, "state": checkpoint.state}
+    with (folder / STATE).open("w", encoding="utf-8") as file:
+        json.dump({**content, "sha256": _digest(content)}, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    flush_folder(folder)
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Own, contiguous copies where tensors share memory or are views (safetensors wants that)."""
+    seen: set[int] = set()
+    result = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if tensor.data_ptr() in seen:
+            tensor = tensor.clone()
+        seen.add(tensor.data_ptr())
+        result[name] = tensor
+    return result
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _clone(source: Path, target: Path) -> Path:
+    _discard(target)
+
+    def link(a: str, b: str) -> str:
+        try:
+            os.link(a, b)
+        except OSError:
+            shutil.copy2(a, b)
+        return b
+
+    shutil.copytree(source, target, copy_function=link)
+    flush_folder(target)
+    return target
+
+
+def _promote(incoming: Path, target: Path) -> None:
+    """Put a complete folder in its place; the former ``last`` stays as ``previous``."""
+    outgoing = target.with_name(f".outgoing-{target.name}")
+    if target.name == "last" and target.exists():
+        previous = target.with_name("previous")
+        if previous.exists():
+            previous.rename(outgoing)
+        target.rename(previous)
+    elif target.exists():
+        target.rename(outgoing)
+    incoming.rename(target)
+    flush_folder(target.parent)
+    _discard(outgoing)
+
+
+def _discard(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The state of a checkpoint after its own hash was checked, without reading the tensors."""
+    return _read_content(folder)["state"]
+
+
+def _read_content(folder: Path) -> dict[str, Any]:
+    path = folder / STATE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        recorded = content.pop("sha256")
+        files, state = content["files"], content["state"]
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {STATE} is unreadable") from error
+    if recorded != _digest(content) or not isinstance(files, dict) or not isinstance(state, dict):
+        raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {STATE} was changed")
+    return content
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Check every file of a checkpoint against its hash; returns its content record.
+
+    A file name that leads out of the folder is refused.
+    """
+    content = _read_content(folder)
+    root = folder.resolve()
+    for name, recorded in content["files"].items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(root) or Path(name).is_absolute():
+            raise UserError(f"the checkpoint {folder} names a file outside itself: {name!r}; refused")
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {name} is missing") from error
+        if found != recorded:
+            size = path.stat().st_size
+            raise DamagedCheckpoint(
+                f"the checkpoint {folder} is damaged: {name} ({size:,} bytes) does not have the "
+                "SHA-256 it was saved with"
+            )
+    return content
+
+
+def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
+    """Read a checkpoint after checking it whole; :class:`DamagedCheckpoint` names what is wrong."""
+    content = verify(folder)
+    optimizer = folder / "optimizer.safetensors"
+    try:
+        return Checkpoint(
+            model=load_file(folder / "model.safetensors"),
+            optimizer=load_file(optimizer) if with_optimizer else {},
+            state=content["state"],
+            config=read_config(folder / "config.yaml"),
+        )
+    except (OSError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"the checkpoint {folder} cannot be read: {error}") from error
+
+
+def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
+    """The newest undamaged checkpoint of a run, or None if it has none at all.
+
+    Each damaged one is named through ``report`` and the one before it is tried. If there are only
+    damaged ones that is a :class:`UserError`.
+    """
+    if not folder.is_dir():
+        return None
+    candidates: list[tuple[int, bool, Path]] = []
+    damaged = 0
+    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        try:
+            state = read_state(path)
+        except DamagedCheckpoint as problem:
+            damaged += 1
+            report(f"{problem.message}; trying the one before it")
+            continue
+        candidates.append((int(state.get("step", 0)), path.name == "last", path))
+    for _, _, path in sorted(candidates, reverse=True):
+        try:
+            return path, load(path)
+        except DamagedCheckpoint as problem:
+            damaged += 1
+            report(f"{problem.message}; trying the one before it")
+    if damaged:
+        raise UserError(
+            f"every checkpoint in {folder} is damaged",
+            "Start the run anew (another run_id), or restore the folder from a copy.",
+        )
+    return None

@@ -1,0 +1,189 @@
+"""The folder of one run: where it is made, what lies in it, and how it is found again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import re
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from scratchlab.errors import UserError, suggest
+from scratchlab.run.atomic import write_json, write_text
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
+
+
+class RunFolder:
+    """Paths and small files of a run. Use :meth:`create` or :meth:`open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "train.log"
+
+    @property
+    def name(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @classmethod
+    def create(cls, output_dir: str | Path, name: str, run_id: str | None = None) -> RunFolder:
+        """Make a new, empty run folder and point ``latest`` at it.
+
+        Without a ``run_id`` the date and time make one; if two runs start in the same second the
+        later one gets a number. A ``run_id`` that exists already is a :class:`UserError`.
+        """
+        for key, value in (("name", name), ("run_id", run_id)):
+            if value is not None and not _NAME.fullmatch(value):
+                raise UserError(
+                    f"{key}: {value!r} cannot be the name of a folder",
+                    "Use letters, digits and . _ + = , - (the first a letter or digit).",
+                )
+        parent = Path(output_dir).expanduser() / name
+        stem = run_id or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        for attempt in range(1, 1000):
+            path = parent / (stem if attempt == 1 else f"{stem}_{attempt}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                if run_id is not None:
+                    hint = "Write resume=true to go on with it, or choose another run_id."
+                    raise UserError(f"the run {path} exists already", hint) from None
+                continue
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise UserError(
+                    f"the run folder {path} cannot be made: {reason}",
+                    "Choose another place with output_dir=FOLDER.",
+                ) from error
+            folder = cls(path)
+            folder.point_latest()
+            return folder
+        raise UserError(f"no free name for a run below {parent}")
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A folder that exists; :class:`UserError` if it is not a run's."""
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is no run folder (it has no config.yaml)")
+        return cls(path)
+
+    def point_latest(self) -> None:
+        """Let ``<name>/latest`` lead here (best effort: file systems without links go without)."""
+        link = self.path.parent / "latest"
+        temporary = self.path.parent / f".latest-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            if link.exists() and not link.is_symlink():
+                return
+            temporary.symlink_to(self.path.name)
+            temporary.replace(link)
+
+    def lock(self) -> None:
+        """Keep other processes from training into this folder for as long as this process lives."""
+        try:
+            handle = (self.path / ".lock").open("a")
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.close()
+            raise UserError(
+                f"{self.path} is in use by another process", "Wait for it, or start a new run."
+            ) from None
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Let others in again."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
+        """Keep the complete configuration and what the user wrote."""
+        write_text(self.path / "config.yaml", dump_yaml(config))
+        write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
+
+    def config(self) -> dict[str, Any]:
+        """The configuration as it was saved (unchecked)."""
+        return read_config(self.path / "config.yaml")
+
+    def write_status(self, status: str, **details: Any) -> None:
+        """``running``, ``done``, ``failed`` or ``stopped``, with the time."""
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(self.path / "status.json", {"status": status, "time": now, **details})
+
+    def status(self) -> dict[str, Any]:
+        """What :meth:`write_status` wrote last; ``{"status": "unknown"}`` if it cannot be read."""
+        try:
+            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {"status": "unknown"}
+        return status if isinstance(status, dict) else {"status": "unknown"}
+
+
+def dump_yaml(value: Any) -> str:
+    """YAML of plain values, in the order given."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A saved configuration: plain values only; interpolations in it are never resolved."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line} is no valid YAML: {getattr(error, 'problem', '')}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path} holds no configuration")
+    return config
+
+
+def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
+    """The folder of a run or of a single checkpoint that a user names.
+
+    Accepts a run folder, ``…/latest``, a checkpoint folder, a name below ``output_dir`` (its latest
+    run is taken) and ``name/run_id``. :class:`UserError` with the nearest name otherwise.
+    """
+    candidates = [Path(given).expanduser(), Path(output_dir).expanduser() / given]
+    for path in candidates:
+        if (path / "config.yaml").is_file():
+            return path.resolve()
+        if (path / "latest" / "config.yaml").is_file():
+            return (path / "latest").resolve()
+    existing = next((p for p in candidates if p.exists()), None)
+    if existing is not None:
+        runs = [p.parent for p in sorted(existing.glob("*/config.yaml"))]
+        hint = f"Runs in it: {', '.join(str(r) for r in runs[:10])}." if runs else ""
+        raise UserError(f"{existing} is no run (a run folder holds a config.yaml)", hint)
+    known = [str(p.parent) for p in sorted(Path(output_dir).expanduser().glob("*/*/config.yaml"))]
+    hint = suggest(given, known, "Runs here") or f"There are no runs below {output_dir} yet."
+    raise UserError(f"there is no run {given!r}", hint)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a folder is a single checkpoint (and not a whole run)."""
+    return (path / "state.json").is_file() and (path / "model.safetensors").is_file()

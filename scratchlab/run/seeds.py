@@ -1,0 +1,39 @@
+"""Random state: set from a seed, kept in checkpoints, put back on resume."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def seed_everything(seed: int, deterministic: bool = True) -> None:
+    """Seed torch on every device and, if asked, choose kernels that always give the same bits.
+
+    Data sets and estimators draw from generators of their own, made of the seed; nothing uses the
+    global generators of ``random`` and NumPy.
+    """
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def random_state() -> dict[str, torch.Tensor]:
+    """The state of torch's generators as tensors, by name."""
+    state = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        for index, tensor in enumerate(torch.cuda.get_rng_state_all()):
+            state[f"rng.cuda{index}"] = tensor
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor]) -> None:
+    """Put back what :func:`random_state` returned; devices that are not here are passed over."""
+    if "rng.cpu" in state:
+        torch.set_rng_state(state["rng.cpu"])
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            if f"rng.cuda{index}" in state:
+                torch.cuda.set_rng_state(state[f"rng.cuda{index}"], index)

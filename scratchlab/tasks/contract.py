@@ -1,0 +1,44 @@
+"""What a task promises: from a batch to a loss that adds up exactly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.data.contract import Spec
+
+
+@dataclass
+class Loss:
+    """A *sum* over targets and their *count*, not a mean.
+
+    Gradient accumulation, a short last batch and data parallelism are exact only with sums: the
+    trainer divides once by the count of the whole step. ``total`` (scalar, with gradient) may hold
+    label smoothing; ``nll`` (scalar, detached) is the plain negative log-likelihood that
+    perplexity is computed from. ``count`` is the number of targets. ``extras`` are further sums.
+    """
+
+    total: torch.Tensor
+    count: int
+    nll: torch.Tensor
+    extras: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """Registered as ``@register("task", NAME)``; built as ``cls(config, spec)``."""
+
+    def __init__(self, config: Any, spec: Spec) -> None:
+        self.config = config
+        self.spec = spec
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """The loss of one batch; in ``model.eval()`` mode without label smoothing."""
+
+    @abstractmethod
+    def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Any:
+        """A batch of the task's form with arbitrary content (for ``inspect``, on device meta too)."""

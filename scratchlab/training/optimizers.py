@@ -1,0 +1,126 @@
+"""Optimizers: torch's fused ones, with weight decay kept off biases, norms and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from scratchlab.registry import option, register
+
+Named = Iterable[tuple[str, nn.Parameter]]
+
+
+def parameter_groups(named: Named, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: matrices with weight decay, vectors (biases, norm weights) without.
+
+    Decay on a norm's weight or a bias does not regularise and can hurt (Loshchilov & Hutter 2019
+    decay all; common practice since GPT-2 leaves these out).
+    """
+    matrices, vectors = [], []
+    for _, parameter in named:
+        if parameter.requires_grad:
+            (matrices if parameter.ndim >= 2 else vectors).append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [g for g in groups if g["params"]]
+
+
+def _fused(parameters: list[dict[str, Any]]) -> bool:
+    devices = {p.device.type for group in parameters for p in group["params"]}
+    return devices <= {"cpu", "cuda"}
+
+
+@register("optimizer", "sgd")
+class SGD:
+    """Stochastic gradient descent, with momentum if asked (Polyak 1964; Nesterov 1983)."""
+
+    @dataclass(frozen=True)
+    class Config:
+        lr: float = option(0.1, "peak learning rate", min=0)
+        momentum: float = option(0.0, "share of the last update that is kept", min=0, below=1)
+        nesterov: bool = option(False, "look ahead along the momentum")
+        weight_decay: float = option(0.0, "L2 penalty on matrices", min=0)
+        RULES: ClassVar = (("not nesterov or momentum > 0", "nesterov needs a momentum above 0"),)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def build(self, named: Named) -> torch.optim.Optimizer:
+        c = self.config
+        groups = parameter_groups(named, c.weight_decay)
+        return torch.optim.SGD(
+            groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=_fused(groups)
+        )
+
+
+@register("optimizer", "adam")
+class Adam:
+    """Adam (Kingma & Ba 2015); weight decay, if any, as an L2 penalty in the gradient."""
+
+    @dataclass(frozen=True)
+    class Config:
+        lr: float = option(1e-3, "peak learning rate", min=0)
+        beta1: float = option(0.9, "decay of the mean of gradients", min=0, below=1)
+        beta2: float = option(0.999, "decay of the mean of squared gradients", min=0, below=1)
+        eps: float = option(1e-8, "added to the root of the second moment", above=0)
+        weight_decay: float = option(0.0, "L2 penalty on matrices", min=0)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def build(self, named: Named) -> torch.optim.Optimizer:
+        c = self.config
+        groups = parameter_groups(named, c.weight_decay)
+        return torch.optim.Adam(
+            groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, fused=_fused(groups)
+        )
+
+
+@register("optimizer", "adamw")
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
+
+    @dataclass(frozen=True)
+    class Config:
+        lr: float = option(1e-3, "peak learning rate", min=0)
+        beta1: float = option(0.9, "decay of the mean of gradients", min=0, below=1)
+        beta2: float = option(0.98, "decay of the mean of squared gradients", min=0, below=1)
+        eps: float = option(1e-9, "added to the root of the second moment", above=0)
+        weight_decay: float = option(0.01, "decoupled decay of matrices", min=0)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def build(self, named: Named) -> torch.optim.Optimizer:
+        c = self.config
+        groups = parameter_groups(named, c.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, fused=_fused(groups)
+        )
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The moments of an optimizer as named tensors (``optimizer.<index>.<key>``)."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{key}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` returned."""
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
