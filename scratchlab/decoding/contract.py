@@ -1,0 +1,119 @@
+"""What a decoder of a sequence-to-sequence model promises, and what all of them share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scratchlab.data.contract import Spec
+from scratchlab.errors import UserError
+
+
+class Hypothesis(NamedTuple):
+    """A generated sequence: ids without ``<sos>`` and ``<eos>``, and the score it was ranked by.
+
+    ``log_probability`` (nats) is the model's own, of all ids and the closing ``<eos>``.
+    """
+
+    ids: list[int]
+    score: float
+    log_probability: float
+
+
+class Decoder(ABC):
+    """Registered as ``@register("decoding", NAME)``; built as ``cls(config)``.
+
+    ``config`` has at least ``max_length_factor``, ``max_length_extra`` and ``min_length``. What comes
+    out for a sentence does not depend on the sentences that are decoded beside it.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def n_best(self, model: Any, source: Tensor, spec: Spec, n: int = 1) -> list[list[Hypothesis]]:
+        """The best ``n`` hypotheses of each row of ``source`` [B, S], best first."""
+
+    def generate(self, model: Any, source: Tensor, spec: Spec) -> list[Hypothesis]:
+        """The best hypothesis of each row of ``source`` [B, S] (``spec.pad_id`` at the right end).
+
+        ``model`` offers ``encode``, ``start_cache`` and ``decode_step`` and is in ``eval()`` mode.
+        """
+        return [hypotheses[0] for hypotheses in self.n_best(model, source, spec, 1)]
+
+    def generate_all(
+        self, model: Any, sources: Sequence[Sequence[int]], spec: Spec, batch_size: int = 64
+    ) -> list[Hypothesis]:
+        """The best hypothesis of any number of sentences, given as ids; the order is kept.
+
+        Sentences of similar length are decoded together.
+        """
+        device = next(model.parameters()).device
+        order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+        found: dict[int, Hypothesis] = {}
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
+            found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))
+        return [found[i] for i in range(len(sources))]
+
+    def limits(self, source: Tensor, pad_id: int) -> Tensor:
+        """[B]: how many tokens each sentence may get at most, ``<eos>`` included."""
+        lengths = (source != pad_id).sum(1)
+        limits = (lengths * self.config.max_length_factor).long() + self.config.max_length_extra
+        return limits.clamp(min=1)
+
+
+def required_ids(spec: Spec) -> tuple[int, int, int]:
+    """pad, sos and eos ids of a data set; UserError where it has none."""
+    if spec.pad_id is None or spec.sos_id is None or spec.eos_id is None:
+        raise UserError("decoding needs a data set with <pad>, <sos> and <eos> tokens")
+    return spec.pad_id, spec.sos_id, spec.eos_id
+
+
+def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """Lists of ids as one int64 tensor [len(rows), longest], filled up at the right end."""
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows])
+
+
+def source_padding(source: Tensor, pad_id: int) -> Tensor | None:
+    """[B, S] True at padding, None if no row has any."""
+    padding = source == pad_id
+    return padding if padding.any() else None
+
+
+class NextToken:
+    """Which tokens may come next: never ``<pad>`` and ``<sos>``, ``<eos>`` not too early, and
+    nothing but ``<eos>`` when a sentence has reached its limit."""
+
+    def __init__(self, spec: Spec, limits: Tensor, min_length: int) -> None:
+        self.pad_id, self.sos_id, self.eos_id = required_ids(spec)
+        self.limits = limits
+        self.min_length = min_length
+
+    def forbid(self, logits: Tensor, length: int) -> None:
+        """Set the logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
+        hidden = float("-inf")
+        logits[..., self.pad_id] = hidden
+        logits[..., self.sos_id] = hidden
+        ends = (self.limits <= length).nonzero()[:, 0]
+        if len(ends):
+            eos = logits[ends, ..., self.eos_id]
+            logits[ends] = hidden
+            logits[ends, ..., self.eos_id] = eos
+        if length < self.min_length:
+            early = (self.limits > length).nonzero()[:, 0]
+            logits[early, ..., self.eos_id] = hidden
+
+    def select(self, sentences: Tensor) -> None:
+        self.limits = self.limits[sentences]
+
+
+def worth_shrinking(finished: int, size: int) -> bool:
+    """Dropping finished sentences copies the cache of the others: not for a few of many."""
+    return finished * 4 >= size

@@ -1,0 +1,147 @@
+"""Output layer and softmax cross-entropy in one pass, without ever holding all logits.
+
+The logits of N targets over V classes are the largest tensor of a small language model. They are
+computed here once, a chunk of rows at a time, turned into their own gradient in place while they
+are still in the cache, and multiplied at once into the gradients of ``hidden`` and ``weight``.
+
+With p = softmax(z), the loss of a target y with label smoothing ε is
+``(1 - ε) (lse - z_y) + ε (lse - mean(z))``, its gradient ``p - (1 - ε) onehot(y) - ε / V``
+(Szegedy et al. 2016, section 7). The mean logit is ``hidden · mean(weight)``, and the constant part
+of the gradient is the same for all classes, so smoothing needs no pass over the logits of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# On a CPU a chunk of logits should stay in the last cache but leave the matrix product tall rows.
+CPU_CHUNK_BYTES = 8 << 20
+GPU_CHUNK_BYTES = 512 << 20
+
+
+def chunk_rows(n_classes: int, device: torch.device, itemsize: int = 4) -> int:
+    """How many rows of logits are handled at a time."""
+    budget = CPU_CHUNK_BYTES if device.type == "cpu" else GPU_CHUNK_BYTES
+    return max(64, budget // (n_classes * itemsize) // 16 * 16)
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float, chunk: int
+    ) -> tuple[Tensor, Tensor]:
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        n_classes = weight.shape[0]
+        weight_sum = weight.sum(0, dtype=torch.float32).to(hidden.dtype) if smoothing else None
+        grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+        logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
+        nll = hidden.new_zeros((), dtype=torch.float64)
+        uniform = hidden.new_zeros((), dtype=torch.float64)
+        for start in range(0, hidden.shape[0], chunk):
+            h = hidden[start : start + chunk]  # [C, D]
+            y = target[start : start + chunk, None]  # [C, 1]
+            z = (h @ weight.t()).to(logits_dtype)  # [C, V]
+            z_y = z.gather(1, y)[:, 0]
+            p, log_p = _softmax(z, y, z_y, h, weight)
+            nll -= log_p.sum(dtype=torch.float64)
+            if weight_sum is not None:
+                # lse - mean(z), with lse = z_y - log p_y
+                mean = (h @ weight_sum).to(logits_dtype) / n_classes
+                uniform += (z_y - log_p - mean).sum(dtype=torch.float64)
+            if not (wants_hidden or wants_weight):
+                continue
+            p.scatter_add_(1, y, p.new_full(y.shape, smoothing - 1))
+            d = p.to(hidden.dtype)
+            if grad_hidden is not None:
+                g = torch.mm(d, weight, out=grad_hidden[start : start + chunk])
+                if weight_sum is not None:
+                    g.sub_(weight_sum, alpha=smoothing / n_classes)
+            if grad_weight is None:
+                continue
+            if grad_weight.dtype == d.dtype:
+                grad_weight.addmm_(d.t(), h)
+            else:
+                grad_weight.add_(d.t() @ h)
+        if grad_weight is not None and smoothing:
+            grad_weight.sub_(hidden.sum(0), alpha=smoothing / n_classes)
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(weight.dtype)
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        nll = nll.to(logits_dtype)
+        total = (1 - smoothing) * nll + smoothing * uniform.to(logits_dtype)
+        ctx.mark_non_differentiable(nll)
+        return total, nll
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        scale = grads[0]
+        return (
+            None if grad_hidden is None else grad_hidden * scale.to(grad_hidden.dtype),
+            None if grad_weight is None else grad_weight * scale.to(grad_weight.dtype),
+            None,
+            None,
+            None,
+        )
+
+
+def _softmax(z: Tensor, y: Tensor, z_y: Tensor, h: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Turns logits z [C, V] into probabilities in place; also log p of the targets y [C, 1], [C].
+
+    On a CPU the softmax kernel reads z only once, and the logarithm of its result is exact enough
+    unless a probability nearly vanishes: such rows are computed anew. Elsewhere looking for them
+    would cost a wait for the device.
+    """
+    if z.device.type != "cpu":
+        lse = z.logsumexp(-1)
+        return z.sub_(lse[:, None]).exp_(), z_y - lse
+    p = torch.softmax(z, -1, out=z)
+    p_y = p.gather(1, y)[:, 0]
+    log_p = p_y.log()
+    faint = (p_y < 1e-30).nonzero()[:, 0]
+    if len(faint):
+        again = (h[faint] @ weight.t()).to(p.dtype)
+        log_p[faint] = z_y[faint] - again.logsumexp(-1)
+    return p, log_p
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    chunk: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Summed cross-entropy of ``hidden @ weight.T`` against ``target``.
+
+    hidden [N, D], weight [V, D], target [N] int64 (only rows that have a target). Returns the sum
+    with label smoothing (with gradient) and the plain negative log-likelihood (without), in nats.
+    The gradient is computed together with the loss; a second derivative does not exist.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight = hidden.to(dtype), weight.to(dtype)
+    elif weight.dtype != hidden.dtype:
+        hidden = hidden.to(weight.dtype)
+    rows = chunk or chunk_rows(weight.shape[0], hidden.device)
+    with torch.autocast(hidden.device.type, enabled=False):
+        total, nll = _LinearCrossEntropy.apply(hidden, weight, target, label_smoothing, rows)
+    return total, nll
+
+
+def plain_cross_entropy(
+    hidden: Tensor, weight: Tensor, target: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The same two sums in the ordinary way, through [N, V] logits."""
+    logits = hidden @ weight.t()
+    log_p = F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    nll = -log_p.gather(1, target[:, None]).sum()
+    total = nll
+    if label_smoothing:
+        total = (1 - label_smoothing) * nll - label_smoothing * log_p.mean(-1).sum()
+    return total, nll.detach()

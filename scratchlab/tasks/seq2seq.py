@@ -1,0 +1,74 @@
+"""Translation and other tasks from one sequence to another, by teacher forcing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.data.contract import Seq2SeqBatch, Spec
+from scratchlab.registry import option, register
+from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
+
+
+@register("task", "seq2seq")
+class Seq2Seq(Task):
+    """Cross-entropy of each target token given the source and the target tokens before it."""
+
+    @dataclass(frozen=True)
+    class Config:
+        label_smoothing: float = option(
+            0.1, "share of the target spread evenly over the vocabulary in training", min=0, below=1
+        )
+        fused_loss: bool = option(
+            True, "compute output layer and loss in chunks instead of keeping all logits"
+        )
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+        assert spec.pad_id is not None
+        self.pad_id = spec.pad_id
+
+    def loss(self, model: nn.Module, batch: Seq2SeqBatch) -> Loss:
+        """Sums over all target tokens that are no padding; no label smoothing in eval mode."""
+        target = batch.target_out.flatten()
+        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
+        if target.device.type != "meta":  # where contents are unknown, every row counts
+            rows = (target != self.pad_id).nonzero()[:, 0]
+            if len(rows) < len(target):
+                hidden, target = hidden[rows], target[rows]
+        smoothing = self.config.label_smoothing if model.training else 0.0
+        weight: Any = model.output_weight
+        if self.config.fused_loss:
+            total, nll = linear_cross_entropy(hidden, weight, target, smoothing)
+        else:
+            total, nll = plain_cross_entropy(hidden, weight, target, smoothing)
+        return Loss(total=total, count=len(target), nll=nll.detach())
+
+    def hidden(self, model: Any, batch: Seq2SeqBatch) -> Tensor:
+        """The decoder's last layer, [B, T, D]."""
+        padding = batch.source == self.pad_id
+        if padding.device.type == "cpu" and not padding.any():
+            padding = None
+        memory = model.encode(batch.source, padding)
+        return model.decode(batch.target_in, memory, padding)
+
+    def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Seq2SeqBatch:
+        spec = self.spec
+        assert spec.vocab_size is not None and spec.source_vocab_size is not None
+
+        def ids(vocabulary: int) -> Tensor:
+            # arbitrary ids without padding; remainders need no random state and exist on meta
+            count = torch.arange(batch_size * length, device=device).view(batch_size, length)
+            first = self.pad_id + 1
+            return first + count % max(1, vocabulary - first)
+
+        return Seq2SeqBatch(
+            source=ids(spec.source_vocab_size),
+            target_in=ids(spec.vocab_size),
+            target_out=ids(spec.vocab_size),
+            indices=torch.arange(batch_size, device=device),
+        )
