@@ -1,0 +1,122 @@
+"""Byte-pair merges: learning them, applying them, and applying them by chance (BPE-dropout)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from scratchlab.data.words import START
+from scratchlab.errors import MissingPackageError, UserError
+
+if TYPE_CHECKING:
+    from scratchlab.data.vocabulary import Vocabulary
+
+
+def learn_merges(
+    counts: Mapping[str, int], characters: Sequence[str], size: int, min_frequency: int
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Learn at most ``size`` tokens from words and their counts.
+
+    Returns the tokens (``characters`` first, then one for each merge) and the merges in the order
+    they were learned in. The result depends on the arguments only: words are handed over sorted
+    and the library breaks ties between pairs by their ids.
+    """
+    try:
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    except ImportError as error:
+        raise MissingPackageError("tokenizers", "Learning a BPE vocabulary") from error
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=min_frequency,
+        initial_alphabet=list(characters),
+        show_progress=False,
+    )
+    learner.train_from_iterator(_repeated(counts), trainer)
+    ids = learner.get_vocab()
+    return sorted(ids, key=ids.__getitem__), _merges_of(learner.to_str())
+
+
+def _repeated(counts: Mapping[str, int], at_once: int = 1000) -> Iterator[str]:
+    """Each word as often as it was counted, since the library counts for itself."""
+    for word in sorted(counts):
+        left = counts[word]
+        while left > 0:
+            yield " ".join([word] * min(left, at_once))
+            left -= at_once
+
+
+def _merges_of(stored: str) -> list[tuple[str, str]]:
+    import json
+
+    merges = json.loads(stored)["model"]["merges"]
+    return [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+
+
+class Merges:
+    """A table of merges in the order they were learned in, applied to single words."""
+
+    def __init__(self, vocabulary: Vocabulary, pairs: Iterable[tuple[str, str]]) -> None:
+        self.pairs = list(pairs)
+        self._vocabulary = vocabulary
+        # (left id, right id) -> (rank, id of the merged token)
+        self._table: dict[tuple[int, int], tuple[int, int]] = {}
+        for rank, (left, right) in enumerate(self.pairs):
+            ids = [vocabulary.get(token) for token in (left, right, left + right)]
+            if None in ids:
+                raise UserError(f"a merge of {left!r} and {right!r} leaves the vocabulary")
+            a, b, merged = ids
+            assert a is not None and b is not None and merged is not None
+            self._table.setdefault((a, b), (rank, merged))
+        if vocabulary.get(START) is None:
+            raise UserError(f"a BPE vocabulary needs the word mark {START!r}")
+
+    def characters(self, word: str) -> list[int]:
+        """The ids of a word's single characters."""
+        return self._vocabulary.ids(word)
+
+    def apply(self, word: str) -> list[int]:
+        """The ids of a word: always the earliest learned merge first, the leftmost of these."""
+        ids = self.characters(word)
+        table = self._table
+        while len(ids) > 1:
+            best = None
+            for position, pair in enumerate(zip(ids, ids[1:], strict=False)):
+                found = table.get(pair)
+                if found is not None and (best is None or found[0] < best[0]):
+                    best = (found[0], found[1], position)
+            if best is None:
+                break
+            _, merged, position = best
+            ids[position : position + 2] = [merged]
+        return ids
+
+    def apply_dropout(self, word: str, probability: float, chance: Iterator[float]) -> list[int]:
+        """The ids of a word where each possible merge is passed over with ``probability``.
+
+        Provilkov, Emelianenko and Voita 2020, "BPE-Dropout: Simple and Effective Subword
+        Regularization", algorithm 1: at each step every merge that the word allows at this moment
+        is dropped by chance, and the earliest learned of the rest is carried out; the word is
+        finished when none is left. ``chance`` gives numbers in [0, 1), one for each possible merge
+        at each step.
+        """
+        ids = self.characters(word)
+        table = self._table
+        while len(ids) > 1:
+            best = None
+            for position, pair in enumerate(zip(ids, ids[1:], strict=False)):
+                found = table.get(pair)
+                if (
+                    found is not None
+                    and next(chance) >= probability
+                    and (best is None or found[0] < best[0])
+                ):
+                    best = (found[0], found[1], position)
+            if best is None:
+                break
+            _, merged, position = best
+            ids[position : position + 2] = [merged]
+        return ids

@@ -1,0 +1,139 @@
+"""Data sets of the Hugging Face hub, read with the ``datasets`` library where it is installed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.sources import Pair, Splits
+from scratchlab.errors import MissingPackageError, UserError, suggest
+
+# What hub data sets call the split that is "val" here.
+SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "dev": "val", "test": "test"}
+
+
+@dataclass(frozen=True)
+class HubText:
+    """Where sentence pairs lie on the hub.
+
+    ``source_column`` and ``target_column`` are columns of text, or languages within a column
+    ``translation`` of the form ``{"en": …, "fr": …}``, as many translation data sets have it.
+    """
+
+    id: str
+    config: str | None
+    source_column: str
+    target_column: str
+
+    @property
+    def description(self) -> str:
+        config = f" ({self.config})" if self.config else ""
+        return f"{self.id}{config}, {self.source_column} to {self.target_column}"
+
+
+def load_hub_pairs(where: HubText, by_hand: str) -> Splits:
+    """All splits of a hub data set (or of a local folder in the hub's form: parquet, jsonl, csv).
+
+    ``by_hand`` says how the files are got without the hub; it ends up in the error message.
+
+    Raises:
+        MissingPackageError: ``datasets`` is not installed.
+        UserError: the hub cannot be reached, or has no such data set, configuration or column.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingPackageError(
+            "datasets", f"Loading {where.id} from the Hugging Face hub", "hub"
+        ) from error
+    datasets.disable_progress_bars()
+    try:
+        loaded = datasets.load_dataset(where.id, where.config)
+    except Exception as error:  # the library raises its own, requests', httpx' and plain errors
+        raise _explain(where, error, by_hand) from error
+    splits: Splits = {}
+    for name, table in loaded.items():
+        split = SPLIT_NAMES.get(str(name))
+        if split is not None:
+            splits[split] = _pairs(where, table)
+    if not splits:
+        raise UserError(
+            f"{where.id} has no split named {', '.join(SPLIT_NAMES)}; it has: {', '.join(loaded)}"
+        )
+    return splits
+
+
+def _pairs(where: HubText, table: Any) -> list[Pair]:
+    columns = list(table.column_names)
+    wanted = [where.source_column, where.target_column]
+    if set(wanted) <= set(columns):
+        texts: list[Iterable[Any]] = [table.select_columns([c])[c] for c in wanted]
+    elif "translation" in columns:
+        cells = list(table.select_columns(["translation"])["translation"])
+        for language in wanted:
+            if cells and language not in cells[0]:
+                raise UserError(
+                    f"{where.id}: no language {language!r} in the column translation",
+                    suggest(language, cells[0], "Languages"),
+                )
+        texts = [[cell[language] for cell in cells] for language in wanted]
+    else:
+        missing = next(c for c in wanted if c not in columns)
+        raise UserError(f"{where.id}: no column {missing!r}", suggest(missing, columns, "Columns"))
+    source, target = ([" ".join(str(t or "").split("\n")).strip() for t in side] for side in texts)
+    return list(zip(source, target, strict=True))
+
+
+def _explain(where: HubText, error: Exception, by_hand: str) -> UserError:
+    """One clear message for whatever the library raised."""
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    if "Config name is missing" in text or "BuilderConfig" in text:
+        names = re.findall(r"'([^']+)'", text.partition("[")[2].partition("]")[0])
+        return UserError(
+            f"{where.id} has no configuration {where.config!r}",
+            suggest(where.config or "", names, "Configurations (dataset.hub_config)"),
+        )
+    if is_offline() or kind in OFFLINE_ERRORS or isinstance(error, ConnectionError):
+        return UserError(f"The Hugging Face hub cannot be reached for {where.id}.", by_hand)
+    if kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
+        return UserError(f"The Hugging Face hub has no data set {where.id!r}.", by_hand)
+    return UserError(f"{where.id} cannot be loaded: {kind}: {text[:300]}", by_hand)
+
+
+OFFLINE_ERRORS = frozenset(
+    (
+        "OfflineModeIsEnabled",
+        "LocalEntryNotFoundError",
+        "ConnectError",
+        "ConnectTimeout",
+        "ReadTimeout",
+        "Timeout",
+        "ProxyError",
+        "SSLError",
+    )
+)
+
+
+def is_offline() -> bool:
+    """Whether the hub's own switches forbid the network."""
+    switches = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    return any(os.environ.get(s, "").upper() in ("1", "ON", "YES", "TRUE") for s in switches)
+
+
+def fingerprint(pairs: Iterable[Pair]) -> str:
+    """The sha256 of sentence pairs, for data that are no files here."""
+    digest = hashlib.sha256()
+    for source, target in pairs:
+        digest.update(f"{source}\t{target}\n".encode())
+    return digest.hexdigest()
+
+
+def is_local(hub_id: str) -> bool:
+    """Whether an id names a folder on this machine instead of a data set of the hub."""
+    return Path(hub_id).is_dir()
