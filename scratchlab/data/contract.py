@@ -145,3 +145,47 @@ class TranslationDataset(Dataset):
     @abstractmethod
     def target_tokens(self, ids: list[int]) -> list[str]:
         """One printable label for each target id (for pictures)."""
+
+
+IGNORE = -100
+"""The target id of positions that are not predicted."""
+
+
+@dataclass
+class TokenBatch:
+    """Token sequences and what is to be predicted at each position.
+
+    ``tokens`` [batch, length]; ``targets`` [batch, length] holds the id that follows, or ``IGNORE``
+    where nothing is to be predicted (padding, a prompt). ``starts`` [batch] is True for rows that
+    begin a new text: a recurrent model that carries its state from batch to batch starts anew there
+    (None: every row does). ``indices`` [batch]: positions of the examples in their split.
+    """
+
+    tokens: Any
+    targets: Any
+    indices: Any
+    starts: Any = None
+
+    def to(self, device: Any) -> TokenBatch:
+        return TokenBatch(
+            self.tokens.to(device),
+            self.targets.to(device),
+            self.indices.to(device),
+            None if self.starts is None else self.starts.to(device),
+        )
+
+
+class TextDataset(Dataset):
+    """Text for language models; also turns text into ids and back, for ``predict`` and samples."""
+
+    @abstractmethod
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; a UserError names characters that the vocabulary lacks."""
+
+    @abstractmethod
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids."""
+
+    @abstractmethod
+    def token_labels(self, ids: list[int]) -> list[str]:
+        """One printable label for each id (for pictures)."""
