@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.translations import corpus_settings, translations
+from scratchlab.evaluation.translations import (
+    corpus_settings,
+    ignore_case,
+    translations,
+)
 from scratchlab.registry import option, register
 
 
@@ -15,7 +19,10 @@ class Bleu(Evaluator):
 
     @dataclass(frozen=True)
     class Config:
-        lowercase: bool = option(False, "compare without regard to upper and lower case")
+        lowercase: bool | None = option(
+            None,
+            "compare without regard to case; null: only if the model's output is lower-cased anyway",
+        )
         tokenize: str = option(
             "13a",
             "how sacrebleu splits sentences into words",
@@ -32,7 +39,7 @@ class Bleu(Evaluator):
 
         found = translations(context)
         metric = BLEU(
-            lowercase=self.config.lowercase,
+            lowercase=ignore_case(self.config.lowercase, context),
             tokenize=self.config.tokenize,
             # Tokenised on purpose or not: what was measured is in the signature, not in a warning.
             force=True,

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import torch
-
 from scratchlab.data.contract import Spec, TranslationDataset
+from scratchlab.decoding.contract import Hypothesis
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 
 
 @dataclass(frozen=True)
 class Translations:
-    """Sentences in the order of the split; ``scores`` are the decoder's (log-probabilities).
+    """Sentences in the order of the split, and the model's log-probability of what it wrote.
 
     ``clipped`` counts sources that were longer than the model can read and lost their end.
     """
@@ -24,7 +23,7 @@ class Translations:
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
-    scores: list[float]
+    log_probabilities: list[float]
     clipped: int = 0
 
 
@@ -45,31 +44,31 @@ def _translate(context: EvaluationContext) -> Translations:
         )
     encoded = [dataset.encode_source(text) for text in sources]
     rows, clipped = clip_sources(encoded, dataset.spec)
-    hypotheses = [""] * len(rows)
-    scores = [0.0] * len(rows)
-    # Sentences of like length share a batch: little padding, and short ones are done early.
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-    size = max(1, context.batch_size)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        found = generate(context, pad_sources([rows[i] for i in chosen], dataset.spec))
-        for index, (ids, score) in zip(chosen, found, strict=True):
-            hypotheses[index] = dataset.decode_target(ids)
-            scores[index] = score
-    return Translations(sources, references, hypotheses, scores, clipped)
+    found = generate(context, rows, context.batch_size)
+    return Translations(
+        sources,
+        references,
+        [dataset.decode_target(hypothesis.ids) for hypothesis in found],
+        [hypothesis.log_probability for hypothesis in found],
+        clipped,
+    )
 
 
-def generate(context: EvaluationContext, source: torch.Tensor) -> list[tuple[list[int], float]]:
-    """The best target ids and their score for each row of ``source`` [batch, length]."""
+def generate(
+    context: EvaluationContext, rows: Sequence[Sequence[int]], batch_size: int
+) -> list[Hypothesis]:
+    """The decoder's best hypothesis for each sentence of ids, in the order given.
+
+    Sentences of similar length share a batch; how many do changes the time, not the result.
+    """
     if context.decoder is None:
         raise UserError(
             "Translations are needed, and no decoding is chosen.", "Add for example decoding=beam."
         )
-    with torch.inference_mode():
-        found = context.decoder.generate(
-            context.model, source.to(context.device), context.dataset.spec
-        )
-    return [([int(i) for i in ids], float(score)) for ids, score in found]
+    found: list[Hypothesis] = context.decoder.generate_all(
+        context.model, rows, context.dataset.spec, max(1, batch_size)
+    )
+    return found
 
 
 def translation_dataset(context: EvaluationContext) -> TranslationDataset:
@@ -94,16 +93,6 @@ def clip_sources(encoded: Sequence[Sequence[int]], spec: Spec) -> tuple[list[lis
     return rows, clipped
 
 
-def pad_sources(rows: Sequence[Sequence[int]], spec: Spec) -> torch.Tensor:
-    """Rows of ids as one tensor [batch, longest], filled with ``pad_id`` at the right end."""
-    if spec.pad_id is None:
-        raise UserError("The data set names no padding id, so sentences cannot share a batch.")
-    width = max(len(row) for row in rows)
-    return torch.tensor(
-        [[*row, *[spec.pad_id] * (width - len(row))] for row in rows], dtype=torch.int64
-    )
-
-
 def decoder_settings(decoder: Any) -> dict[str, Any]:
     """What of a decoder changes the meaning of a score: its name and its options."""
     if decoder is None:
@@ -120,3 +109,8 @@ def corpus_settings(context: EvaluationContext, found: Translations) -> dict[str
     if found.clipped:
         settings["clipped_sources"] = found.clipped
     return settings
+
+
+def ignore_case(asked: bool | None, context: EvaluationContext) -> bool:
+    """Whether scores compare lower-cased text: as asked, or as the data set's own output is."""
+    return bool(getattr(context.dataset, "lower_cased", False)) if asked is None else asked

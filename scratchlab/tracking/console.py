@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A bar that is drawn more often than this costs more than it tells.
 SECONDS_BETWEEN_DRAWINGS = 0.2
+# Logged for the curves; on a line they would only push the loss out of sight.
+HIDDEN = ("epoch", "seconds", "train/objective", "gradient_norm")
 
 
 @register("tracker", "console")
@@ -48,6 +50,8 @@ class Console(Tracker):
         self._started = (0, 0.0)  # step and clock of the first sign of life, for the time left
         self._last_line = -math.inf
         self._last_drawing = -math.inf
+        self._latest: dict[str, float] = {}  # of the last log, shown until the next one
+        self._targets = "targets/s"
 
     def start(self, run: RunInfo) -> None:
         from rich.console import Console as RichConsole
@@ -56,6 +60,7 @@ class Console(Tracker):
         self._total = run.total_steps
         self._started = (run.resumed_from, time.monotonic())
         self._last_line = time.monotonic() if self.config.interval else -math.inf
+        self._targets = _name_of_targets(run.config)
         again = f" goes on from step {run.resumed_from:,}" if run.resumed_from else ""
         self.message(f"Run {run.name}/{run.run_id}{again} in {run.folder}")
         if self.config.bar == "always" or (
@@ -68,18 +73,20 @@ class Console(Tracker):
     def progress(self, step: int, epoch: float, scalars: Mapping[str, float]) -> None:
         now = time.monotonic()
         if self._progress is not None and self._task is not None:
-            text = "  ".join([f"epoch {epoch:.2f}", *_brief(scalars)])
+            values = {**self._latest, **scalars}
+            text = "  ".join([f"epoch {epoch:.2f}", *self._brief(values)])
             self._progress.update(self._task, completed=step, status=text)
             if now - self._last_drawing >= SECONDS_BETWEEN_DRAWINGS:
                 self._last_drawing = now
                 self._progress.refresh()
         elif now - self._last_line >= self.config.interval:
             self._last_line = now
-            self._line(step, {"epoch": epoch, **scalars}, now)
+            self._line(step, {**self._latest, "epoch": epoch, **scalars}, now)
 
     def log(self, step: int, scalars: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Lines for what is worth keeping: every validation; plain training only without a bar."""
         now = time.monotonic()
+        self._latest.update((n, v) for n, v in scalars.items() if n in ("train/loss", "lr"))
         validation = any(name.startswith(("val", "test")) for name in scalars)
         due = self._progress is None and now - self._last_line >= self.config.interval
         if validation or due:
@@ -137,12 +144,21 @@ class Console(Tracker):
         fields = [f"step {step:,}{of_total}"]
         if "epoch" in values:
             fields.append(f"epoch {values['epoch']:.2f}")
-        fields += _brief(values)
+        fields += self._brief(values)
         first, clock = self._started
         if self._total and step > first and now > clock:
             left = (self._total - step) * (now - clock) / (step - first)
             fields.append(f"ETA {_duration(left)}")
         self.message("  ".join(fields))
+
+    def _brief(self, values: Mapping[str, float]) -> list[str]:
+        """``name value`` for each scalar that is worth its place on a line."""
+        names = {"targets_per_second": self._targets, "tokens_per_second": "tokens/s"}
+        return [
+            f"{names.get(name, name.removeprefix('train/'))} {_number(value)}"
+            for name, value in values.items()
+            if name not in HIDDEN
+        ]
 
 
 def print_table(
@@ -164,14 +180,11 @@ def print_table(
     console.print(table)
 
 
-def _brief(values: Mapping[str, float]) -> list[str]:
-    """``name value`` for each scalar, short enough for one line."""
-    return [f"{_label(name)} {_number(value)}" for name, value in values.items() if name != "epoch"]
-
-
-def _label(name: str) -> str:
-    short = name.removeprefix("train/")
-    return {"tokens_per_second": "tokens/s", "learning_rate": "lr"}.get(short, short)
+def _name_of_targets(config: Mapping[str, Any]) -> str:
+    """What the speed counts: tokens where text is generated, else the task's targets."""
+    task = config.get("task")
+    name = task.get("name") if isinstance(task, Mapping) else None
+    return "tokens/s" if name in ("seq2seq", "language_modeling") else "targets/s"
 
 
 def _number(value: float) -> str:

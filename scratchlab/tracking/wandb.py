@@ -32,7 +32,7 @@ class Wandb(Tracker):
         project: str = option("scratchlab", "the project that the run belongs to")
         entity: str | None = option(None, "the user or team that the run belongs to")
         group: str | None = option(None, "a name that runs of one comparison share")
-        tags: list[str] = option([], "labels to find the run by")  # noqa: RUF009
+        tags: list[str] = option([], "labels to find the run by")
         mode: str = option(
             "auto",
             "auto: online if an account is set up on this machine, else offline",

@@ -17,9 +17,11 @@ from pathlib import Path
 from scratchlab.tracking.console import Console
 from scratchlab.tracking.contract import RunInfo
 c = Console(Console.Config(interval=0.0))
-c.start(RunInfo("mt", "r1", Path("out"), total_steps=40, resumed_from=20))
-for step in range(21, 41):
-    c.progress(step, step / 10, {"loss": 2.5, "tokens_per_second": 12345.6})
+config = {"task": {"name": "seq2seq"}}
+c.start(RunInfo("mt", "r1", Path("out"), config, total_steps=40, resumed_from=20))
+c.log(21, {"epoch": 2.1, "train/loss": 2.5, "gradient_norm": 9.0}, {"seconds": 3.0})
+for step in range(22, 41):
+    c.progress(step, step / 10, {"targets_per_second": 12345.6})
 c.log(40, {"epoch": 4.0, "val/loss": 1.25, "val/bleu": 41.5}, {})
 c.table("results", ["metric", "value"], [["BLEU", 41.5]])
 c.finish("done")
@@ -37,7 +39,8 @@ def test_without_a_terminal_progress_is_plain_lines_on_standard_error() -> None:
     output, errors = (stream.decode() for stream in process.communicate(timeout=60))
     lines = errors.splitlines()
     assert lines[0] == "Run mt/r1 goes on from step 20 in out"
-    assert lines[1].startswith("step 21/40  epoch 2.10  loss 2.500  tokens/s 12,346  ETA 0:00:0")
+    assert lines[1].startswith("step 21/40  epoch 2.10  loss 2.500  ETA 0:00:0")
+    assert lines[2].startswith("step 22/40  epoch 2.20  loss 2.500  tokens/s 12,346  ETA 0:00:0")
     assert any("val/loss 1.250  val/bleu 41.50" in line for line in lines)
     assert lines[-1] == "Run done."
     assert "\x1b" not in errors + output and "\r" not in errors
@@ -64,7 +67,8 @@ def test_in_a_terminal_there_is_a_bar_and_tables_still_go_to_standard_output() -
     process.stdout.close()
     os.close(parent)
     text = seen.decode()
-    assert "40/40" in text and "━" in text and "12,346" in text and "ETA" in text
+    assert "40/40" in text and "━" in text and "ETA" in text
+    assert "loss 2.500" in text and "tokens/s 12,346" in text
     assert "val/bleu 41.50" in text
     assert "BLEU" in output and "\x1b" not in output
 

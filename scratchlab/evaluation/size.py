@@ -1,0 +1,50 @@
+"""How big a model is: what trains, what lies in memory, what a checkpoint of it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.registry import register
+
+
+@register("evaluator", "size")
+class Size(Evaluator):
+    """Count parameters and bytes; a weight that two places share (tied embeddings) counts once."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to choose."""
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        model = context.model
+        if not isinstance(model, torch.nn.Module):
+            return []
+        parameters = list(model.parameters())  # each once, also where it is tied
+        trainable = sum(p.numel() for p in parameters if p.requires_grad)
+        memory = storage_bytes([*parameters, *model.buffers()])
+        saved = storage_bytes(v for v in model.state_dict().values() if torch.is_tensor(v))
+        figures = [
+            ("parameters", sum(p.numel() for p in parameters), ""),
+            ("trainable_parameters", trainable, ""),
+            ("memory_size", memory, "bytes"),
+            ("checkpoint_size", saved, "bytes"),
+        ]
+        return [
+            Measurement(name=name, value=float(value), unit=unit, better="lower")
+            for name, value, unit in figures
+        ]
+
+
+def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """The bytes that tensors take together; what two of them share counts once."""
+    return sum(
+        {
+            (t.untyped_storage().data_ptr(), t.device): t.untyped_storage().nbytes()
+            for t in tensors
+            if t.numel()
+        }.values()
+    )

@@ -1,0 +1,87 @@
+"""One look for all pictures: size, type, and colours that colour-blind people can tell apart.
+
+matplotlib is imported inside the functions only, and its global state (pyplot, rcParams) is left
+alone: figures are plain objects that are drawn into bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), without yellow, which is too pale for lines on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Lines differ in more than their colour, for grey print and for seven or more of them.
+DASHES = ("-", "--", "-.", ":")
+SEQUENTIAL = "Blues"  # one hue from white to dark: what matters stands out on white paper
+
+WIDTH_PIXELS = 900  # what a README shows without shrinking
+DPI = 150
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "scratchlab",
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw in the house's style within the block (also a decorator: ``@style()``)."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, height: float = 400, width: float = WIDTH_PIXELS
+) -> tuple[Figure, Any]:
+    """A figure of ``width`` × ``height`` pixels and its axes [rows, columns] (a 2-D array).
+
+    To be called, like all that is then drawn, within :func:`style`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def colour(index: int) -> str:
+    """The colour of the ``index``-th series."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dash(index: int) -> str:
+    """The dash pattern of the ``index``-th series: a new one when the colours begin again."""
+    return DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as PNG; equal figures give equal bytes (no date or version is written)."""
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
