@@ -59,7 +59,7 @@ def plan_batches(
     ``shuffle`` all examples are sorted once by length, the shortest first, and stay so.
     """
     if shuffle is None:
-        order = np.lexsort((np.arange(len(source)), source, target))
+        order = np.lexsort((source + target, np.maximum(source, target)))
         return Plan(order, _cut(source[order], target[order], batch_tokens))
     random = generator(ORDER_STREAM, *shuffle)
     shuffled = random.permutation(len(source))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scratchlab.data.words import START
@@ -50,10 +52,9 @@ def _repeated(counts: Mapping[str, int], at_once: int = 1000) -> Iterator[str]:
 
 
 def _merges_of(stored: str) -> list[tuple[str, str]]:
-    import json
-
     merges = json.loads(stored)["model"]["merges"]
-    return [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+    pairs = (m.split(" ") if isinstance(m, str) else m for m in merges)
+    return [(left, right) for left, right in pairs]
 
 
 class Merges:
@@ -84,7 +85,7 @@ class Merges:
         table = self._table
         while len(ids) > 1:
             best = None
-            for position, pair in enumerate(zip(ids, ids[1:], strict=False)):
+            for position, pair in enumerate(pairwise(ids)):
                 found = table.get(pair)
                 if found is not None and (best is None or found[0] < best[0]):
                     best = (found[0], found[1], position)
@@ -107,7 +108,7 @@ class Merges:
         table = self._table
         while len(ids) > 1:
             best = None
-            for position, pair in enumerate(zip(ids, ids[1:], strict=False)):
+            for position, pair in enumerate(pairwise(ids)):
                 found = table.get(pair)
                 if (
                     found is not None

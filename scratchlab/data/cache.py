@@ -14,6 +14,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def pack_text(texts: Iterable[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64
 def unpack_text(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> list[str]:
     """The strings that :func:`pack_text` packed."""
     stored, bounds = content.tobytes(), offsets.tolist()
-    return [stored[a:b].decode() for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [stored[a:b].decode() for a, b in pairwise(bounds)]
 
 
 def offsets_of(lengths: Any) -> NDArray[np.int64]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +57,8 @@ def load_hub_pairs(where: HubText, by_hand: str) -> Splits:
         ) from error
     datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(where.id, where.config)
+        with _no_vain_retries(where.id):
+            loaded = datasets.load_dataset(where.id, where.config)
     except Exception as error:  # the library raises its own, requests', httpx' and plain errors
         raise _explain(where, error, by_hand) from error
     splits: Splits = {}
@@ -120,6 +125,38 @@ OFFLINE_ERRORS = frozenset(
 )
 
 
+@contextlib.contextmanager
+def _no_vain_retries(hub_id: str) -> Iterator[None]:
+    """Switch the libraries to offline mode when the hub's name cannot even be resolved.
+
+    They would try again for half a minute; offline they turn at once to what was loaded before.
+    Behind a proxy names are resolved elsewhere, so nothing is switched there.
+    """
+    import datasets.config
+    import huggingface_hub.constants
+
+    if Path(hub_id).is_dir() or urllib.request.getproxies() or _resolves():
+        yield
+        return
+    constants, config = huggingface_hub.constants, datasets.config
+    before = constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE = before
+
+
+def _resolves() -> bool:
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    host = urllib.parse.urlsplit(endpoint).hostname or "huggingface.co"
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
+
+
 def is_offline() -> bool:
     """Whether the hub's own switches forbid the network."""
     switches = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -132,8 +169,3 @@ def fingerprint(pairs: Iterable[Pair]) -> str:
     for source, target in pairs:
         digest.update(f"{source}\t{target}\n".encode())
     return digest.hexdigest()
-
-
-def is_local(hub_id: str) -> bool:
-    """Whether an id names a folder on this machine instead of a data set of the hub."""
-    return Path(hub_id).is_dir()

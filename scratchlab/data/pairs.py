@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from scratchlab.data.batching import (
     SUBSET_STREAM,
@@ -22,7 +19,8 @@ from scratchlab.data.batching import (
     padding_share,
     plan_batches,
 )
-from scratchlab.data.cache import Arrays, cached, content_key, pack_text, unpack_text
+from scratchlab.data.cache import Arrays, cached, content_key
+from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     DataContext,
     Provenance,
@@ -30,8 +28,10 @@ from scratchlab.data.contract import (
     Spec,
     TranslationDataset,
 )
+from scratchlab.data.describing import describe_pairs, verify_pairs
 from scratchlab.data.dropout import DropoutEncoder
-from scratchlab.data.sources import Splits, without_empty
+from scratchlab.data.prepared import Split, json_array, pack_split, read_json, unpack_split
+from scratchlab.data.sources import Located, Splits
 from scratchlab.data.tokenizers import TOKENIZERS, BPETokenizer, Tokenizer, tokenizer_from_json
 from scratchlab.data.vocabulary import EOS_ID, PAD_ID, SOS_ID, UNK_ID
 from scratchlab.data.vocabulary_files import read_vocabulary, write_vocabulary
@@ -43,28 +43,6 @@ log = logging.getLogger(__name__)
 PREPARATION = 1
 # Options that change nothing of what is prepared.
 NOT_PREPARED = frozenset(("batch_tokens", "eval_batch_tokens", "pool_size", "bpe_dropout"))
-
-
-@dataclass
-class Located:
-    """Raw data that was found: where, with which hashes, and how the pairs of its splits are read.
-
-    ``read`` may still change ``notes``, which tell a person what was left out or split off.
-    """
-
-    provenance: Provenance
-    read: Any
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Split:
-    """One split: texts as read, and ids without any special token but ``<unk>``."""
-
-    sources: list[str]
-    references: list[str]
-    source: Ragged
-    target: Ragged
 
 
 class PairDataset(TranslationDataset):
@@ -97,9 +75,23 @@ class PairDataset(TranslationDataset):
             self.max_length = config.max_length
             self.source_tokenizer, self.target_tokenizer = self._prepared[1:]
 
+    @classmethod
     @abstractmethod
-    def locate(self) -> Located:
+    def locate(cls, config: Any, context: DataContext) -> Located:
         """Find the raw data (UserError if it is not there); hash it, but do not parse it yet."""
+
+    @classmethod
+    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
+        """Read everything without preparing it: tables, and what looks wrong but may be right.
+
+        Raises:
+            UserError: the first thing that is certainly wrong.
+        """
+        return verify_pairs(cls.locate(config, context))
+
+    def describe(self) -> list[Table]:
+        """Sizes, lengths, vocabulary and sample pairs, for a person."""
+        return describe_pairs(self)
 
     # --- what models and checkpoints need -------------------------------------------------------
 
@@ -144,7 +136,7 @@ class PairDataset(TranslationDataset):
         return self._split(split).references
 
     def encode_source(self, text: str) -> list[int]:
-        """As the contract says; a text that is too long for the model loses its end, with a warning."""
+        """As the contract says; a text too long for the model loses its end, with a warning."""
         ids = self.source_tokenizer.encode(text)
         if len(ids) >= self.max_length:
             log.warning("a source of %d tokens is cut to %d", len(ids) + 1, self.max_length)
@@ -163,6 +155,15 @@ class PairDataset(TranslationDataset):
         return self.target_tokenizer.labels(ids)
 
     # --- batches --------------------------------------------------------------------------------
+
+    def has(self, split: str) -> bool:
+        """Whether there is such a split."""
+        return split in self._prepared[0]
+
+    def ids(self, split: str) -> tuple[Ragged, Ragged]:
+        """Ids of sources and targets without padding and sentence ends, without BPE-dropout."""
+        found = self._split(split)
+        return found.source, found.target
 
     def size(self, split: str) -> int:
         return len(self._split(split).sources)
@@ -186,8 +187,7 @@ class PairDataset(TranslationDataset):
 
     def lengths(self, split: str) -> tuple[Lengths, Lengths]:
         """Lengths [n] of sources and targets as the model sees them, without BPE-dropout."""
-        found = self._split(split)
-        return _lengths(found.source, found.target)
+        return _lengths(*self.ids(split))
 
     def _plan(self, split: str, seed: int, epoch: int) -> Plan:
         shuffle = (seed, epoch) if split == "train" else None
@@ -245,7 +245,7 @@ class PairDataset(TranslationDataset):
 
     @functools.cached_property
     def _located(self) -> Located:
-        return self.locate()
+        return self.locate(self.config, self.context)
 
     @functools.cached_property
     def _prepared(self) -> tuple[dict[str, Split], Tokenizer, Tokenizer]:
@@ -259,13 +259,13 @@ class PairDataset(TranslationDataset):
             vocabulary=read_vocabulary(given).sha256 if given else None,
         )
         arrays = cached(self.context.cache, self.registered_name, key, self._build)
-        splits = {name: _unpack(arrays, name) for name in _read_json(arrays, "splits")}
-        self.notes = _read_json(arrays, "notes")
+        splits = {name: unpack_split(arrays, name) for name in read_json(arrays, "splits")}
+        self.notes = read_json(arrays, "notes")
         for note in self.notes:
             log.info("%s: %s", self.registered_name, note)
         if given is not None:
             return splits, self.source_tokenizer, self.target_tokenizer
-        described = _read_json(arrays, "tokenizers")
+        described = read_json(arrays, "tokenizers")
         read = [tokenizer_from_json(d, self.registered_name) for d in described]
         return splits, read[0], read[-1]
 
@@ -294,27 +294,23 @@ class PairDataset(TranslationDataset):
             elif long:
                 notes.append(f"{len(long)} of {len(pairs)} pairs of {name} shortened as too long")
                 encoded = [(s[:longest], t[:longest]) for s, t in encoded]
-            arrays |= _pack(name, [p[0] for p in pairs], [p[1] for p in pairs], encoded)
-        arrays["splits"] = _json_array(list(splits))
-        arrays["notes"] = _json_array(notes)
+            arrays |= pack_split(name, [p[0] for p in pairs], [p[1] for p in pairs], encoded)
+        arrays["splits"] = json_array(list(splits))
+        arrays["notes"] = json_array(notes)
         tokenizers = [source_tokenizer, target_tokenizer]
         if source_tokenizer is target_tokenizer:
             tokenizers.pop()
-        arrays["tokenizers"] = _json_array([t.to_json() for t in tokenizers])
+        arrays["tokenizers"] = json_array([t.to_json() for t in tokenizers])
         return arrays
 
     def _selected(self, raw: Splits) -> tuple[Splits, list[str]]:
-        """The splits in order, without empty lines, turned round and reduced as the options say."""
+        """The splits in order, turned round and reduced as the options say."""
         config, notes = self.config, []
         chosen: Splits = {}
         for name in self.splits:
             if name not in raw:
                 continue
-            where = f"{self.registered_name} ({name})"
-            policy = getattr(config, "empty_lines", "error")
-            pairs, dropped = without_empty(raw[name], name, where, policy)
-            if dropped:
-                notes.append(f"{dropped} empty lines of {name} left out")
+            pairs = raw[name]
             limit = getattr(config, f"max_{name}_examples")
             if limit is not None and limit < len(pairs):
                 notes.append(f"{limit} of {len(pairs)} pairs of {name} taken by chance")
@@ -356,39 +352,3 @@ def _batch(source: Ragged, target: Ragged, rows: Any) -> Seq2SeqBatch:
 def _lengths(source: Ragged, target: Ragged) -> tuple[Lengths, Lengths]:
     """Lengths with the one special token that each side has."""
     return source.lengths + 1, target.lengths + 1
-
-
-def _pack(
-    name: str,
-    sources: list[str],
-    references: list[str],
-    encoded: list[tuple[list[int], list[int]]],
-) -> Arrays:
-    source, target = Ragged.of([e[0] for e in encoded]), Ragged.of([e[1] for e in encoded])
-    arrays: Arrays = {
-        f"{name}.source.ids": source.values,
-        f"{name}.source.offsets": source.offsets,
-        f"{name}.target.ids": target.values,
-        f"{name}.target.offsets": target.offsets,
-    }
-    for side, texts in (("source", sources), ("target", references)):
-        content, offsets = pack_text(texts)
-        arrays |= {f"{name}.{side}.text": content, f"{name}.{side}.text_offsets": offsets}
-    return arrays
-
-
-def _unpack(arrays: Arrays, name: str) -> Split:
-    texts, ids = [], []
-    for side in ("source", "target"):
-        key = f"{name}.{side}"
-        texts.append(unpack_text(arrays[f"{key}.text"], arrays[f"{key}.text_offsets"]))
-        ids.append(Ragged(arrays[f"{key}.ids"], arrays[f"{key}.offsets"]))
-    return Split(texts[0], texts[1], ids[0], ids[1])
-
-
-def _json_array(value: Any) -> Any:
-    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), dtype=np.uint8)
-
-
-def _read_json(arrays: Arrays, key: str) -> Any:
-    return json.loads(arrays[key].tobytes())

@@ -11,12 +11,14 @@ import gzip
 import hashlib
 import math
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
+from scratchlab.data.contract import Provenance
 from scratchlab.errors import UserError
+from scratchlab.run.atomic import write_bytes
 
 Pair = tuple[str, str]
 Splits = dict[str, list[Pair]]
@@ -31,6 +33,18 @@ class TextFile:
     path: Path
     lines: list[str]
     sha256: str
+
+
+@dataclass
+class Located:
+    """Raw data that was found: where, with which hashes, and how the pairs of its splits are read.
+
+    ``read`` may still add to ``notes``, which tell a person what was left out or split off.
+    """
+
+    provenance: Provenance
+    read: Callable[[], Splits]
+    notes: list[str] = field(default_factory=list)
 
 
 def sha256_of(path: Path) -> str:
@@ -86,6 +100,12 @@ def _decode(path: Path, content: bytes) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write lines as packed UTF-8; the same lines give the same bytes."""
+    text = "".join(f"{line}\n" for line in lines)
+    write_bytes(path, gzip.compress(text.encode(), mtime=0))
+
+
 def align(source: TextFile, target: TextFile) -> list[Pair]:
     """Pair the lines of two files.
 
@@ -107,7 +127,7 @@ def align(source: TextFile, target: TextFile) -> list[Pair]:
 
 
 def first_shift(source: Sequence[str], target: Sequence[str]) -> int:
-    """The line (from 1) from which on two files of different lengths are shifted, by sentence length.
+    """The line (from 1) from which on two files are shifted, judging by sentence lengths.
 
     Before the returned line the files are taken as aligned, after it as shifted by the difference
     of their line counts; the line with the least sum of ``|log(length ratio)|`` is returned.
@@ -144,25 +164,25 @@ def read_columns(path: Path, columns: Sequence[int]) -> tuple[list[Pair], str]:
     return pairs, file.sha256
 
 
-def without_empty(pairs: list[Pair], split: str, where: str, policy: str) -> tuple[list[Pair], int]:
-    """Pairs with text on both sides, and how many were dropped.
+def without_empty(pairs: list[Pair], where: str, policy: str) -> tuple[list[Pair], int]:
+    """Pairs with text on both sides, and how many were left out.
 
-    A line that is empty in both files is no sentence and is always left out. One that is empty on
+    A line that is empty on both sides is no sentence and is always left out. One that is empty on
     one side only is most often a fault of alignment: an error, unless ``policy`` is "drop".
 
     Raises:
-        UserError: a one-sided empty line under the policy "error", or a split without any pair.
+        UserError: a one-sided empty line under the policy "error", or no pair at all.
     """
     kept = []
     for number, (source, target) in enumerate(pairs, 1):
         if source and target:
             kept.append((source, target))
         elif (source or target) and policy == "error":
-            side, text = ("target", source) if source else ("source", target)
+            side, other = ("target", source) if source else ("source", target)
             raise UserError(
-                f"{where}, line {number}: the {side} side is empty where the other says {text!r}",
-                "Mend the files, or leave such lines out with dataset.empty_lines=drop.",
+                f"{where}, line {number}: the {side} side is empty where the other says {other!r}",
+                "Mend the files. parallel_text can leave such lines out: dataset.empty_lines=drop.",
             )
     if not kept:
-        raise UserError(f"the split {split!r} of {where} is empty", "It holds no sentence pair.")
+        raise UserError(f"{where}: there is no sentence pair in it", "The split would be empty.")
     return kept, len(pairs) - len(kept)

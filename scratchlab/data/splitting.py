@@ -35,11 +35,11 @@ def split_by_source(pairs: list[Pair], sizes: Mapping[str, int], seed: int) -> t
         if last == first:
             raise UserError(
                 f"{len(distinct)} different sentences are too few to split off {split!r}",
-                f"Give files for it (dataset.{split}_source, dataset.{split}_target), or more data.",
+                f"Give files for it (dataset.{split}_source, …_target), or more data.",
             )
         home |= dict.fromkeys(distinct[first:last], split)
         first = last
-    splits: Splits = {"train": []} | {split: [] for split in sizes}
+    splits: Splits = {split: [] for split in ("train", *sizes)}
     taken: set[str] = set()
     for key, pair in zip(keys, pairs, strict=True):
         split = home.get(key, "train")

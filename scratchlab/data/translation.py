@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance
-from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
-from scratchlab.data.pairs import Located, PairDataset
-from scratchlab.data.sources import (
-    Splits,
-    align,
-    find_file,
-    read_columns,
-    read_text,
-    sha256_of,
+from scratchlab.data.hub import load_hub_pairs
+from scratchlab.data.locating import (
+    BY_HAND,
+    files_or_hub,
+    hub_text,
+    locate_files,
+    locate_hub,
+    own_file,
 )
+from scratchlab.data.pairs import PairDataset
+from scratchlab.data.sources import Located, Splits, sha256_of, write_lines
 from scratchlab.data.splitting import split_by_source
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
@@ -61,7 +61,7 @@ class TextOptions:
     )
 
 
-@register("dataset", "phrasebook_en_fr", task="seq2seq", source="embedded")
+@register("dataset", "phrasebook_en_fr", task="seq2seq", sources=("embedded",))
 class Phrasebook(PairDataset):
     """English–French sentences of a generated grammar; tests combine words as never in training."""
 
@@ -72,14 +72,14 @@ class Phrasebook(PairDataset):
         val_pairs: int = option(500, "validation pairs", min=1)
         test_pairs: int = option(500, "test pairs", min=1)
 
-    def locate(self) -> Located:
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
         from scratchlab.data import phrasebook
 
-        config = self.config
         # The grammar is the data: its hash stands for that of the sentences it gives.
         files = sorted(Path(phrasebook.__file__).parent.glob("phrasebook*.py"))
         hashes = {file.name: sha256_of(file) for file in files}
-        sizes = {split: getattr(config, f"{split}_pairs") for split in self.splits}
+        sizes = {split: getattr(config, f"{split}_pairs") for split in cls.splits}
         described = ", ".join(f"{n} {split}" for split, n in sizes.items())
         description = f"generated, seed {config.seed}: {described} pairs"
 
@@ -93,7 +93,7 @@ class Phrasebook(PairDataset):
     "dataset",
     "multi30k_en_fr",
     task="seq2seq",
-    source="files",
+    sources=("files", "hub"),
     files=(
         "multi30k/train.en.gz",
         "multi30k/train.fr.gz",
@@ -103,7 +103,7 @@ class Phrasebook(PairDataset):
         "multi30k/test_2016_flickr.fr.gz",
     ),
     hub="romrawinjp/multi30k",
-    origin="https://github.com/multi30k/dataset (data/task1/raw)",
+    origin="https://github.com/multi30k/dataset (folder data/task1/raw)",
 )
 class Multi30k(PairDataset):
     """Multi30k, task 1: 29,000 captions of photographs (Elliott et al., 2016 and 2017)."""
@@ -121,22 +121,35 @@ class Multi30k(PairDataset):
         source_column: str = option("en", "its column (or language) to translate from")
         target_column: str = option("fr", "its column (or language) to translate to")
 
-    def locate(self) -> Located:
-        stems = {"train": "train", "val": "val", "test": self.config.test_set}
-        wanted = {
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        stems = {"train": "train", "val": "val", "test": config.test_set}
+        wanted: dict[str, tuple[str, ...]] = {
             split: (f"multi30k/{stem}.en.gz", f"multi30k/{stem}.fr.gz")
             for split, stem in stems.items()
         }
         return files_or_hub(
-            self.config, self.context, wanted, "https://github.com/multi30k/dataset"
+            config, context, wanted, "https://github.com/multi30k/dataset (folder data/task1/raw)"
         )
+
+    @classmethod
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files; returns what was written."""
+        splits = load_hub_pairs(hub_text(config), BY_HAND)
+        written = []
+        for split, stem in (("train", "train"), ("val", "val"), ("test", config.test_set)):
+            for side, language in enumerate(("en", "fr")):
+                path = root / "multi30k" / f"{stem}.{language}.gz"
+                write_lines(path, (pair[side] for pair in splits.get(split, [])))
+                written.append(path)
+        return written
 
 
 @register(
     "dataset",
     "tatoeba_en_fr",
     task="seq2seq",
-    source="files",
+    sources=("files", "hub"),
     files=("tatoeba_eng_fra/fra.txt.gz",),
     hub="sentence-transformers/parallel-sentences-tatoeba",
     origin="https://www.manythings.org/anki (fra-eng.zip, fra.txt)",
@@ -167,11 +180,11 @@ class Tatoeba(PairDataset):
         source_column: str = option("english", "its column (or language) to translate from")
         target_column: str = option("non_english", "its column (or language) to translate to")
 
-    def locate(self) -> Located:
-        config = self.config
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
         found = files_or_hub(
             config,
-            self.context,
+            context,
             {"train": ("tatoeba_eng_fra/fra.txt.gz",)},
             "https://www.manythings.org/anki (fra-eng.zip; it holds fra.txt)",
         )
@@ -186,8 +199,17 @@ class Tatoeba(PairDataset):
 
         return Located(found.provenance, read, found.notes)
 
+    @classmethod
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files; returns what was written."""
+        splits = load_hub_pairs(hub_text(config), BY_HAND)
+        path = root / "tatoeba_eng_fra" / "fra.txt.gz"
+        pairs = [pair for split in splits.values() for pair in split]
+        write_lines(path, ("\t".join(t.replace("\t", " ") for t in pair) for pair in pairs))
+        return [path]
 
-@register("dataset", "parallel_text", task="seq2seq", source="files")
+
+@register("dataset", "parallel_text", task="seq2seq", sources=("files", "hub"))
 class ParallelText(PairDataset):
     """Your own sentence pairs: two line-aligned files a split, one file of columns, or the hub.
 
@@ -238,9 +260,9 @@ class ParallelText(PairDataset):
             ("hub_id is None or train_source is None", "give only one of train_source and hub_id"),
         )
 
-    def locate(self) -> Located:
-        found = self._locate_given()
-        config = self.config
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        found = cls._locate_given(config, context)
         read_given: Callable[[], Splits] = found.read
 
         def read() -> Splits:
@@ -258,10 +280,10 @@ class ParallelText(PairDataset):
 
         return Located(found.provenance, read, found.notes)
 
-    def _locate_given(self) -> Located:
-        config, context = self.config, self.context
+    @classmethod
+    def _locate_given(cls, config: Any, context: DataContext) -> Located:
         wanted: dict[str, tuple[str, ...]] = {}
-        for split in self.splits:
+        for split in cls.splits:
             source, target = (getattr(config, f"{split}_{side}") for side in ("source", "target"))
             if source is not None:
                 wanted[split] = (source, target)
@@ -280,83 +302,7 @@ class ParallelText(PairDataset):
                 "dataset.hub_id.",
             )
         paths = {
-            split: tuple(_own_file(name, context.root) for name in names)
+            split: tuple(own_file(name, context.root) for name in names)
             for split, names in wanted.items()
         }
-        return locate_files(paths, "your files", config.tsv_columns)
-
-
-def _own_file(name: str, root: Path | None) -> Path:
-    """A user's file: from the current folder, or in the folder of data files."""
-    tried = [Path(name).expanduser().absolute()]
-    if root is not None and not Path(name).is_absolute():
-        tried.append(root / name)
-    for path in tried:
-        if (found := find_file(path)) is not None:
-            return found
-    raise UserError(f"no file {' nor '.join(map(str, tried))}", "Check the path.")
-
-
-def files_or_hub(
-    config: Any, context: DataContext, wanted: dict[str, tuple[str, ...]], origin: str
-) -> Located:
-    """Files below the data folder if they are all there (and wanted), else the hub.
-
-    ``wanted`` maps a split to its two line-aligned files, or to one file of two columns.
-
-    Raises:
-        UserError: with ``source=files``, a file is missing; with ``auto``, some files are there and
-            some are not, or none is there and the hub is of no help.
-    """
-    names = [name for of_split in wanted.values() for name in of_split]
-    root = context.root
-    found = {n: root and find_file(root / n) for n in names}
-    missing = [n for n, path in found.items() if path is None]
-    layout = layout_hint(names, root, origin)
-    if config.source != "hub" and not missing:
-        paths = {s: tuple(found[n] or Path(n) for n in of) for s, of in wanted.items()}
-        return locate_files(paths, str(root), (1, 2))
-    if config.source == "files" and root is None:
-        raise UserError("source=files, but no folder of data files is known", layout)
-    if config.source == "files" or (config.source == "auto" and len(missing) < len(names)):
-        assert root is not None
-        raise UserError(f"no file {root / missing[0]}", layout)
-    return locate_hub(config, layout)
-
-
-def layout_hint(names: list[str], root: Path | None, origin: str) -> str:
-    """How to get files by hand and where to put them."""
-    folder = str(root) if root else "a folder that the variable SCRATCHLAB_DATA names"
-    return f"Get them from {origin} and put them into {folder} as: {', '.join(names)}."
-
-
-def locate_files(paths: dict[str, tuple[Path, ...]], description: str, columns: Any) -> Located:
-    """Line-aligned files (two a split) or one file of columns, hashed and ready to be read."""
-    hashes = {str(path): sha256_of(path) for of_split in paths.values() for path in of_split}
-    if description != "your files":
-        hashes = {str(Path(p).relative_to(description)): h for p, h in hashes.items()}
-
-    def read() -> Splits:
-        splits: Splits = {}
-        for split, of_split in paths.items():
-            if len(of_split) == 2:
-                splits[split] = align(read_text(of_split[0]), read_text(of_split[1]))
-            else:
-                splits[split] = read_columns(of_split[0], columns)[0]
-        return splits
-
-    return Located(Provenance("files", description, hashes), read)
-
-
-def locate_hub(config: Any, by_hand: str) -> Located:
-    """A data set of the hub, loaded at once since only its content can be hashed."""
-    where = HubText(config.hub_id, config.hub_config, config.source_column, config.target_column)
-    splits = load_hub_pairs(where, by_hand)
-    hashes = {split: fingerprint(pairs) for split, pairs in splits.items()}
-    return Located(Provenance("hub", where.description, hashes), lambda: dict(splits))
-
-
-def content_hash(provenance: Provenance) -> str:
-    """One short hash of all data of a data set, for tables."""
-    text = "\n".join(f"{name} {value}" for name, value in sorted(provenance.sha256.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return locate_files(paths, None, config.tsv_columns, config.empty_lines)

@@ -1,0 +1,197 @@
+"""``scratchlab data``: which data sets there are, getting, checking and describing them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from scratchlab.data.catalog import (
+    ROOT_VARIABLE,
+    Table,
+    data_context,
+    files_of,
+    find_dataset,
+    layout_table,
+    located,
+    presence,
+)
+from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.registry import Part, parts
+
+HELP = """
+usage: scratchlab data list
+       scratchlab data get NAME [OPTION=VALUE …]       download from the Hugging Face hub into files
+       scratchlab data check NAME [OPTION=VALUE …]     files there, readable, aligned; their sha256
+       scratchlab data describe NAME [OPTION=VALUE …]  layout, sizes, lengths, vocabulary, samples
+
+Files are looked for in the folder that SCRATCHLAB_DATA names. Options are those of the data set
+(`scratchlab list dataset NAME`), for example:
+
+  scratchlab data describe multi30k_en_fr tokenizer=word
+  scratchlab data check parallel_text train_source=train.en train_target=train.fr
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb."""
+    words = list(arguments)
+    if not words or any(w in ("-h", "--help") for w in words):
+        print(HELP.strip())
+        return 0
+    action, rest = words[0], words[1:]
+    if action == "list":
+        if rest:
+            raise UserError(f"data list takes nothing more, but got {' '.join(rest)!r}")
+        return _list()
+    actions: dict[str, Callable[[Part, Any], int]] = {
+        "get": _get,
+        "check": _check,
+        "describe": _describe,
+    }
+    if action not in actions:
+        raise UserError(
+            f"data has no action {action!r}", suggest(action, ["list", *actions], "Actions")
+        )
+    if not rest or "=" in rest[0]:
+        names = ", ".join(parts("dataset"))
+        raise UserError(f"data {action} needs the name of a data set", f"Data sets: {names}.")
+    part = find_dataset(rest[0])
+    return actions[action](part, read_options(part, rest[1:]))
+
+
+def _list() -> int:
+    root = data_context().root
+    rows = []
+    for name, part in parts("dataset").items():
+        sources = ", ".join(part.facts.get("sources", ()))
+        task = str(part.facts.get("task", ""))
+        rows.append([name, task, sources, presence(part, root), part.summary])
+    where = str(root) if root else f"{ROOT_VARIABLE} is not set"
+    _show([Table(f"data sets (files: {where})", ["name", "task", "from", "here", "what"], rows)])
+    return 0
+
+
+def _get(part: Part, options: dict[str, Any]) -> int:
+    if "embedded" in part.facts.get("sources", ()):
+        print(f"{part.name} is built in; there is nothing to get.")
+        return 0
+    root = data_context().root
+    if root is None:
+        raise UserError(
+            "data get needs a folder to write to",
+            f"Name one: {ROOT_VARIABLE}=FOLDER scratchlab data get {part.name}",
+        )
+    cls = part.load()
+    if not hasattr(cls, "fetch"):
+        raise UserError(f"{part.name} has no copy on the hub to get", _by_hand(part))
+    missing = [name for name, path in located(files_of(part), root) if path is None]
+    if not missing:
+        print(f"All files of {part.name} are in {root} already.")
+        return 0
+    try:
+        written = cls.fetch(cls.Config(**options), root)
+    except UserError as error:
+        raise UserError(error.message, _by_hand(part)) from error
+    for path in written:
+        print(f"{path}  {path.stat().st_size:,} bytes")
+    return 0
+
+
+def _by_hand(part: Part) -> str:
+    files = ", ".join(files_of(part))
+    origin = part.facts.get("origin")
+    if not files or not origin:
+        return f"`scratchlab list dataset {part.name}` shows the options that name your files."
+    return f"By hand: get {files} from {origin} and put them into ${ROOT_VARIABLE}."
+
+
+def _check(part: Part, options: dict[str, Any]) -> int:
+    context = data_context()
+    if files_of(part):
+        _show([layout_table(part, context.root)])
+    cls = part.load()
+    notes: list[str] = []
+    if hasattr(cls, "verify"):
+        tables, notes = cls.verify(cls.Config(**options), context)
+        _show(tables)
+    else:
+        cls(cls.Config(**options), context)
+    for note in notes:
+        print(f"note: {note}")
+    print(f"{part.name} was read without a fault.")
+    return 0
+
+
+def _describe(part: Part, options: dict[str, Any]) -> int:
+    context = data_context()
+    print(f"{part.name}: {part.summary}")
+    if "origin" in part.facts:
+        print(f"origin: {part.facts['origin']}")
+    if "hub" in part.facts:
+        print(f"hub: {part.facts['hub']}")
+    if files_of(part):
+        _show([layout_table(part, context.root)])
+    cls = part.load()
+    dataset = cls(cls.Config(**options), context)
+    print(f"used: {dataset.provenance.kind}, {dataset.provenance.description}")
+    for note in getattr(dataset, "notes", []):
+        print(f"note: {note}")
+    if hasattr(dataset, "describe"):
+        _show(dataset.describe())
+    else:
+        spec = {k: v for k, v in dataset.spec.as_dict().items() if v not in (None, (), False)}
+        _show([Table("spec", ["what", "value"], [[k, str(v)] for k, v in spec.items()])])
+    return 0
+
+
+def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
+    """All options of a data set: its defaults, its YAML file's, then those of the command.
+
+    Raises:
+        ConfigError: everything that is wrong with them.
+    """
+    import yaml
+
+    from scratchlab.config.origin import config_folders
+    from scratchlab.config.schema import check_options
+
+    values: dict[str, Any] = {}
+    for folder in config_folders(None):
+        path = folder / "dataset" / f"{part.name}.yaml"
+        if path.is_file():
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            break
+    faults = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            faults.append(Fault(word, "is no OPTION=VALUE"))
+            continue
+        try:
+            values[key.removeprefix("dataset.")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            faults.append(
+                Fault(key, f"{value!r} cannot be read", "Quote text with odd characters.")
+            )
+    options, found = check_options("dataset", values, part.options, part.rules)
+    if faults or found:
+        raise ConfigError([*faults, *found])
+    return options
+
+
+def _show(tables: Sequence[Table]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
+    for table in tables:
+        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+        for column in table.columns:
+            grid.add_column(column, overflow="fold")
+        for row in table.rows:
+            grid.add_row(*map(Text, row))
+        console.print(grid)

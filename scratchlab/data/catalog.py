@@ -1,0 +1,85 @@
+"""Which data sets there are and whether their data is here, told without importing any of them.
+
+The facts come from the decorators: ``sources`` ("embedded", "files", "hub"), the ``files`` below
+the data folder, the ``hub``'s id, the ``origin`` of the files for getting them by hand.
+
+What a data set's class may offer beyond the contract, all optional: the class methods
+``fetch(config, root) -> list[Path]`` (write the hub's copy into the layout of the files) and
+``verify(config, context) -> (list[Table], list[str])`` (read everything; UserError if something is
+wrong, and notes on what may be), and the method ``describe() -> list[Table]``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import DataContext
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import Part, parts
+
+ROOT_VARIABLE = "SCRATCHLAB_DATA"
+CACHE_VARIABLE = "SCRATCHLAB_CACHE"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table of text for the screen."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def data_context() -> DataContext:
+    """Folders of data files and of prepared data as the environment names them."""
+    root = os.environ.get(ROOT_VARIABLE)
+    cache = os.environ.get(CACHE_VARIABLE) or "~/.cache/scratchlab"
+    return DataContext(Path(root).expanduser() if root else None, Path(cache).expanduser())
+
+
+def find_dataset(name: str) -> Part:
+    """A data set by name; UserError with the nearest name."""
+    known = parts("dataset")
+    if name not in known:
+        raise UserError(f"there is no data set {name!r}", suggest(name, known, "Data sets"))
+    return known[name]
+
+
+def files_of(part: Part) -> tuple[str, ...]:
+    """The files of a data set, relative to the data folder."""
+    return tuple(part.facts.get("files", ()))
+
+
+def presence(part: Part, root: Path | None) -> str:
+    """Whether a data set can be used now, in a few words."""
+    if "embedded" in part.facts.get("sources", ()):
+        return "yes, built in"
+    files = files_of(part)
+    if not files:
+        return "your own files"
+    present = sum(found is not None for _, found in located(files, root))
+    if present == len(files):
+        return "yes, files"
+    if present:
+        return f"{present} of {len(files)} files"
+    return "no, hub only" if "hub" in part.facts else "no"
+
+
+def located(files: tuple[str, ...], root: Path | None) -> list[tuple[str, Path | None]]:
+    """Each wanted file with where it is, packed or not, or None."""
+    from scratchlab.data.sources import find_file
+
+    return [(name, find_file(root / name) if root else None) for name in files]
+
+
+def layout_table(part: Part, root: Path | None) -> Table:
+    """The files that are expected below the data folder, and which of them are there."""
+    where = str(root) if root else f"(set {ROOT_VARIABLE} to a folder)"
+    rows: list[list[Any]] = []
+    for name, path in located(files_of(part), root):
+        size = f"{path.stat().st_size:,} bytes" if path else "missing"
+        rows.append([name, size])
+    return Table(f"files expected in {where}", ["file", "here"], rows)

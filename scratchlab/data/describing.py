@@ -1,0 +1,115 @@
+"""What a person wants to know of sentence pairs: sizes, lengths, vocabulary, samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scratchlab.data.catalog import Table
+from scratchlab.data.sources import Located
+from scratchlab.data.vocabulary import UNK_ID
+
+if TYPE_CHECKING:
+    from scratchlab.data.batching import Lengths
+    from scratchlab.data.pairs import PairDataset
+
+SAMPLES = 3
+# Below this the lengths of sentences and of their translations hardly go together.
+LEAST_CORRELATION = 0.4
+FEWEST_TO_JUDGE = 50
+
+
+def verify_pairs(located: Located) -> tuple[list[Table], list[str]]:
+    """Read all pairs; tables of what was read, with hashes, and what looks wrong.
+
+    Lengths of sentences and of their translations go together; where they do not, the lines are
+    probably shifted against each other even though the files have as many of them.
+    """
+    splits = located.read()
+    rows, doubts = [], []
+    for name, pairs in splits.items():
+        correlation = _correlation(pairs)
+        shown = "too few to judge" if correlation is None else f"{correlation:.2f}"
+        rows.append([name, f"{len(pairs):,}", shown])
+        if correlation is not None and correlation < LEAST_CORRELATION:
+            doubts.append(
+                f"the lines of {name} may be shifted against each other: the lengths of the "
+                f"sentences and of their translations hardly go together ({correlation:.2f})"
+            )
+    found = located.provenance
+    tables = [
+        Table(
+            f"read from {found.kind}: {found.description}",
+            ["what", "sha256"],
+            [[name, digest] for name, digest in found.sha256.items()],
+        ),
+        Table("splits", ["split", "pairs", "correlation of lengths"], rows),
+    ]
+    return tables, [*located.notes, *doubts]
+
+
+def _correlation(pairs: list[tuple[str, str]]) -> float | None:
+    """Correlation of the lengths of both sides; None if there are too few pairs to tell."""
+    lengths = np.array([[len(s), len(t)] for s, t in pairs], dtype=float).reshape(-1, 2)
+    if len(pairs) < FEWEST_TO_JUDGE or not lengths.std(axis=0).all():
+        return None
+    return float(np.corrcoef(lengths.T)[0, 1])
+
+
+def describe_pairs(dataset: PairDataset) -> list[Table]:
+    """Tables about a prepared data set."""
+    return [_split_table(dataset), _vocabulary_table(dataset), *_sample_tables(dataset)]
+
+
+def _split_table(dataset: PairDataset) -> Table:
+    rows = []
+    for split in dataset.splits:
+        if not dataset.has(split):
+            continue
+        source, target = dataset.lengths(split)
+        rows.append(
+            [
+                split,
+                f"{dataset.size(split):,}",
+                _spread(source),
+                _spread(target),
+                f"{dataset.batch_count(split, seed=0, epoch=0):,}",
+                f"{dataset.padding_share(split):.1%}",
+            ]
+        )
+    columns = ["split", "pairs", "source tokens", "target tokens", "batches", "padding"]
+    title = "splits (tokens: mean / median / 95 % / longest, sentence end included)"
+    return Table(title, columns, rows)
+
+
+def _spread(lengths: Lengths) -> str:
+    middle, high = np.percentile(lengths, (50, 95))
+    return f"{lengths.mean():.1f} / {middle:.0f} / {high:.0f} / {lengths.max()}"
+
+
+def _vocabulary_table(dataset: PairDataset) -> Table:
+    sides = {"source": dataset.source_tokenizer, "target": dataset.target_tokenizer}
+    rows = []
+    for side, tokenizer in sides.items():
+        shares = [
+            f"{split} {float(np.mean(dataset.ids(split)[side == 'target'].values == UNK_ID)):.2%}"
+            for split in dataset.splits
+            if dataset.has(split)
+        ]
+        rows.append([side, tokenizer.kind, f"{len(tokenizer):,}", ", ".join(shares)])
+    title = "vocabulary, " + ("shared by both sides" if dataset.shared_vocabulary else "one a side")
+    return Table(title, ["side", "tokens are", "size", "<unk>"], rows)
+
+
+def _sample_tables(dataset: PairDataset) -> list[Table]:
+    split = next(s for s in dataset.splits if dataset.has(s))
+    count = dataset.size(split)
+    rows = []
+    for i in dict.fromkeys(np.linspace(0, count - 1, SAMPLES).astype(int).tolist()):
+        source, target = dataset.sources(split)[i], dataset.references(split)[i]
+        source_labels = dataset.source_tokens(dataset.encode_source(source))
+        target_labels = dataset.target_tokens(dataset.encode_target(target))
+        rows.append([str(i), source, " ".join(source_labels)])
+        rows.append(["", target, " ".join(target_labels)])
+    return [Table(f"sample pairs of {split}", ["number", "text", "tokens"], rows)]

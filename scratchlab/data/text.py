@@ -1,0 +1,173 @@
+"""Running text, read a piece at a time: a corpus need not fit into memory.
+
+A *piece* is a string of about a million characters that ends at a line's end (or, within a line that
+is longer, behind a space). What is done to a text here - cutting it into splits, leaving out empty
+lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``; ``\\r\\n`` is read as
+that. Gzip files are known by their first bytes.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, cast
+
+from scratchlab.data.sources import GZIP_MAGIC
+from scratchlab.errors import UserError
+
+Pieces = Iterator[str]
+Read = Callable[[], Pieces]
+
+PIECE = 1 << 20  # characters of a piece, and bytes read at once
+
+
+def read_pieces(path: Path, size: int = PIECE) -> Pieces:
+    """The text of a UTF-8 file in pieces of about ``size`` characters.
+
+    Raises:
+        UserError: the file cannot be read or unpacked, or holds bytes that are not UTF-8; the
+            message names the line.
+    """
+    try:
+        with _open(path) as file:
+            yield from whole_lines(_decoded(path, file, size), size)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path}: damaged gzip file ({error})", "Copy or download the file again."
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == GZIP_MAGIC
+    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+def _decoded(path: Path, file: IO[bytes], size: int) -> Pieces:
+    """Text of any lengths, without a byte order mark and with ``\\n`` at the ends of lines."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    lines, held, first = 1, "", True
+    while True:
+        block = file.read(size)
+        try:
+            text = held + decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            line = lines + error.object.count(b"\n", 0, error.start)
+            raise UserError(
+                f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8",
+                "Convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW",
+            ) from error
+        if first and text:
+            text, first = text.removeprefix("\ufeff"), False
+        held = ""
+        if block and text.endswith("\r"):  # its \n may be the first byte of the next block
+            text, held = text[:-1], "\r"
+        text = text.replace("\r\n", "\n")
+        lines += text.count("\n")
+        yield text
+        if not block:
+            return
+
+
+def whole_lines(texts: Iterable[str], size: int = PIECE) -> Pieces:
+    """The same text in pieces that end at a line's end, or behind a space in a very long line."""
+    pending = ""
+    for text in texts:
+        pending += text
+        cut = pending.rfind("\n") + 1
+        if not cut and len(pending) > size:
+            cut = pending.rfind(" ") + 1
+        if cut:
+            yield pending[:cut]
+            pending = pending[cut:]
+    if pending:
+        yield pending
+
+
+def pieces_of(text: str, size: int = PIECE) -> Pieces:
+    """A text that is in memory, in pieces."""
+    return whole_lines((text[i : i + size] for i in range(0, len(text), size)), size)
+
+
+def cut(pieces: Iterable[str], first: int, last: int) -> Pieces:
+    """The characters ``first`` to ``last`` (exclusive) of a text."""
+    start = 0
+    for piece in pieces:
+        if start >= last:
+            return
+        part = piece[max(0, first - start) : last - start]
+        start += len(piece)
+        if part:
+            yield part
+
+
+def split_points(
+    read: Read, fractions: Sequence[float], *, at_lines: bool
+) -> tuple[int, list[int]]:
+    """Length of a text in characters, and the places that cut it at the rising ``fractions``.
+
+    ``at_lines`` moves each place to the next end of a line; without it the place is
+    ``int(length * fraction)``, wherever in a word that is.
+    """
+    length = sum(map(len, read()))
+    places = [int(length * f) for f in fractions]
+    if not at_lines:
+        return length, places
+    moved = [length] * len(places)
+    start, found = 0, 0
+    for piece in read():
+        while found < len(places) and places[found] < start + len(piece):
+            if places[found] == 0:
+                moved[found] = 0
+            else:
+                end = piece.find("\n", max(0, places[found] - 1 - start))
+                if end < 0:
+                    places[found] = start + len(piece) + 1  # in the next piece
+                    break
+                moved[found] = start + end + 1
+            found += 1
+        start += len(piece)
+    return length, moved
+
+
+def without_empty_lines(pieces: Iterable[str]) -> Pieces:
+    """The text without lines that hold nothing but white space."""
+    for piece in pieces:
+        lines = piece.split("\n")
+        ends = piece.endswith("\n")
+        kept = "\n".join(line for line in lines if line.strip())
+        if kept:
+            yield kept + "\n" if ends else kept
+
+
+_EMPTY_LINE = re.compile(r"\n[^\S\n]*\n")
+# A sentence ends in a mark, perhaps closed by quotes or brackets, before a space and something that
+# starts like a sentence; one letter before the point is an initial or part of "e.g.".
+_SENTENCE_END = re.compile(r"(?<=\w\w)([.!?][\"'”’)\]]*) +(?=[\"'“‘(\[]*[A-Z0-9])")
+
+
+def sentence_lines(pieces: Iterable[str]) -> Pieces:
+    """One sentence a line, from text whose paragraphs are wrapped and parted by empty lines.
+
+    Sentences end where punctuation says so (abbreviations such as "Mr." may end one too early).
+    """
+    pending = ""
+    for piece in pieces:
+        pending += piece
+        ends = [match.end() for match in _EMPTY_LINE.finditer(pending)]
+        if ends:
+            yield _sentences(pending[: ends[-1]])
+            pending = pending[ends[-1] :]
+    if pending.strip():
+        yield _sentences(pending)
+
+
+def _sentences(text: str) -> str:
+    paragraphs = (" ".join(p.split()) for p in _EMPTY_LINE.split(text))
+    return "".join(_SENTENCE_END.sub(r"\1\n", p) + "\n" for p in paragraphs if p)
