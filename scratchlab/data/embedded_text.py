@@ -1,8 +1,8 @@
 """Text that every machine has: Python's documentation, docstrings, and generated biographies.
 
 Nothing is downloaded and nothing is imported for its text: docstrings are read from the source
-files with :mod:`ast`. The text depends on the versions of Python, NumPy and scikit-learn, not on the
-machine.
+files with :mod:`ast`. The text depends on the versions of Python, NumPy and scikit-learn, and not
+on the machine.
 """
 
 from __future__ import annotations
@@ -97,6 +97,41 @@ def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Defin
                 yield from _definitions(node.body, name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Documented:
+    """A docstring with where it stands; ``source`` is empty but for functions that need it."""
+
+    module: str
+    name: str
+    docstring: str
+    source: str
+
+
+@cache
+def _documented(package: str) -> tuple[_Documented, ...]:
+    """Everything with a docstring in a module or package, the modules themselves included."""
+    found = []
+    for module, path in _python_files(package):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        tree = ast.parse(text)
+        if docstring := ast.get_docstring(tree):
+            found.append(_Documented(module, module, docstring, ""))
+        for name, node in _definitions(tree.body, module):
+            if docstring := ast.get_docstring(node):
+                _, _, rest = docstring.partition("\n")
+                short = len(rest.strip()) < _SHORT_BODY and not isinstance(node, ast.ClassDef)
+                source = _source_without_docstring(node, lines) if short else ""
+                found.append(_Documented(module, name, docstring, source))
+    return tuple(found)
+
+
+def _source_without_docstring(node: Definition, lines: list[str]) -> str:
+    first = node.body[0]
+    kept = lines[node.lineno - 1 : first.lineno - 1] + lines[first.end_lineno : node.end_lineno]
+    return textwrap.dedent("\n".join(kept[:_LONGEST_SOURCE])).strip()
+
+
 @cache
 def python_docs() -> str:
     """Python's documentation topics, then the docstrings of standard library modules.
@@ -109,15 +144,11 @@ def python_docs() -> str:
     parts = [topics.topics[key].strip() for key in sorted(topics.topics)]
     seen: set[str] = set()
     for package in STDLIB_MODULES:
-        for _, path in _python_files(package):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            nodes = [tree, *(node for _, node in _definitions(tree.body, ""))]
-            for node in nodes:
-                text = ast.get_docstring(node) or ""
-                # One-word and inherited docstrings would only repeat themselves.
-                if len(text) > 30 and text not in seen:
-                    seen.add(text)
-                    parts.append(text.strip())
+        for item in _documented(package):
+            # One-word and inherited docstrings would only repeat themselves.
+            if len(item.docstring) > 30 and item.docstring not in seen:
+                seen.add(item.docstring)
+                parts.append(item.docstring.strip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -130,24 +161,16 @@ def split_of_module(module: str) -> str:
     return "test" if bucket == 0 else "val" if bucket == 1 else "train"
 
 
-def _source_without_docstring(node: Definition, lines: list[str]) -> str:
-    first = node.body[0]
-    kept = lines[node.lineno - 1 : first.lineno - 1] + lines[first.end_lineno : node.end_lineno]
-    return textwrap.dedent("\n".join(kept[:_LONGEST_SOURCE])).strip()
-
-
-def _summary_and_body(node: Definition, lines: list[str]) -> tuple[str, str] | None:
+def _summary_and_body(item: _Documented) -> tuple[str, str] | None:
     """(first line, what it sums up), or None where there is nothing to learn from."""
-    summary, _, rest = (ast.get_docstring(node) or "").partition("\n")
+    summary, _, rest = item.docstring.partition("\n")
     summary, body = summary.strip(), rest.strip()
     # A first line that runs on into the second is half a sentence and no summary.
     runs_on = bool(body) and not rest.startswith("\n")
     if runs_on or not 3 <= len(summary.split()) <= 25 or summary.startswith((">>>", "..")):
         return None
     if len(body) < _SHORT_BODY:
-        if isinstance(node, ast.ClassDef):
-            return None
-        body = _source_without_docstring(node, lines)
+        body = item.source
     return (summary, body) if len(body) >= _SHORT_BODY else None
 
 
@@ -162,24 +185,21 @@ def _docstring_records() -> tuple[DocstringRecord, ...]:
     records: list[DocstringRecord] = []
     seen: set[str] = set()
     for package in (*STDLIB_MODULES, *_LIBRARIES):
-        for module, path in _python_files(package):
-            source = path.read_text(encoding="utf-8")
-            lines = source.splitlines()
-            for name, node in _definitions(ast.parse(source).body, module):
-                found = _summary_and_body(node, lines)
-                if found is None or not seen.isdisjoint(found):
-                    continue
-                seen.update(found)
-                summary, body = found
-                records.append(
-                    DocstringRecord(
-                        package=_label(package, module),
-                        name=name,
-                        body=body,
-                        summary=summary,
-                        split=split_of_module(module),
-                    )
+        for item in _documented(package):
+            found = _summary_and_body(item) if item.name != item.module else None
+            if found is None or not seen.isdisjoint(found):
+                continue
+            seen.update(found)
+            summary, body = found
+            records.append(
+                DocstringRecord(
+                    package=_label(package, item.module),
+                    name=item.name,
+                    body=body,
+                    summary=summary,
+                    split=split_of_module(item.module),
                 )
+            )
     return tuple(records)
 
 
@@ -244,8 +264,8 @@ _FIRST_NAMES = _words(
     """
     Ada Agnes Albert Alma Amos Anita Anton Arthur Astrid Beatrice Bella Boris Bruno Carla Cecil
     Clara Conrad Cora Cyrus Dalia Daniel Dora Edgar Edith Elias Elsa Emil Emma Ernest Esther Eva
-    Felix Flora Frank Frida George Gloria Greta Gustav Hanna Harold Hazel Hector Helen Henry Hilda Hugo
-    Ida Igor Irene Isaac Ivan Jasper Joan Jonas Judith Julia Karl Kira Laura Leo Lena Leon Lydia
+    Felix Flora Frank Frida George Gloria Greta Gustav Hanna Harold Hazel Hector Helen Henry Hilda
+    Ida Igor Irene Isaac Ivan Jasper Joan Jonas Judith Julia Karl Kira Laura Leo Lena Lydia
     Magnus Mara Marcus Maria Martin Maud Max Mira Nadia Nathan Nina Nora Olga Oscar Otto Paula
     Peter Petra Ralph Rosa Ruth Samuel Sara Simon Sonia Stella Theo Thomas Ursula Vera Victor
     """

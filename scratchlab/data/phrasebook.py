@@ -103,27 +103,44 @@ def combinations(sentence: Sentence) -> list[Combination]:
 # --- The corpus ---------------------------------------------------------------------------------
 
 
+def _draw(split: str, count: int, seed: int, seen: set[str]) -> Iterator[tuple[Sentence, str]]:
+    """Sentences that belong to the split, with their English, none of it in ``seen``."""
+    held = held_out_combinations(seed)
+    rng = random.Random(f"{split} {seed}")
+    while count:
+        sentence = sample_sentence(rng)
+        if held.isdisjoint(combinations(sentence)) != (split == "train"):
+            continue
+        source = english(sentence)
+        if source not in seen and _MIN_WORDS <= source.count(" ") + 1 <= _MAX_WORDS:
+            seen.add(source)
+            count -= 1
+            yield sentence, source
+
+
+def sentences(
+    seed: int = 0, train_pairs: int = 30000, val_pairs: int = 500, test_pairs: int = 500
+) -> dict[str, list[Sentence]]:
+    """The structures behind the pairs of :func:`generate`, in the same order."""
+    seen: set[str] = set()
+    # Test first, so that its sentences do not depend on how many the other splits hold.
+    sizes = {"test": test_pairs, "val": val_pairs, "train": train_pairs}
+    drawn = {split: [s for s, _ in _draw(split, n, seed, seen)] for split, n in sizes.items()}
+    return {split: drawn[split] for split in ("train", "val", "test")}
+
+
 def generate(
     seed: int = 0, train_pairs: int = 30000, val_pairs: int = 500, test_pairs: int = 500
 ) -> Corpus:
     """Splits "train", "val" and "test" of distinct (English, French) pairs.
 
-    The same arguments give the same pairs. Asking for many more pairs than the default takes
-    longer per pair, as short sentences run out.
+    The same arguments give the same pairs, and the test pairs depend on nothing but the seed and
+    their number.
     """
-    held = held_out_combinations(seed)
     seen: set[str] = set()
-    corpus: Corpus = {}
-    for split, count in (("test", test_pairs), ("val", val_pairs), ("train", train_pairs)):
-        rng = random.Random(f"{split} {seed}")
-        pairs: list[tuple[str, str]] = []
-        while len(pairs) < count:
-            sentence = sample_sentence(rng)
-            if held.isdisjoint(combinations(sentence)) != (split == "train"):
-                continue
-            source = english(sentence)
-            if source not in seen and _MIN_WORDS <= source.count(" ") + 1 <= _MAX_WORDS:
-                seen.add(source)
-                pairs.append((source, french(sentence)))
-        corpus[split] = pairs
+    sizes = {"test": test_pairs, "val": val_pairs, "train": train_pairs}
+    corpus = {
+        split: [(source, french(sentence)) for sentence, source in _draw(split, n, seed, seen)]
+        for split, n in sizes.items()
+    }
     return {split: corpus[split] for split in ("train", "val", "test")}

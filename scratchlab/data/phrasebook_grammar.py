@@ -106,8 +106,7 @@ def english_phrase(phrase: NounPhrase, negated: bool = False) -> str:
     if phrase.before:
         words.insert(0, phrase.before.en)
     if phrase.owner:
-        owner = english_phrase(phrase.owner)
-        words.insert(0, owner + ("'" if owner.endswith("s") and phrase.owner.plural else "'s"))
+        words.insert(0, _possessive(phrase.owner))
     elif phrase.determiner is A:
         article = "an" if words[0][0].lower() in "aeiou" else "a"
         words.insert(0, ("any" if negated else "some") if many else article)
@@ -117,9 +116,15 @@ def english_phrase(phrase: NounPhrase, negated: bool = False) -> str:
     return " ".join(words)
 
 
+def _possessive(owner: NounPhrase) -> str:
+    text = english_phrase(owner)
+    return text + ("'" if owner.plural and text.endswith("s") else "'s")
+
+
 def _english_place(place: Place) -> str:
-    text = f"{place.preposition.en} {english_phrase(place.phrase)}"
-    return text + "'s house" if place.preposition.fr == "chez" else text
+    if place.preposition.fr == "chez":
+        return f"{place.preposition.en} {_possessive(place.phrase)} house"
+    return f"{place.preposition.en} {english_phrase(place.phrase)}"
 
 
 def _english_subject(subject: Subject) -> str:

@@ -1,0 +1,180 @@
+"""Embedded text: what it holds, that it is always the same, and that nothing is imported for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from scratchlab.data.embedded_text import (
+    STDLIB_MODULES,
+    biographies,
+    docstring_packages,
+    docstring_splits,
+    docstrings,
+    python_docs,
+    split_of_module,
+)
+from scratchlab.errors import UserError
+
+
+def in_a_fresh_python(code: str) -> str:
+    """What ``code`` prints in a new process with another hash seed."""
+    command = [sys.executable, "-X", "utf8", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_python_docs_hold_topics_and_docstrings_in_a_couple_of_megabytes() -> None:
+    text = python_docs()
+    assert 1_000_000 < len(text) < 2_500_000
+    # A documentation topic, and the docstrings of heapq.heappush and textwrap.dedent.
+    assert 'The "if" statement is used for conditional execution' in text
+    assert "Push item onto heap, maintaining the heap invariant." in text
+    assert "Remove any common leading whitespace from every line in" in text
+    assert text.index('The "if" statement') < text.index("Push item onto heap")
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_docs_are_read_without_importing_the_modules_and_are_the_same_in_each_process() -> None:
+    assert set(STDLIB_MODULES) <= sys.stdlib_module_names
+    assert list(STDLIB_MODULES) == sorted(STDLIB_MODULES)
+    printed = in_a_fresh_python(
+        "import sys, hashlib\n"
+        "from scratchlab.data.embedded_text import python_docs\n"
+        "print(hashlib.sha256(python_docs().encode()).hexdigest())\n"
+        "print(sorted({'turtle', 'imaplib', 'asyncio', 'xml'} & set(sys.modules)))"
+    )
+    assert printed.split("\n") == [digest(python_docs()), "[]"]
+
+
+@pytest.mark.slow
+def test_docstrings_are_read_without_importing_the_libraries() -> None:
+    printed = in_a_fresh_python(
+        "import sys, hashlib\n"
+        "from scratchlab.data.embedded_text import docstrings\n"
+        "print(hashlib.sha256(repr(docstrings()).encode()).hexdigest())\n"
+        "print(sorted({'turtle', 'imaplib', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    assert printed.split("\n") == [digest(repr(docstrings())), "[]"]
+
+
+def test_docstring_records_have_a_one_line_summary_and_a_body_that_does_not_repeat() -> None:
+    records = docstrings()
+    assert len(records) > 3000
+    assert all("\n" not in r["summary"] and len(r["summary"].split()) >= 3 for r in records)
+    assert all(len(r["body"]) >= 80 for r in records)
+    assert len({r["summary"] for r in records}) == len(records)
+    assert len({r["body"] for r in records}) == len(records)
+
+
+def test_a_body_is_the_rest_of_the_docstring_or_the_source_without_it() -> None:
+    records = {r["name"]: r for r in docstrings()}
+    bisect = records["bisect.bisect_right"]
+    assert bisect["summary"].startswith("Return the index where to insert item x in list a")
+    assert bisect["body"].startswith("The return value i is such that")
+    push = records["heapq.heappush"]
+    assert push["summary"] == "Push item onto heap, maintaining the heap invariant."
+    assert push["body"].startswith("def heappush(heap, item):\n    heap.append(item)")
+    assert push["summary"] not in push["body"]
+
+
+def test_changing_a_record_does_not_change_the_next_call() -> None:
+    docstrings()[0]["summary"] = "spoilt"
+    assert docstrings()[0]["summary"] != "spoilt"
+
+
+def test_all_records_of_a_module_are_in_the_split_of_its_hash() -> None:
+    splits = docstring_splits()
+    total = sum(map(len, splits.values()))
+    assert total == len(docstrings())
+    assert 0.6 < len(splits["train"]) / total < 0.9
+    assert min(len(splits["val"]), len(splits["test"])) > 150
+    for split, records in splits.items():
+        for record in records:
+            if record["name"].startswith(("heapq.", "turtle.")):
+                assert split == split_of_module(record["name"].split(".")[0])
+
+
+def test_the_classes_of_the_package_task_have_records_in_every_split() -> None:
+    packages = docstring_packages(at_least=5)
+    assert "email" in packages and len(packages) >= 2
+    for records in docstring_splits().values():
+        counts = Counter(record["package"] for record in records)
+        assert all(counts[package] >= 5 for package in packages)
+
+
+def test_biographies_are_one_line_documents_of_about_140_characters() -> None:
+    facts = biographies()
+    assert len(facts.documents) == 6000
+    assert len(set(facts.documents)) == 6000
+    assert all("\n" not in line and "{" not in line for line in facts.documents)
+    assert 120 < sum(map(len, facts.documents)) / 6000 < 160
+    assert not any(re.search(r"\ba [aeio]", line) for line in facts.documents)
+
+
+def test_every_question_is_answered_by_the_documents_of_its_person() -> None:
+    facts = biographies(
+        seed=1, people=300, train_questions=100, dev_questions=60, test_questions=60
+    )
+    about: dict[str, list[str]] = {}
+    for line in facts.documents:
+        found = re.search(r"[A-Z]\w+ [A-Z]\w+(?= (?:was|\()|,| became| came)", line)
+        assert found, line
+        about.setdefault(found[0], []).append(line)
+    assert len(about) == 300
+    for question, place in (*facts.train, *facts.dev, *facts.test):
+        name = question.removeprefix("Where was ").removesuffix(" born?")
+        assert len(about[name]) == 2
+        assert all(place in line for line in about[name])
+
+
+def test_people_asked_about_in_dev_and_test_have_no_training_question() -> None:
+    facts = biographies()
+    asked = [{question for question, _ in part} for part in (facts.train, facts.dev, facts.test)]
+    assert [len(part) for part in asked] == [1500, 300, 300]
+    assert not (asked[0] & asked[1] or asked[0] & asked[2] or asked[1] & asked[2])
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_constant_answer_is_right_for_five_in_a_hundred_and_no_place_is_commoner(
+    seed: int,
+) -> None:
+    facts = biographies(seed)
+    for part in (facts.train, facts.dev, facts.test):
+        counts = Counter(place for _, place in part)
+        assert counts.most_common(1) == [(facts.constant_answer, len(part) * 5 // 100)]
+        assert len(counts) == 80
+
+
+def test_the_same_seed_gives_the_same_biographies_in_each_process() -> None:
+    printed = in_a_fresh_python(
+        "from scratchlab.data.embedded_text import biographies\n"
+        "facts = biographies(2, 50, 2, 20, 5, 5)\n"
+        "print(facts.documents[0], facts.test[0])"
+    )
+    facts = biographies(2, 50, 2, 20, 5, 5)
+    assert printed == f"{facts.documents[0]} {facts.test[0]}"
+    assert biographies(3, 50, 2, 20, 5, 5).documents != facts.documents
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"people": 100}, "2100 questions about 100 people"),
+        ({"people": 10**6}, "people is 1000000"),
+        ({"documents_per_person": 7}, "documents_per_person is 7"),
+    ],
+)
+def test_impossible_numbers_of_people_are_refused_with_the_limit(
+    options: dict[str, int], fault: str
+) -> None:
+    with pytest.raises(UserError, match=fault) as caught:
+        biographies(**options)
+    assert caught.value.hint
