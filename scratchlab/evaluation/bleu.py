@@ -21,7 +21,7 @@ class Bleu(Evaluator):
     class Config:
         lowercase: bool | None = option(
             None,
-            "compare without regard to case; null: only if the model's output is lower-cased anyway",
+            "compare without regard to case; null: only where outputs are lower-cased anyway",
         )
         tokenize: str = option(
             "13a",

@@ -21,7 +21,7 @@ class Chrf(Evaluator):
     class Config:
         lowercase: bool | None = option(
             None,
-            "compare without regard to case; null: only if the model's output is lower-cased anyway",
+            "compare without regard to case; null: only where outputs are lower-cased anyway",
         )
         char_order: int = option(6, "longest n-gram of characters", min=1)
         word_order: int = option(0, "longest n-gram of words (2: chrF++)", min=0)

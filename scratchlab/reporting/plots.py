@@ -1,0 +1,221 @@
+"""Curves of a run and comparisons of several, drawn from what lies in run folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchlab.figure_style import colour, dash, new_figure, png, style
+from scratchlab.reporting.tables import ARROWS, format_number, title_of
+from scratchlab.run.atomic import write_bytes
+from scratchlab.tracking.jsonl import METRICS, read_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Curve = tuple[Sequence[float], Sequence[float]]
+STEP_LABEL = "updates of the weights"
+LOWER_IS_BETTER = ("loss", "perplexity", "error", "rmse", "mae", "mse")
+# Metrics of validation that stand in another picture already.
+DRAWN_ELSEWHERE = ("val/loss",)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a comparison; ``spread`` is drawn as a whisker to both sides."""
+
+    label: str
+    value: float
+    spread: float | None = None
+
+
+def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a metric in the entries of metrics.jsonl, without what is no number."""
+    points = [(e["step"], e[name]) for e in entries if isinstance(e.get(name), int | float)]
+    return [p[0] for p in points], [p[1] for p in points]
+
+
+def draw_curves(folder: Path, title: str = "") -> list[Path]:
+    """Draw the curves of the run in ``folder`` from its metrics.jsonl into plots/.
+
+    ``loss``, ``learning_rate`` and one ``val_METRIC`` for each score of the validations; those with
+    nothing to show are not made. Returns the pictures that were written.
+    """
+    entries = read_lines(folder / METRICS)
+    title = title or f"{folder.parent.name}/{folder.name}"
+    figures: dict[str, Figure] = {}
+    if any(curve(entries, name)[0] for name in ("train/loss", "val/loss")):
+        figures["loss"] = loss_figure(entries, title)
+    if curve(entries, "lr")[0]:
+        figures["learning_rate"] = learning_rate_figure(entries, title)
+    scores = dict.fromkeys(n for e in entries for n in e if n.startswith("val/"))
+    for name in scores:
+        if name not in DRAWN_ELSEWHERE and curve(entries, name)[0]:
+            metric = name.removeprefix("val/")
+            figures[f"val_{metric}"] = score_figure(entries, metric, title)
+    paths = []
+    for name, figure in figures.items():
+        path = folder / "plots" / f"{name}.png"
+        write_bytes(path, png(figure))
+        paths.append(path)
+    return paths
+
+
+@style()
+def loss_figure(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Training and validation loss over the updates, the best validation marked."""
+    figure, ((axis,),) = new_figure()
+    x, y = curve(entries, "train/loss")
+    if x:
+        axis.plot(x, y, color=colour(0), linewidth=1.0, label="training", **_points(x))
+    x, y = curve(entries, "val/loss")
+    if x:
+        axis.plot(x, y, color=colour(1), label="validation", **_points(x, "o"))
+        _mark_best(axis, x, y, "lower")
+    axis.set_ylabel("loss (nats per target)")
+    _finish_steps(axis, "Training and validation loss", title, entries)
+    axis.legend()
+    return figure
+
+
+@style()
+def learning_rate_figure(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """The learning rate of every logged update."""
+    figure, ((axis,),) = new_figure(height=300)
+    x, y = curve(entries, "lr")
+    axis.plot(x, y, color=colour(0), **_points(x))
+    axis.set_ylabel("learning rate")
+    axis.set_ylim(bottom=0)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _finish_steps(axis, "Learning rate", title, entries)
+    return figure
+
+
+@style()
+def score_figure(entries: Sequence[Mapping[str, Any]], metric: str, title: str) -> Figure:
+    """A score of the validation split over the updates, the best one marked."""
+    figure, ((axis,),) = new_figure(height=340)
+    x, y = curve(entries, f"val/{metric}")
+    better = "lower" if any(word in metric for word in LOWER_IS_BETTER) else "higher"
+    axis.plot(x, y, color=colour(1), label="validation", **_points(x, "o"))
+    _mark_best(axis, x, y, better)
+    axis.set_ylabel(f"{title_of(metric)} {ARROWS[better]}")
+    if metric == "perplexity":  # it starts near the vocabulary's size: only a log scale shows both
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: format_number(value))
+        axis.yaxis.set_minor_formatter("")
+    _finish_steps(axis, f"{_capital(title_of(metric))} on the validation split", title, entries)
+    return figure
+
+
+@style()
+def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
+    """Values side by side, each written at its bar, in the order given from the top."""
+    figure, ((axis,),) = new_figure(height=130 + 44 * len(bars))
+    places = range(len(bars))
+    spreads = [math.nan if bar.spread is None else bar.spread for bar in bars]
+    decimals = 0 if all(float(bar.value).is_integer() for bar in bars) else 2
+    axis.barh(
+        places,
+        [bar.value for bar in bars],
+        xerr=spreads,
+        height=0.62,
+        color=colour(0),
+        error_kw={"ecolor": "#333333", "elinewidth": 1.0, "capsize": 3},
+    )
+    axis.set_yticks(places, [bar.label.replace("$", r"\$") for bar in bars])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    for place, bar in zip(places, bars, strict=True):
+        end = max(bar.value + (bar.spread or 0.0), 0.0)
+        axis.annotate(
+            f"{bar.value:,.{decimals}f}" if abs(bar.value) >= 0.1 else format_number(bar.value),
+            (end, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+    axis.margins(x=0.14)
+    axis.set_xlabel(value_label)
+    axis.set_title(title)
+    return figure
+
+
+@style()
+def lines_figure(
+    curves: Mapping[str, Curve],
+    x_label: str,
+    y_label: str,
+    title: str,
+    *,
+    logarithmic: Sequence[str] = (),
+) -> Figure:
+    """Several runs in one picture; ``logarithmic`` holds ``x``, ``y`` or both."""
+    figure, ((axis,),) = new_figure(height=420)
+    for index, (label, (x, y)) in enumerate(curves.items()):
+        few = _points(x, "o")
+        axis.plot(x, y, color=colour(index), linestyle=dash(index), label=label, **few)
+    if "x" in logarithmic:
+        axis.set_xscale("log")
+    if "y" in logarithmic:
+        axis.set_yscale("log")
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.set_title(title)
+    if len(curves) > 1:
+        if len(curves) <= 4:
+            axis.legend()
+        else:  # beside the curves, in their order, since no corner is free any more
+            figure.legend(loc="outside right upper")
+    return figure
+
+
+def _points(x: Sequence[float], marker: str | None = None) -> dict[str, Any]:
+    """Markers where points are few: a line through one point cannot be seen."""
+    if len(x) == 1:
+        return {"marker": "o", "markersize": 4}
+    return {"marker": marker, "markersize": 4} if marker and len(x) <= 40 else {}
+
+
+def _mark_best(axis: Any, x: Sequence[float], y: Sequence[float], better: str) -> None:
+    best = min(range(len(y)), key=lambda i: y[i] if better == "lower" else -y[i])
+    axis.plot(x[best], y[best], "o", markersize=9, markerfacecolor="none", color="#000000")
+    below = better == "lower"
+    axis.annotate(
+        f"best {format_number(y[best])}",
+        (x[best], y[best]),
+        xytext=(0, 9 if below else -15),
+        textcoords="offset points",
+        ha="right" if best > len(x) / 2 else "left",
+        fontsize=8.5,
+    )
+
+
+def _finish_steps(axis: Any, what: str, run: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Title (what is shown, and of which run below it) and the axis of updates."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_title(what, pad=20)
+    axis.text(0.0, 1.03, _fitting(run), transform=axis.transAxes, fontsize=8.5, color="#555555")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    steps = [e["step"] for e in entries]
+    epochs = [e["epoch"] for e in entries if e.get("epoch")]
+    axis.set_xlim(left=0, right=max(steps) * 1.02 if steps and max(steps) else None)
+    axis.set_xlabel(f"{STEP_LABEL} ({epochs[-1]:.3g} epochs)" if epochs else STEP_LABEL)
+
+
+def _fitting(text: str, length: int = 100) -> str:
+    """Cut in the middle, where names differ least; ``$`` would start a formula."""
+    if len(text) > length:
+        half = (length - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    return text.replace("$", r"\$")
+
+
+def _capital(text: str) -> str:
+    return text if text[:1].isupper() or text.startswith("chr") else text[:1].upper() + text[1:]

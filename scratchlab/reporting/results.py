@@ -1,0 +1,80 @@
+"""The results of a run: one file that two equal runs share bit for bit, one for what was timed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.reporting.tables import csv_text, markdown, results_table
+from scratchlab.run.atomic import write_json, write_text
+
+RESULTS = "results.json"
+TIMED = "results_timed.json"
+CSV_COLUMNS = ("name", "value", "unit", "better", "spread", "n", "split", "settings")
+
+
+def write_results(folder: Path, measurements: Sequence[Measurement]) -> None:
+    """Write results.json and tables/results.{csv,md}; timed figures go into files of their own.
+
+    Without any timed figure those files are not made. A value that is no number becomes null.
+    """
+    for timed, file, table in ((False, RESULTS, "results"), (True, TIMED, "results_timed")):
+        chosen = [m for m in measurements if m.timing == timed]
+        if timed and not chosen:
+            continue
+        write_json(folder / file, [_plain(m.as_dict()) for m in chosen])
+        columns, rows = results_table(chosen)
+        write_text(folder / "tables" / f"{table}.md", markdown(columns, rows))
+        write_text(folder / "tables" / f"{table}.csv", csv_text(CSV_COLUMNS, _exact(chosen)))
+
+
+def read_results(folder: Path) -> list[Measurement]:
+    """What :func:`write_results` wrote; UserError if the folder has no results."""
+    path = folder / RESULTS
+    if not path.exists():
+        raise UserError(
+            f"{folder} has no {RESULTS}.", "Evaluate the run first: scratchlab eval RUN."
+        )
+    return [m for name in (RESULTS, TIMED) for m in _read(folder / name)]
+
+
+def _read(path: Path) -> list[Measurement]:
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name for f in fields(Measurement)}
+        return [
+            Measurement(
+                **{
+                    **{k: v for k, v in entry.items() if k in known},
+                    "value": math.nan if entry["value"] is None else entry["value"],
+                }
+            )
+            for entry in entries
+        ]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read as results: {error}") from error
+
+
+def _exact(measurements: Iterable[Measurement]) -> list[list[Any]]:
+    rows = []
+    for m in measurements:
+        entry = m.as_dict()
+        entry["settings"] = json.dumps(entry["settings"], ensure_ascii=False)
+        rows.append([entry[column] for column in CSV_COLUMNS])
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,63 @@
+"""Where evaluators put what they make: a run's folder, or nowhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scratchlab.figure_style import png
+from scratchlab.reporting.tables import write_table
+from scratchlab.run.atomic import write_bytes, write_text
+from scratchlab.tracking.contract import Tracker
+
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+class FolderSink:
+    """Write into ``folder``: tables/NAME.{csv,md}, plots/NAME.png and samples.jsonl.
+
+    Every file is whole or not there. A ``tracker`` is shown the same tables and pictures, at
+    ``step``.
+    """
+
+    def __init__(self, folder: Path, tracker: Tracker | None = None, step: int = 0) -> None:
+        self.folder = folder
+        self._tracker = tracker
+        self._step = step
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        write_table(self.folder / "tables", _checked(name), columns, rows)
+        if self._tracker is not None:
+            self._tracker.table(name, columns, rows)
+
+    def figure(self, name: str, figure: Any) -> None:
+        path = self.folder / "plots" / f"{_checked(name)}.png"
+        write_bytes(path, png(figure))
+        if self._tracker is not None:
+            self._tracker.image(self._step, name, path)
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+        write_text(self.folder / "samples.jsonl", "".join(lines))
+
+
+class NullSink:
+    """Keep nothing (for evaluations between epochs)."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Forget the table."""
+
+    def figure(self, name: str, figure: Any) -> None:
+        """Forget the picture."""
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Forget the samples."""
+
+
+def _checked(name: str) -> str:
+    if not FILE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be a file's name")
+    return name

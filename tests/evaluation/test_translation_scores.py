@@ -1,0 +1,134 @@
+"""BLEU, chrF and the samples: scores of translations that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sacrebleu import corpus_bleu, corpus_chrf
+
+from scratchlab.data.translation import Phrasebook
+from scratchlab.errors import UserError
+from scratchlab.evaluation.bleu import Bleu
+from scratchlab.evaluation.chrf import Chrf
+from scratchlab.evaluation.samples import Samples
+from scratchlab.evaluation.translations import clip_sources, translations
+
+Make = Callable[..., Any]
+
+
+def test_the_references_themselves_score_100(make_context: Make, knowing: Make) -> None:
+    context = make_context(decoder=knowing(lambda reference: reference))
+    (bleu,) = Bleu(Bleu.Config()).evaluate(context)
+    (chrf,) = Chrf(Chrf.Config()).evaluate(context)
+    assert bleu.value == pytest.approx(100.0)
+    assert chrf.value == pytest.approx(100.0)
+    assert bleu.spread == pytest.approx(0.0, abs=1e-9)
+    assert (bleu.n, bleu.split, bleu.better) == (30, "test", "higher")
+
+
+def test_scores_of_spoilt_references_are_sacrebleus_own(make_context: Make, knowing: Make) -> None:
+    context = make_context(decoder=knowing(lambda r: " ".join(r.split()[:-2])))
+    found = translations(context)
+    (bleu,) = Bleu(Bleu.Config()).evaluate(context)
+    (chrf,) = Chrf(Chrf.Config(word_order=2)).evaluate(context)
+    assert bleu.value == corpus_bleu(found.hypotheses, [found.references]).score
+    assert chrf.value == corpus_chrf(found.hypotheses, [found.references], word_order=2).score
+    assert chrf.name == "chrf++"
+    assert 20 < bleu.value < 95
+    assert bleu.spread is not None and 0.5 < bleu.spread < 15
+
+
+def test_the_signature_and_the_decoding_stand_in_the_settings(
+    make_context: Make, beam: Any
+) -> None:
+    (bleu,) = Bleu(Bleu.Config(tokenize="intl", bootstrap=10)).evaluate(
+        make_context(decoder=beam, limit=4)
+    )
+    assert "tok:intl" in bleu.settings["signature"] and "bs:10" in bleu.settings["signature"]
+    assert (bleu.settings["decoding"], bleu.settings["beam_size"]) == ("beam", 3)
+    assert bleu.settings["spread"] == "half of the 95 % interval, 10 bootstrap samples"
+    assert bleu.n == 4
+
+
+def test_case_is_ignored_only_where_outputs_are_lower_cased_or_when_asked(
+    make_context: Make, knowing: Make, lower_cased_dataset: Phrasebook
+) -> None:
+    cased = make_context(decoder=knowing(lambda reference: reference))
+    lower = make_context(
+        dataset=lower_cased_dataset, decoder=knowing(lambda r: r, lower_cased_dataset)
+    )
+
+    def score(context: Any, asked: bool | None) -> tuple[float, str]:
+        (bleu,) = Bleu(Bleu.Config(lowercase=asked)).evaluate(context)
+        return bleu.value, bleu.settings["signature"]
+
+    assert "case:mixed" in score(cased, None)[1]
+    assert "case:lc" in score(cased, True)[1]
+    assert "case:lc" in score(lower, None)[1]
+    assert "case:mixed" in score(lower, False)[1]
+    assert score(lower, False)[0] < score(lower, None)[0]
+
+
+def test_all_evaluators_share_one_translation_of_the_split(
+    make_context: Make, knowing: Make
+) -> None:
+    decoder = knowing(lambda reference: reference)
+    context = make_context(decoder=decoder)
+    for evaluator in (Bleu(Bleu.Config()), Chrf(Chrf.Config()), Samples(Samples.Config())):
+        evaluator.evaluate(context)
+    assert decoder.calls == 1
+
+
+def test_between_epochs_there_is_no_bootstrap(make_context: Make, knowing: Make) -> None:
+    context = make_context(decoder=knowing(lambda reference: reference), quick=True)
+    (bleu,) = Bleu(Bleu.Config()).evaluate(context)
+    assert bleu.spread is None and "bs:" not in bleu.settings["signature"]
+
+
+def test_translations_do_not_move_with_the_batch_size(make_context: Make, beam: Any) -> None:
+    for decoder in (make_context().decoder, beam):
+        alone = translations(make_context(decoder=decoder, batch_size=1, limit=12))
+        together = translations(make_context(decoder=decoder, batch_size=64, limit=12))
+        assert alone.hypotheses == together.hypotheses
+        assert alone.log_probabilities == pytest.approx(together.log_probabilities, abs=1e-3)
+
+
+def test_hypotheses_stand_beside_their_own_sources(make_context: Make, knowing: Make) -> None:
+    found = translations(make_context(decoder=knowing(lambda r: r), batch_size=7))
+    assert found.hypotheses == found.references
+    assert len(set(found.sources)) > 20
+
+
+def test_without_a_decoder_the_message_names_the_option(make_context: Make) -> None:
+    with pytest.raises(UserError, match="decoding=beam"):
+        translations(make_context(decoder=None))
+
+
+def test_sources_too_long_for_the_model_lose_their_end_but_not_the_end_mark(
+    dataset: Phrasebook,
+) -> None:
+    limit = dataset.spec.max_source_length
+    assert limit is not None
+    rows, clipped = clip_sources([[9] * (limit + 5) + [3], [9, 3]], dataset.spec)
+    assert clipped == 1
+    assert len(rows[0]) == limit and rows[0][-2:] == [9, 3]
+    assert rows[1] == [9, 3]
+
+
+def test_samples_show_some_rows_and_keep_all_of_them(make_context: Make, knowing: Make) -> None:
+    contexts = [make_context(decoder=knowing(lambda r: r.lower()), seed=s) for s in (3, 3, 4)]
+    for context in contexts:
+        assert Samples(Samples.Config(count=5)).evaluate(context) == []
+    tables = [context.sink.tables["samples"] for context in contexts]
+    assert tables[0] == tables[1] != tables[2]
+    columns, rows = tables[0]
+    assert columns == ("source", "reference", "hypothesis", "chrF")
+    assert len(rows) == 5
+    kept = contexts[0].sink.rows
+    assert [row["index"] for row in kept] == list(range(30))
+    assert set(kept[0]) == {
+        "split", "index", "source", "reference", "hypothesis", "chrf", "log_probability",
+    }  # fmt: skip
+    assert all(0 <= row["chrf"] <= 100 for row in kept)

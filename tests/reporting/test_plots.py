@@ -1,0 +1,149 @@
+"""Pictures of runs: what they show, and that they arrive whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scratchlab.figure_style import COLOURS, WIDTH_PIXELS, png
+from scratchlab.reporting.plots import (
+    Bar,
+    bars_figure,
+    curve,
+    draw_curves,
+    lines_figure,
+    loss_figure,
+    score_figure,
+)
+from scratchlab.reporting.sink import FolderSink, NullSink
+from scratchlab.tracking.contract import Tracker
+
+
+def entries() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for step in range(10, 101, 10):
+        found.append({"step": step, "epoch": step / 50, "train/loss": 100 / step, "lr": 1e-3})
+        if step % 50 == 0:
+            scores = {"val/loss": 3.0 + step / 100, "val/bleu": float(step)}
+            found.append({"step": step, "epoch": step / 50, **scores})
+    return found
+
+
+def write_run(folder: Path, lines: list[dict[str, Any]]) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in lines))
+    return folder
+
+
+def test_the_curves_of_a_run_are_one_readable_picture_each(tmp_path: Path) -> None:
+    paths = draw_curves(write_run(tmp_path / "mt" / "r1", entries()))
+    assert [p.name for p in paths] == ["loss.png", "learning_rate.png", "val_bleu.png"]
+    for path in paths:
+        with Image.open(path) as picture:
+            assert picture.width == WIDTH_PIXELS
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_a_run_without_metrics_has_no_pictures(tmp_path: Path) -> None:
+    assert draw_curves(write_run(tmp_path / "run", [])) == []
+    assert draw_curves(tmp_path) == []
+
+
+def test_the_loss_figure_holds_both_curves_and_marks_the_best_validation() -> None:
+    figure = loss_figure(entries(), "mt/r1")
+    (axis,) = figure.axes
+    training, validation, best = axis.lines
+    assert list(training.get_ydata()) == [100 / s for s in range(10, 101, 10)]
+    assert list(zip(validation.get_xdata(), validation.get_ydata(), strict=True)) == [
+        (50, 3.5),
+        (100, 4.0),
+    ]
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (50, 3.5)
+    assert axis.get_ylabel() == "loss (nats per target)"
+    assert axis.get_xlabel() == "updates of the weights (2 epochs)"
+    assert training.get_color() in COLOURS and validation.get_color() in COLOURS
+
+
+def test_the_best_score_is_the_highest_bleu_and_the_lowest_perplexity() -> None:
+    lines = [
+        {"step": s, "val/bleu": b, "val/perplexity": b} for s, b in ((1, 5.0), (2, 9.0), (3, 7.0))
+    ]
+    for metric, step, arrow in (("bleu", 2, "↑"), ("perplexity", 1, "↓")):
+        (axis,) = score_figure(lines, metric, "run").axes
+        assert axis.lines[-1].get_xdata()[0] == step
+        assert axis.get_ylabel().endswith(arrow)
+
+
+def test_values_that_are_null_are_left_out_of_a_curve() -> None:
+    lines = [{"step": 1, "x": 2.0}, {"step": 2, "x": None}, {"step": 3}, {"step": 4, "x": 1}]
+    assert curve(lines, "x") == ([1, 4], [2.0, 1])
+
+
+def test_bars_stand_in_the_order_given_with_value_and_spread() -> None:
+    figure = bars_figure([Bar("greedy", 55.2, 0.9), Bar("costs $5", 57.0)], "BLEU ↑", "Decoding")
+    (axis,) = figure.axes
+    assert [p.get_width() for p in axis.patches] == [55.2, 57.0]
+    assert axis.yaxis_inverted()
+    assert [t.get_text() for t in axis.texts] == ["55.20", "57.00"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["greedy", r"costs \$5"]
+    assert png(figure)[:4] == b"\x89PNG"
+
+
+def test_more_lines_than_colours_still_differ() -> None:
+    curves = {f"run {i}": ([1, 2], [i, i + 1]) for i in range(2 * len(COLOURS))}
+    (axis,) = lines_figure(curves, "epoch", "loss", "Runs", logarithmic="y").axes
+    looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
+    assert len(looks) == len(curves)
+    assert axis.get_yscale() == "log" and axis.get_xscale() == "linear"
+
+
+class Watching(Tracker):
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.seen: list[Any] = []
+
+    def start(self, run: Any) -> None: ...
+
+    def log(self, step: int, scalars: Any, timing: Any) -> None: ...
+
+    def image(self, step: int, name: str, path: Path) -> None:
+        self.seen.append((step, name, path.read_bytes()[:4]))
+
+    def table(self, name: str, columns: Any, rows: Any) -> None:
+        self.seen.append((name, columns, rows))
+
+    def finish(self, status: str) -> None: ...
+
+
+def test_a_folder_gets_tables_pictures_and_samples_and_the_tracker_sees_them(
+    tmp_path: Path,
+) -> None:
+    tracker = Watching()
+    sink = FolderSink(tmp_path, tracker, step=7)
+    sink.table("samples", ("source",), [("a",)])
+    sink.figure("curve", lines_figure({"a": ([1], [2])}, "x", "y", "One"))
+    sink.samples([{"source": "é", "index": 0}, {"source": "b\nc", "index": 1}])
+    files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert files == ["plots/curve.png", "samples.jsonl", "tables/samples.csv", "tables/samples.md"]
+    lines = (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["source"] for line in lines] == ["é", "b\nc"]
+    assert tracker.seen == [("samples", ("source",), [("a",)]), (7, "curve", b"\x89PNG")]
+
+
+def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be a file's name"):
+        FolderSink(tmp_path).table("../x", ("a",), [])
+
+
+def test_nowhere_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sink = NullSink()
+    sink.table("t", ("a",), [(1,)])
+    sink.figure("f", None)
+    sink.samples([{}])
+    assert list(tmp_path.iterdir()) == []

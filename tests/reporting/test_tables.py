@@ -1,0 +1,123 @@
+"""Tables and results: readable for people, exact for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.reporting.results import read_results, write_results
+from scratchlab.reporting.tables import (
+    csv_text,
+    format_measurement,
+    format_number,
+    markdown,
+    results_table,
+    show_results,
+    write_table,
+)
+
+BLEU = Measurement(
+    "bleu", 57.123456789, spread=0.91, n=1000, split="test", settings={"signature": "tok:13a"}
+)
+SIZE = Measurement("parameters", 7_400_000.0, better="lower")
+MEMORY = Measurement("memory_size", 29_600_000.0, unit="bytes", better="lower")
+SPEED = Measurement("latency_p50", 12.345, unit="ms/sentence", better="lower", timing=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (57.123456, "57.12"),
+        (100.0, "100"),
+        (1234567.0, "1,234,567"),
+        (4321.7, "4,322"),
+        (0.123456, "0.1235"),
+        (0.00123456, "0.0012"),
+        (0.00001, "1.00e-05"),
+        (-3.14159, "-3.142"),
+        (float("nan"), "nan"),
+        (None, ""),
+    ],
+)
+def test_numbers_are_written_with_the_digits_that_matter(value: float | None, text: str) -> None:
+    assert format_number(value) == text
+
+
+def test_values_are_shown_with_their_spread_and_bytes_in_units_people_use() -> None:
+    assert format_measurement(57.123, 0.912, "") == ("57.12 ± 0.91", "")
+    assert format_measurement(29_600_000, None, "bytes") == ("28.2", "MiB")
+    assert format_measurement(512, None, "bytes") == ("512", "B")
+    assert format_measurement(0, None, "bytes") == ("0", "B")
+
+
+def test_the_console_shows_direction_spread_and_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    show_results("Results", [BLEU, SIZE, MEMORY, SPEED])
+    output = capsys.readouterr().out
+    lines = [" ".join(line.replace("│", " ").split()) for line in output.splitlines()]
+    assert "BLEU ↑ 57.12 ± 0.91 test 1,000" in lines
+    assert "parameters ↓ 7,400,000" in lines
+    assert "memory size ↓ 28.2 MiB" in lines
+    assert "latency p50 ↓ 12.35 ms/sentence" in lines or "latency p50 ↓ 12.34 ms/sentence" in lines
+
+
+def test_markdown_survives_bars_and_line_breaks_in_cells() -> None:
+    text = markdown(("a", "n"), [("x|y\nz", 1.5), ("é", None)])
+    assert (
+        text == "| a      |     n |\n| ------ | ----: |\n| x\\|y z | 1.500 |\n| é      |       |\n"
+    )
+
+
+def test_csv_keeps_numbers_exact_and_text_whole() -> None:
+    value = 0.1 + 0.2
+    rows = list(csv.reader(io.StringIO(csv_text(("a", "b"), [('say "hi", ok', value)]))))
+    assert rows == [["a", "b"], ['say "hi", ok', repr(value)]]
+    assert float(rows[1][1]) == value
+
+
+def test_a_table_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
+    write_table(tmp_path / "tables", "samples", ("source", "chrF"), [("a", 12.3456)])
+    assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == ["samples.csv", "samples.md"]
+    assert "12.35" in (tmp_path / "tables" / "samples.md").read_text()
+    assert "12.3456" in (tmp_path / "tables" / "samples.csv").read_text()
+
+
+def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
+    write_results(tmp_path, [BLEU, SPEED, SIZE])
+    assert read_results(tmp_path) == [BLEU, SIZE, SPEED]
+
+
+def test_what_was_timed_does_not_touch_the_file_that_equal_runs_share(tmp_path: Path) -> None:
+    other = Measurement("latency_p50", 99.0, unit="ms/sentence", better="lower", timing=True)
+    write_results(tmp_path / "a", [BLEU, SPEED])
+    write_results(tmp_path / "b", [BLEU, other])
+    for name in ("results.json", "tables/results.csv", "tables/results.md"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert json.loads((tmp_path / "b" / "results_timed.json").read_text())[0]["value"] == 99.0
+    write_results(tmp_path / "c", [BLEU])
+    assert not (tmp_path / "c" / "results_timed.json").exists()
+
+
+def test_a_value_that_is_no_number_is_null_in_the_file(tmp_path: Path) -> None:
+    write_results(tmp_path, [Measurement("x", float("nan"))])
+    assert json.loads((tmp_path / "results.json").read_text())[0]["value"] is None
+    assert str(read_results(tmp_path)[0].value) == "nan"
+
+
+def test_a_folder_without_results_and_a_damaged_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="scratchlab eval"):
+        read_results(tmp_path)
+    (tmp_path / "results.json").write_text('[{"name": "bleu"')
+    with pytest.raises(UserError, match=r"results\.json cannot be read"):
+        read_results(tmp_path)
+
+
+def test_the_rows_for_people_have_the_columns_in_a_fixed_order() -> None:
+    columns, rows = results_table([BLEU])
+    assert columns == ("metric", "value", "unit", "split", "n")
+    assert rows == [("BLEU ↑", "57.12 ± 0.91", "", "test", "1,000")]
