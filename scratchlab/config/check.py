@@ -49,7 +49,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 
 def require_valid(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The complete form of a saved configuration; :class:`ConfigError` if anything in it is wrong."""
+    """The complete form of a saved configuration; :class:`ConfigError` if anything is wrong."""
     complete, faults = check(config)
     if faults:
         raise ConfigError(faults)

@@ -1,7 +1,7 @@
 """From a command line to a checked configuration.
 
-Hydra's own loader reads the YAML groups and its own parser reads the overrides; what is added here is
-that *every* fault of a command is found before anything runs and is reported together with the
+Hydra's own loader reads the YAML groups and its own parser reads the overrides; what is added here
+is that *every* fault of a command is found before anything runs and is reported together with the
 nearest valid name, and that every option a part declares may be set without a ``+``.
 """
 
@@ -66,14 +66,14 @@ def compose(
     arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None
 ) -> Composed:
     """Compose and check; :class:`ConfigError` with all faults if there are any."""
-    parsed, faults = _parse(arguments)
+    parsed, faults = parse_overrides(arguments)
     with hydra_session() as loader:
-        searchpath = _searchpath(config_dir)
-        groups = _groups(loader, config_dir)
+        extra = searchpath(config_dir)
+        groups = config_groups(loader, config_dir)
         chosen, values = [], []
         for override in parsed:
-            if _is_group(override, groups):
-                problem = _group_fault(override, groups[override.key_or_group])
+            if is_group(override, groups):
+                problem = group_fault(override, groups[override.key_or_group])
                 if problem:
                     faults.append(problem)
                 else:
@@ -83,7 +83,7 @@ def compose(
         try:
             base = hydra_compose(
                 config_name,
-                overrides=[*searchpath, *(str(o.input_line) for o in chosen)],
+                overrides=[*extra, *(str(o.input_line) for o in chosen)],
                 return_hydra_config=True,
             )
         except (HydraException, OmegaConfBaseException) as error:
@@ -99,14 +99,14 @@ def compose(
     origins = {o.key_or_group for o in values}
     faults += [f if _from_user(f, origins) else locate(f, picked, config_dir) for f in found]
     if faults:
-        raise ConfigError(_distinct(faults))
+        raise ConfigError(distinct(faults))
     return Composed(complete, list(arguments))
 
 
-def fill(config: DictConfig) -> DictConfig:
+def fill(config: DictConfig, root: bool = True) -> DictConfig:
     """Add every option that a chosen part declares and the YAML files leave at its default."""
     OmegaConf.set_struct(config, False)
-    for declared in root_options():
+    for declared in root_options() if root else ():
         if declared.name not in config:
             config[declared.name] = declared.default
     for section in SECTIONS:
@@ -134,7 +134,9 @@ def apply_overrides(
         key = override.key_or_group
         head = key.split(".")[0]
         if head == "hydra":
-            faults.append(Fault(key, "scratchlab makes its own run folders: see output_dir, run_id"))
+            faults.append(
+                Fault(key, "scratchlab makes its own run folders: see output_dir, run_id")
+            )
             continue
         if head not in config and head not in groups:
             hint = suggest(head, [*groups, *(o.name for o in root_options())], "Keys and groups")
@@ -148,7 +150,7 @@ def apply_overrides(
                 with open_dict(config):
                     OmegaConf.update(config, key, _plain(value), merge=isinstance(value, dict))
         except (OmegaConfBaseException, AttributeError, TypeError, KeyError) as error:
-            faults.append(Fault(key, f"cannot be set: {_first_line(error)}"))
+            faults.append(Fault(key, f"cannot be set: {first_line(error)}"))
     return faults
 
 
@@ -172,7 +174,7 @@ def _delete(config: DictConfig, key: str) -> None:
         del node[leaf]
 
 
-def _parse(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
+def parse_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
     parser = OverridesParser.create()
     parsed, faults = [], []
     for argument in arguments:
@@ -183,14 +185,16 @@ def _parse(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
             faults.append(Fault(argument, "is no override", hint))
             continue
         if override.is_sweep_override():
-            hint = "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
+            hint = (
+                "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
+            )
             faults.append(Fault(argument, "holds more than one value", hint))
             continue
         parsed.append(override)
     return parsed, faults
 
 
-def _searchpath(config_dir: str | None) -> list[str]:
+def searchpath(config_dir: str | None) -> list[str]:
     if config_dir is None:
         return []
     folder = Path(config_dir).expanduser().resolve()
@@ -199,8 +203,10 @@ def _searchpath(config_dir: str | None) -> list[str]:
     return [f"hydra.searchpath=[file://{folder}]"]
 
 
-def _groups(loader: Any, config_dir: str | None) -> dict[str, list[str]]:
-    names = [g for g in loader.list_groups("") if g not in ("hydra", "suite", "sweep", "__pycache__")]
+def config_groups(loader: Any, config_dir: str | None) -> dict[str, list[str]]:
+    names = [
+        g for g in loader.list_groups("") if g not in ("hydra", "suite", "sweep", "__pycache__")
+    ]
     found = {g: list(loader.get_group_options(g)) for g in names}
     if config_dir is not None:
         for folder in sorted(Path(config_dir).expanduser().iterdir()):
@@ -210,11 +216,11 @@ def _groups(loader: Any, config_dir: str | None) -> dict[str, list[str]]:
     return {g: options for g, options in found.items() if options}
 
 
-def _is_group(override: Override, groups: dict[str, list[str]]) -> bool:
+def is_group(override: Override, groups: dict[str, list[str]]) -> bool:
     return override.key_or_group in groups and not isinstance(override.value(), dict)
 
 
-def _group_fault(override: Override, options: list[str]) -> Fault | None:
+def group_fault(override: Override, options: list[str]) -> Fault | None:
     value = _plain(override.value())
     for choice in value if isinstance(value, list) else [value]:
         if choice is not None and choice not in options and not override.is_delete():
@@ -225,13 +231,13 @@ def _group_fault(override: Override, options: list[str]) -> Fault | None:
 
 
 def _hydra_fault(error: Exception, groups: dict[str, list[str]]) -> Fault:
-    text = _first_line(error)
+    text = first_line(error)
     if "must specify" in text.lower() or "mandatory" in text.lower():
         return Fault("model", "no model is chosen: write model=NAME", suggest("", groups["model"]))
     return Fault("configuration", text)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -239,7 +245,7 @@ def _from_user(fault: Fault, keys: set[str]) -> bool:
     return any(fault.where == k or fault.where.startswith(f"{k}.") for k in keys)
 
 
-def _distinct(faults: list[Fault]) -> list[Fault]:
+def distinct(faults: list[Fault]) -> list[Fault]:
     return list({(f.where, f.problem): f for f in faults}.values())
 
 

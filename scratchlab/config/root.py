@@ -19,9 +19,13 @@ class Config:
     seed: int = option(0, "seed of everything random", min=0)
     threads: int | None = option(None, "CPU threads; null takes all cores", min=1)
     device: str = option(
-        "auto", "where to compute; auto takes a GPU if there is one", choices=("auto", "cpu", "cuda", "mps")
+        "auto",
+        "where to compute; auto takes a GPU if there is one",
+        choices=("auto", "cpu", "cuda", "mps"),
     )
-    deterministic: bool = option(True, "same command, same machine, same bits (can cost speed on a GPU)")
+    deterministic: bool = option(
+        True, "same command, same machine, same bits (can cost speed on a GPU)"
+    )
     data_dir: str | None = option(None, "folder of data files; null takes $SCRATCHLAB_DATA")
     cache_dir: str | None = option(None, "prepared data; null takes ~/.cache/scratchlab")
     evaluate: bool = option(True, "run the evaluators after training")

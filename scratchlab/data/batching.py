@@ -54,8 +54,8 @@ def plan_batches(
     that is longer than ``batch_tokens`` alone is a batch of its own.
 
     With ``shuffle`` = (seed, epoch) the examples are shuffled and cut into pools of ``pool_size``;
-    each pool is sorted by length, cut into batches, and the batches of all pools are shuffled: a
-    small pool makes batches that are more random, a large one batches with less padding. Without
+    each pool is sorted by length, batches are cut, and the batches are shuffled: a small pool makes
+    batches that are more random, a large one batches with less padding. Without
     ``shuffle`` all examples are sorted once by length, the shortest first, and stay so.
     """
     if shuffle is None:
@@ -63,18 +63,18 @@ def plan_batches(
         return Plan(order, _cut(source[order], target[order], batch_tokens))
     random = generator(ORDER_STREAM, *shuffle)
     shuffled = random.permutation(len(source))
-    pools, bounds = [], []
-    for first in range(0, len(shuffled), pool_size):
+    pools = []
+    for number, first in enumerate(range(0, len(shuffled), pool_size)):
         pool = shuffled[first : first + pool_size]
         # Sorted by target length; the source length rises and falls in turn from one target length
         # to the next, so that neighbours are alike on both sides. Equal pairs stay in random order.
         wave = np.where(target[pool] % 2 == 0, source[pool], -source[pool])
         pool = pool[np.lexsort((wave, target[pool]))]
-        cut = _cut(source[pool], target[pool], batch_tokens)
-        bounds += [(first + a, first + b) for a, b in cut]
-        pools.append(pool)
-    mixed = [bounds[i] for i in random.permutation(len(bounds)).tolist()]
-    return Plan(np.concatenate(pools), mixed)
+        # Every other pool runs backwards, so that a batch across the border of two pools is alike.
+        pools.append(pool[::-1] if number % 2 else pool)
+    order = np.concatenate(pools)
+    bounds = _cut(source[order], target[order], batch_tokens)
+    return Plan(order, [bounds[i] for i in random.permutation(len(bounds)).tolist()])
 
 
 def _cut(source: Lengths, target: Lengths, batch_tokens: int) -> list[tuple[int, int]]:

@@ -1,9 +1,9 @@
 """Running text, read a piece at a time: a corpus need not fit into memory.
 
-A *piece* is a string of about a million characters that ends at a line's end (or, within a line that
-is longer, behind a space). What is done to a text here - cutting it into splits, leaving out empty
-lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``; ``\\r\\n`` is read as
-that. Gzip files are known by their first bytes.
+A *piece* is a string of about a million characters that ends at a line's end (or, within a line
+that is longer, behind a space). What is done to a text here - cutting it into splits, leaving out
+empty lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``; ``\\r\\n`` is
+read as that. Gzip files are known by their first bytes.
 """
 
 from __future__ import annotations
@@ -122,15 +122,13 @@ def split_points(
     moved = [length] * len(places)
     start, found = 0, 0
     for piece in read():
-        while found < len(places) and places[found] < start + len(piece):
-            if places[found] == 0:
-                moved[found] = 0
-            else:
-                end = piece.find("\n", max(0, places[found] - 1 - start))
-                if end < 0:
-                    places[found] = start + len(piece) + 1  # in the next piece
-                    break
-                moved[found] = start + end + 1
+        while found < len(places) and places[found] - 1 < start + len(piece):
+            # A place behind a line's end stays where it is.
+            end = piece.find("\n", max(0, places[found] - 1 - start)) if places[found] else -1
+            if end < 0 < places[found]:
+                places[found] = start + len(piece) + 1  # in one of the next pieces
+                break
+            moved[found] = start + end + 1 if places[found] else 0
             found += 1
         start += len(piece)
     return length, moved
@@ -161,6 +159,8 @@ def sentence_lines(pieces: Iterable[str]) -> Pieces:
     for piece in pieces:
         pending += piece
         ends = [match.end() for match in _EMPTY_LINE.finditer(pending)]
+        if not ends and len(pending) > 4 * PIECE:  # no paragraph is that long
+            ends = [pending.rfind("\n") + 1]
         if ends:
             yield _sentences(pending[: ends[-1]])
             pending = pending[ends[-1] :]

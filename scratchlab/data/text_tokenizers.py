@@ -271,7 +271,7 @@ def _lines(ids: Iterable[int], eos_id: int) -> Iterator[list[int]]:
 def learn_tokenizer(
     kind: str, train: Read, everything: Read, vocab_size: int | None, min_frequency: int
 ) -> TextTokenizer:
-    """A tokenizer of a corpus: characters of all of its text, words and pieces of its training text.
+    """A tokenizer of a corpus: characters of all its text, words and pieces of its training text.
 
     ``vocab_size`` (special tokens included; None: no limit, 8000 for bpe) and ``min_frequency`` do
     not apply to characters.

@@ -145,7 +145,7 @@ class BPETokenizer(Tokenizer):
         """
         texts = list(texts)
         counts = Counter(word for text in texts for word in mark_words(text))
-        characters = sorted(alphabet(texts) | set("".join(counts)))
+        characters = sorted(alphabet(texts))
         if vocab_size < len(characters) + N_SPECIAL:
             raise UserError(
                 f"vocab_size={vocab_size} is too small for byte-pair encoding: the characters of "

@@ -69,7 +69,7 @@ def _spell(word: str, known: frozenset[str] | None) -> str:
     if known is None:
         plain = not (" " in word or _MARKS.intersection(word))
     else:
-        plain = known.issuperset(word)
+        plain = known.issuperset(word) and not _MARKS.intersection(word)
     if plain:
         return word
     return "".join(
@@ -130,8 +130,8 @@ def join_plain_words(words: Sequence[str]) -> str:
 
 
 def alphabet(texts: Iterable[str]) -> frozenset[str]:
-    """The characters of texts that marked words may be spelled with, and those of escapes."""
+    """The characters of texts that marked words may be spelled with, and those of marks."""
     seen: set[str] = set()
     for text in texts:
         seen.update(text)
-    return frozenset(seen - _MARKS - {" "} | set(HEX_DIGITS))
+    return frozenset(seen - {" "} | _MARKS | set(HEX_DIGITS))

@@ -117,7 +117,7 @@ class _Bagging(BaseEstimator, ABC):
         features_from_state(self, state)
         self.members_ = [
             member_from_state(self._new_member(0), str(number), state)
-            for number in range(int(state["n_members"]))
+            for number in range(state["n_members"].item())
         ]
         return self
 

@@ -1,8 +1,8 @@
 """Training by gradient descent, shared by linear and logistic regression, Adaline and the MLPs.
 
 :class:`GradientEstimator` is the loop: shuffle, cut into batches, gradient of the network, update
-rule, learning-rate schedule, held-out rows and early stopping. ``targets.py`` turns the user's ``y``
-into what the losses read.
+rule, learning-rate schedule, held-out rows and early stopping. ``targets.py`` turns the user's
+``y`` into what the losses read.
 """
 
 from __future__ import annotations
@@ -181,11 +181,11 @@ class GradientEstimator(IterativeEstimator):
         self.network_.theta[:] = state["theta"]
         self._rule.set_state(below_prefix("rule", state))
         self._rng = generator_from_array(state["generator"])
-        self._rate = float(state["learning_rate"])
+        self._rate = state["learning_rate"].item()
         self._held_out = np.array(state["held_out"])
         self._best = np.array(state["best"])
-        self._best_score, self._stale = float(state["best_score"]), int(state["stale"])
-        self.n_epochs_, self.finished_ = int(state["n_epochs"]), bool(state["finished"])
+        self._best_score, self._stale = state["best_score"].item(), state["stale"].item()
+        self.n_epochs_, self.finished_ = state["n_epochs"].item(), bool(state["finished"].item())
         self.history_ = []
         return self
 

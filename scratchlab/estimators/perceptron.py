@@ -163,7 +163,7 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
         self.weights_ = np.array(state["weights"])
         self.intercept_ = np.array(state["intercept"])
         self._rng = generator_from_array(state["generator"])
-        self.n_epochs_, self.finished_ = int(state["n_epochs"]), bool(state["finished"])
+        self.n_epochs_, self.finished_ = state["n_epochs"].item(), bool(state["finished"].item())
         self.history_ = []
         return self
 

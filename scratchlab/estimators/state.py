@@ -84,7 +84,7 @@ def features_to_state(estimator: Any) -> State:
 
 def features_from_state(estimator: Any, state: State) -> None:
     """Set what :func:`features_to_state` described on the estimator."""
-    estimator.n_features_in_ = int(state["n_features"])
+    estimator.n_features_in_ = state["n_features"].item()
     if "feature_names" in state:
         names = text_from_array(state["feature_names"])
         estimator.feature_names_in_ = np.array(names, dtype=object)

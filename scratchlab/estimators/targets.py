@@ -102,7 +102,7 @@ class RegressionTargets(GradientEstimator):
     def _set_targets_state(self, state: State) -> None:
         self._centre = np.array(state["target_centre"])
         self._spread = np.array(state["target_spread"])
-        self._flat = bool(state["target_flat"])
+        self._flat = bool(state["target_flat"].item())
 
     def predict(self, X: Any) -> np.ndarray:
         """Targets [rows] or [rows, outputs], in the unit of ``y``."""

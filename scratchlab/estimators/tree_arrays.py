@@ -50,7 +50,7 @@ class TreeArrays:
             part = X[start : start + step]
             rows = np.arange(len(part))[:, None]
             node = np.broadcast_to(self.root, (len(part), len(self.root)))
-            for _ in range(int(self.depth)):
+            for _ in range(self.depth.item()):
                 x = part[rows, self.feature[node]]
                 go_left = (x <= self.threshold[node]) | (np.isnan(x) & self.missing_left[node])
                 node = np.where(go_left, self.left[node], self.right[node])

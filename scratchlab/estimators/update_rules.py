@@ -106,7 +106,7 @@ class Adam:
     def set_state(self, state: State) -> None:
         self.mean[:] = state["mean"]
         self.square[:] = state["square"]
-        self.steps = int(state["steps"])
+        self.steps = state["steps"].item()
 
 
 def make_rule(

@@ -50,9 +50,9 @@ class Bleu(Evaluator):
         )
         settings = {
             "signature": str(metric.get_signature()),
-            "precisions": [round(p, 2) for p in score.precisions],
-            "brevity_penalty": round(score.bp, 4),
-            "length_ratio": round(score.ratio, 4),
+            "precisions": [round(float(p), 2) for p in score.precisions],
+            "brevity_penalty": round(float(score.bp), 4),
+            "length_ratio": round(float(score.ratio), 4),
             **corpus_settings(context, found),
         }
         if resamplings > 1:
@@ -60,9 +60,9 @@ class Bleu(Evaluator):
         return [
             Measurement(
                 name="bleu",
-                value=score.score,
+                value=float(score.score),
                 better="higher",
-                spread=score._ci if resamplings > 1 else None,
+                spread=float(score._ci) if resamplings > 1 else None,
                 n=len(found.sources),
                 split=context.split,
                 settings=settings,

@@ -50,9 +50,9 @@ class Chrf(Evaluator):
         return [
             Measurement(
                 name="chrf" + "+" * self.config.word_order,
-                value=score.score,
+                value=float(score.score),
                 better="higher",
-                spread=score._ci if resamplings > 1 else None,
+                spread=float(score._ci) if resamplings > 1 else None,
                 n=len(found.sources),
                 split=context.split,
                 settings=settings,

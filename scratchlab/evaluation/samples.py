@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.translations import Translations, translations
+from scratchlab.evaluation.translations import Translations, ignore_case, translations
 from scratchlab.registry import option, register
 
 
@@ -26,7 +26,7 @@ class Samples(Evaluator):
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         found = translations(context)
-        scores = sentence_scores(found)
+        scores = sentence_scores(found, ignore_case(None, context))
         everything = range(len(found.sources))
         count = min(self.config.count, len(everything))
         shown = sorted(random.Random(context.seed).sample(everything, count))
@@ -56,12 +56,12 @@ class Samples(Evaluator):
         return []
 
 
-def sentence_scores(found: Translations) -> list[float]:
+def sentence_scores(found: Translations, lowercase: bool = False) -> list[float]:
     """chrF of each translation alone, 0 to 100."""
     from sacrebleu.metrics.chrf import CHRF
 
-    metric = CHRF()
+    metric = CHRF(lowercase=lowercase)
     return [
-        metric.sentence_score(hypothesis, [reference]).score
+        float(metric.sentence_score(hypothesis, [reference]).score)
         for hypothesis, reference in zip(found.hypotheses, found.references, strict=True)
     ]

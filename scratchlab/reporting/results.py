@@ -9,6 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.tables import csv_text, markdown, results_table
@@ -66,7 +68,7 @@ def _read(path: Path) -> list[Measurement]:
 def _exact(measurements: Iterable[Measurement]) -> list[list[Any]]:
     rows = []
     for m in measurements:
-        entry = m.as_dict()
+        entry = _plain(m.as_dict())
         entry["settings"] = json.dumps(entry["settings"], ensure_ascii=False)
         rows.append([entry[column] for column in CSV_COLUMNS])
     return rows
@@ -77,4 +79,6 @@ def _plain(value: Any) -> Any:
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,7 @@ from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.run.atomic import write_text
-from scratchlab.tracking.console import print_table
+from scratchlab.tracking.console import format_number, print_table
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 # How metrics are written by their communities; other names are shown as they are registered.
@@ -22,23 +22,6 @@ BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def title_of(metric: str) -> str:
     """``latency_p50`` → ``latency p50``, ``bleu`` → ``BLEU``."""
     return TITLES.get(metric, metric.replace("_", " "))
-
-
-def format_number(value: float | None) -> str:
-    """Four significant digits, thousands set apart, whole numbers whole, tiny ones as 1.00e-05."""
-    if value is None:
-        return ""
-    number = float(value)
-    if not math.isfinite(number):
-        return str(number)
-    if number.is_integer() and abs(number) < 1e15:
-        return f"{number:,.0f}"
-    if abs(number) >= 1000:
-        return f"{number:,.0f}"
-    if abs(number) < 1e-3:
-        return f"{number:.2e}"
-    digits = 3 - math.floor(math.log10(abs(number)))
-    return f"{number:.{min(max(digits, 1), 4)}f}"
 
 
 def format_measurement(value: float, spread: float | None, unit: str) -> tuple[str, str]:

@@ -36,6 +36,10 @@ class DamagedCheckpoint(UserError):
     """A checkpoint whose files do not have the content they were saved with."""
 
 
+def _damaged(folder: Path, problem: str) -> DamagedCheckpoint:
+    return DamagedCheckpoint(f"the checkpoint {folder} is damaged: {problem}")
+
+
 @dataclass
 class Checkpoint:
     """The content of a checkpoint. ``state`` must be JSON."""
@@ -166,9 +170,11 @@ def _read_content(folder: Path) -> dict[str, Any]:
         recorded = content.pop("sha256")
         files, state = content["files"], content["state"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {STATE} is unreadable") from error
+        raise DamagedCheckpoint(
+            f"the checkpoint {folder} is damaged: {STATE} is unreadable"
+        ) from error
     if recorded != _digest(content) or not isinstance(files, dict) or not isinstance(state, dict):
-        raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {STATE} was changed")
+        raise _damaged(folder, f"{STATE} was changed")
     return content
 
 
@@ -182,18 +188,20 @@ def verify(folder: Path) -> dict[str, Any]:
     for name, recorded in content["files"].items():
         path = (root / name).resolve()
         if not path.is_relative_to(root) or Path(name).is_absolute():
-            raise UserError(f"the checkpoint {folder} names a file outside itself: {name!r}; refused")
+            raise UserError(
+                f"the checkpoint {folder} names a file outside itself: {name!r}; refused"
+            )
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise DamagedCheckpoint(f"the checkpoint {folder} is damaged: {name} is missing") from error
+            raise DamagedCheckpoint(
+                f"the checkpoint {folder} is damaged: {name} is missing"
+            ) from error
         if found != recorded:
             size = path.stat().st_size
-            raise DamagedCheckpoint(
-                f"the checkpoint {folder} is damaged: {name} ({size:,} bytes) does not have the "
-                "SHA-256 it was saved with"
-            )
+            problem = "does not have the SHA-256 it was saved with"
+            raise _damaged(folder, f"{name} ({size:,} bytes) {problem}")
     return content
 
 

@@ -156,7 +156,9 @@ def read_config(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line} is no valid YAML: {getattr(error, 'problem', '')}") from error
+        raise UserError(
+            f"{path}{line} is no valid YAML: {getattr(error, 'problem', '')}"
+        ) from error
     if not isinstance(config, dict):
         raise UserError(f"{path} holds no configuration")
     return config
@@ -187,3 +189,11 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
 def is_checkpoint(path: Path) -> bool:
     """Whether a folder is a single checkpoint (and not a whole run)."""
     return (path / "state.json").is_file() and (path / "model.safetensors").is_file()
+
+
+def run_of_checkpoint(path: Path) -> Path:
+    """The run that a folder belongs to: itself, or the run around a single checkpoint."""
+    for folder in (path, *path.parents[:2]):
+        if (folder / "status.json").is_file():
+            return folder
+    raise UserError(f"{path} is a single checkpoint, not a run that could go on")

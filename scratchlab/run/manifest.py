@@ -55,7 +55,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> dict[str, Any] | None:
-    """Commit of the checkout that the code runs from and whether it was changed; None outside one."""
+    """Commit of the checkout that the code runs from, and whether it was changed; or None."""
     folder = Path(scratchlab.__file__).resolve().parent
 
     def git(*arguments: str) -> str:

@@ -155,10 +155,24 @@ class Console(Tracker):
         """``name value`` for each scalar that is worth its place on a line."""
         names = {"targets_per_second": self._targets, "tokens_per_second": "tokens/s"}
         return [
-            f"{names.get(name, name.removeprefix('train/'))} {_number(value)}"
+            f"{names.get(name, name.removeprefix('train/'))} {format_number(value)}"
             for name, value in values.items()
             if name not in HIDDEN
         ]
+
+
+def format_number(value: float | None) -> str:
+    """Four significant digits, thousands set apart, whole numbers whole; small ones as 0.00123."""
+    if value is None:
+        return ""
+    number = float(value)
+    if not math.isfinite(number):
+        return str(number)
+    if abs(number) >= 1000 or number.is_integer():
+        return f"{number:,.0f}" if abs(number) < 1e15 else f"{number:.4g}"
+    if abs(number) < 0.01:
+        return f"{number:.3g}"
+    return f"{number:.{min(3 - math.floor(math.log10(abs(number))), 4)}f}"
 
 
 def print_table(
@@ -187,15 +201,6 @@ def _name_of_targets(config: Mapping[str, Any]) -> str:
     return "tokens/s" if name in ("seq2seq", "language_modeling") else "targets/s"
 
 
-def _number(value: float) -> str:
-    number = float(value)
-    if not math.isfinite(number) or number == 0:
-        return f"{number:g}"
-    if float(number).is_integer() or abs(number) >= 1000:
-        return f"{number:,.0f}"
-    return f"{number:.3f}" if abs(number) >= 0.01 else f"{number:.2e}"
-
-
 def _duration(seconds: float) -> str:
     hours, rest = divmod(max(0, round(seconds)), 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
@@ -204,7 +209,7 @@ def _duration(seconds: float) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return _number(value) if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _numeric(text: str) -> bool:

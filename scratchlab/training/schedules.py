@@ -58,7 +58,7 @@ class OneCycle:
 
 @register("scheduler", "cosine")
 class Cosine:
-    """Linear warm-up, then half a cosine down to a floor (Loshchilov & Hutter 2017, no restarts)."""
+    """Linear warm-up, then half a cosine down to a floor (Loshchilov & Hutter 2017)."""
 
     @dataclass(frozen=True)
     class Config:

@@ -25,6 +25,7 @@ def test_the_references_themselves_score_100(make_context: Make, knowing: Make) 
     assert bleu.value == pytest.approx(100.0)
     assert chrf.value == pytest.approx(100.0)
     assert bleu.spread == pytest.approx(0.0, abs=1e-9)
+    assert all(type(x) is float for m in (bleu, chrf) for x in (m.value, m.spread))
     assert (bleu.n, bleu.split, bleu.better) == (30, "test", "higher")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scratchlab.errors import UserError
@@ -38,8 +39,10 @@ SPEED = Measurement("latency_p50", 12.345, unit="ms/sentence", better="lower", t
         (1234567.0, "1,234,567"),
         (4321.7, "4,322"),
         (0.123456, "0.1235"),
-        (0.00123456, "0.0012"),
-        (0.00001, "1.00e-05"),
+        (0.00123456, "0.00123"),
+        (0.00001, "1e-05"),
+        (999.96, "1000.0"),
+        (5e20, "5e+20"),
         (-3.14159, "-3.142"),
         (float("nan"), "nan"),
         (None, ""),
@@ -90,6 +93,12 @@ def test_a_table_is_written_for_people_and_for_programs(tmp_path: Path) -> None:
 def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     write_results(tmp_path, [BLEU, SPEED, SIZE])
     assert read_results(tmp_path) == [BLEU, SIZE, SPEED]
+
+
+def test_numbers_of_numpy_are_written_too(tmp_path: Path) -> None:
+    odd = Measurement("x", np.float32(0.5), spread=np.float64(0.25), settings={"n": np.int64(3)})  # type: ignore[arg-type]
+    write_results(tmp_path, [odd])
+    assert read_results(tmp_path) == [Measurement("x", 0.5, spread=0.25, settings={"n": 3})]
 
 
 def test_what_was_timed_does_not_touch_the_file_that_equal_runs_share(tmp_path: Path) -> None:

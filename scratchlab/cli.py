@@ -1,0 +1,76 @@
+"""The command line: a verb, then what the verb takes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from scratchlab.errors import Stopped, UserError, suggest
+
+# verb -> (module of the command, what it is for)
+VERBS: dict[str, tuple[str, str]] = {
+    "train": ("train", "train a model and evaluate it:  scratchlab train model=transformer_mt"),
+    "eval": ("eval", "evaluate a trained run:         scratchlab eval outputs/NAME/latest"),
+    "predict": ("predict", "use a trained run:              scratchlab predict RUN < lines.txt"),
+    "list": ("list", "what there is to choose from:   scratchlab list model"),
+    "inspect": ("inspect", "layers, sizes and memory:       scratchlab inspect model=NAME"),
+    "data": ("data", "data sets:                      scratchlab data list"),
+}
+
+GUIDE = """
+Options are KEY=VALUE; groups are GROUP=CHOICE (model, dataset, optimizer, experiment, …).
+  scratchlab train experiment=NAME          a prepared run
+  scratchlab train … --cfg job              show the whole configuration, run nothing
+  scratchlab VERB --help                    more about one verb
+Data files are looked for below $SCRATCHLAB_DATA; runs are written to outputs/.
+"""
+
+
+def usage() -> str:
+    """The text of ``scratchlab --help``."""
+    lines = ["scratchlab: deep learning and NLP from scratch.", "", "usage: scratchlab VERB …", ""]
+    lines += [f"  {verb:<9} {meaning}" for verb, (_, meaning) in VERBS.items()]
+    return "\n".join(lines) + "\n" + GUIDE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 done, 2 a mistake in the command, 130 stopped)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):
+        from scratchlab.commands.completion import complete
+
+        return complete(arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] in ("-V", "--version", "version"):
+        from scratchlab import __version__
+
+        print(f"scratchlab {__version__}")
+        return 0
+    try:
+        return run_verb(arguments[0], arguments[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Stopped as stop:
+        print(f"stopped by {stop}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def run_verb(verb: str, arguments: list[str]) -> int:
+    """Import the verb's module and run it."""
+    if verb not in VERBS:
+        raise UserError(f"there is no verb {verb!r}", suggest(verb, VERBS, "Verbs"))
+    logging.getLogger("scratchlab").setLevel(logging.INFO)
+    module = importlib.import_module(f"scratchlab.commands.{VERBS[verb][0]}")
+    return int(module.main(arguments))

@@ -1,0 +1,36 @@
+"""``scratchlab eval``: measure a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scratchlab.commands.trained import read_run
+from scratchlab.run.folder import is_checkpoint
+
+HELP = """
+usage: scratchlab eval RUN [GROUP=CHOICE …] [KEY=VALUE …]
+
+RUN is a run folder (outputs/NAME/latest), NAME below outputs, or a checkpoint folder, which works
+alone, wherever it was copied to. Without further words the run's own evaluators measure its test
+split. Anything but the model may be exchanged:
+
+  evaluate_split=val                      another split
+  evaluate_checkpoint=last                another checkpoint (best, last, step-N)
+  dataset=tatoeba_en_fr                   another data set (the run's vocabulary is kept)
+  evaluator=[bleu,chrf] decoding=greedy   other evaluators, another search
+
+Results go to RUN/evaluations/<time>/ and to the screen; the run's own results stay as they are.
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb."""
+    given = read_run(arguments, HELP)
+    if given is None:
+        return 0
+    from scratchlab import experiment
+
+    where = Path.cwd() if is_checkpoint(given.path) else given.path
+    experiment.evaluate_trained(given.config, given.path, where, ["eval", *arguments])
+    return 0

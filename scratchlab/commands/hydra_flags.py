@@ -1,0 +1,87 @@
+"""Hydra's own flags, kept working under every verb that composes a configuration."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import yaml
+
+from scratchlab.config.compose import CONFIG_MODULE, Composed, compose
+from scratchlab.errors import UserError
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message, "Options are KEY=VALUE; see scratchlab --help.")
+
+
+def parser(description: str) -> ArgumentParser:
+    """The flags that Hydra programs have, in Hydra's spelling."""
+    p = _Parser(add_help=False, description=description, prefix_chars="-", allow_abbrev=False)
+    p.add_argument("overrides", nargs="*")
+    p.add_argument("--help", "-h", action="store_true", help="this text")
+    p.add_argument("--hydra-help", action="store_true", help="Hydra's help")
+    p.add_argument("--cfg", "-c", choices=["job", "hydra", "all"], help="show the configuration")
+    p.add_argument("--resolve", action="store_true", help="with --cfg: interpolations resolved")
+    p.add_argument("--package", "-p", help="with --cfg: only this part")
+    p.add_argument(
+        "--info",
+        "-i",
+        const="all",
+        nargs="?",
+        choices=["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"],
+        help="how the configuration is put together",
+    )
+    p.add_argument("--config-dir", "-cd", help="a folder with more YAML groups")
+    p.add_argument("--config-name", "-cn", help="another primary configuration")
+    p.add_argument("--multirun", "-m", action="store_true", help="use scratchlab sweep instead")
+    return p
+
+
+def read(arguments: Sequence[str], description: str, verb: str) -> Composed | None:
+    """The composed configuration, or None if a flag asked for something else and it was done."""
+    flags = parser(description).parse_intermixed_args(list(arguments))
+    if flags.help:
+        print(description.strip())
+        return None
+    if flags.multirun:
+        raise UserError("--multirun is not used here", "Several values: scratchlab sweep …")
+    if flags.hydra_help or flags.info or flags.cfg in ("hydra", "all"):
+        _hand_to_hydra(list(arguments), verb)
+        return None
+    composed = compose(flags.overrides, flags.config_name or "train", flags.config_dir)
+    if flags.cfg == "job":
+        print(show(composed, flags), end="")
+        return None
+    return composed
+
+
+def show(composed: Composed, flags: Namespace) -> str:
+    """The YAML of the whole configuration (or of one package), every declared option in it."""
+    node: Any = composed.config
+    for key in (flags.package or "").split("."):
+        if key:
+            if not isinstance(node, dict) or key not in node:
+                raise UserError(f"--package: there is no {flags.package!r} in the configuration")
+            node = node[key]
+    return yaml.safe_dump(node, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _hand_to_hydra(arguments: list[str], verb: str) -> None:
+    """Let Hydra's own main do what it alone knows."""
+    import hydra
+
+    def nothing(config: Any) -> None:
+        """Only flags that end before the task are handed over."""
+
+    before = sys.argv
+    sys.argv = [f"scratchlab {verb}", *arguments]
+    try:
+        hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="train", version_base="1.3")(
+            nothing
+        )()
+    finally:
+        sys.argv = before

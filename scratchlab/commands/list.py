@@ -1,0 +1,140 @@
+"""``scratchlab list``: what there is to choose from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from scratchlab.config.origin import config_folders
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import Part, section_parts
+
+HELP = """
+usage: scratchlab list [GROUP] [NAME]
+
+  scratchlab list                  all groups and the choices in each
+  scratchlab list model            the models, a line each
+  scratchlab list model NAME       the options of one, with types, defaults and meanings
+"""
+
+SECTIONS = (
+    "model", "dataset", "task", "method", "optimizer", "scheduler", "trainer", "decoding",
+    "evaluator", "tracker",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb."""
+    if any(a in ("-h", "--help") for a in arguments):
+        print(HELP.strip())
+        return 0
+    groups = choices()
+    if not arguments:
+        for group, names in groups.items():
+            print(f"{group}:")
+            print(_wrapped(names))
+        print("\nscratchlab list GROUP tells more about each.")
+        return 0
+    group = arguments[0].rstrip("s") if arguments[0] not in groups else arguments[0]
+    if group not in groups:
+        raise UserError(f"there is no group {arguments[0]!r}", suggest(arguments[0], groups))
+    if len(arguments) == 1:
+        _print_group(group, groups[group])
+        return 0
+    if len(arguments) > 2:
+        raise UserError(f"list takes a group and a name, not {len(arguments)} words")
+    _print_one(group, arguments[1], groups[group])
+    return 0
+
+
+def choices() -> dict[str, list[str]]:
+    """The YAML files of every group by name, read from the folders without Hydra."""
+    found: dict[str, set[str]] = {}
+    for folder in config_folders(None):
+        for path in folder.glob("*/*.yaml"):
+            found.setdefault(path.parent.name, set()).add(path.stem)
+    order = [*SECTIONS, "experiment", "suite", "sweep"]
+    known = [g for g in order if g in found] + sorted(g for g in found if g not in order)
+    return {g: sorted(found[g]) for g in known}
+
+
+def _wrapped(names: Sequence[str], width: int = 90) -> str:
+    lines, line = [], "   "
+    for name in names:
+        if len(line) + len(name) + 1 > width:
+            lines.append(line)
+            line = "   "
+        line += f" {name}"
+    return "\n".join([*lines, line])
+
+
+def _print_group(group: str, names: Sequence[str]) -> None:
+    parts = section_parts(group) if group in SECTIONS else {}
+    width = max(len(n) for n in names)
+    for name in names:
+        path = _path(group, name)
+        part = parts.get(name) or parts.get(_registered(path))
+        print(f"  {name:<{width}}  {_heading(path) or (part.summary if part else '')}{_needs(part)}")
+
+
+def _needs(part: Part | None) -> str:
+    """What a part wants beside scratchlab itself."""
+    if part is None:
+        return ""
+    wants = [f"package {p}" for p in part.facts.get("needs", ())]
+    if part.kind == "dataset" and "files" in part.facts.get("sources", ()):
+        wants.append("files" if not os.environ.get("SCRATCHLAB_DATA") else "")
+    tasks = part.facts.get("tasks") or ([part.facts["task"]] if "task" in part.facts else [])
+    notes = [" ".join(tasks)] if tasks else []
+    notes += [f"needs {' and '.join(w for w in wants if w)}"] if any(wants) else []
+    return f" [{'; '.join(notes)}]" if notes else ""
+
+
+def _path(group: str, name: str) -> Path:
+    for folder in config_folders(None):
+        if (folder / group / f"{name}.yaml").is_file():
+            return folder / group / f"{name}.yaml"
+    raise UserError(f"there is no {group} {name!r}", suggest(name, choices()[group]))
+
+
+def _heading(path: Path) -> str:
+    """The first sentence of the comment at the top of a YAML file."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.lstrip("# ").rstrip())
+    return " ".join(lines).split(". ")[0].rstrip(".")
+
+
+def _registered(path: Path) -> str:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip().startswith("name:"):
+            return line.partition(":")[2].strip()
+    return path.stem
+
+
+def _print_one(group: str, name: str, names: Sequence[str]) -> None:
+    path = _path(group, name)
+    parts = section_parts(group) if group in SECTIONS else {}
+    part = parts.get(name) or parts.get(_registered(path))
+    if part is None:
+        print(path.read_text(encoding="utf-8").rstrip())
+        return
+    print(f"{name}: {part.summary}\n")
+    prefix = f"{group}.{part.name}" if group in ("evaluator", "tracker", "method") else group
+    for option in part.options:
+        limits = [
+            f"{word} {option.limits[key]}"
+            for key, word in (("min", "≥"), ("above", ">"), ("max", "≤"), ("below", "<"))
+            if option.limits.get(key) is not None
+        ]
+        if option.limits.get("choices"):
+            limits.append("one of " + ", ".join(map(str, option.limits["choices"])))
+        head = f"  {prefix}.{option.name}={option.default if option.default is not None else 'null'}"
+        print(f"{head:<44} {option.meaning} ({', '.join([option.type, *limits])})")
+    for _, message in part.rules:
+        print(f"  rule: {message}")
+    print(f"\n{path}")

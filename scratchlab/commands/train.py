@@ -1,0 +1,69 @@
+"""``scratchlab train``: train a model, then evaluate it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from scratchlab.commands.hydra_flags import read
+from scratchlab.errors import Stopped, UserError
+
+HELP = """
+usage: scratchlab train model=NAME [GROUP=CHOICE …] [KEY=VALUE …]
+       scratchlab train experiment=NAME [KEY=VALUE …]
+       scratchlab train resume=RUN
+
+Trains, keeps checkpoints, evaluates the best one and ends with a table. Each model brings a data
+set, optimizer, schedule and evaluators that fit it; what you write wins.
+
+  scratchlab list model            what there is (also dataset, optimizer, experiment, …)
+  --cfg job                        print the whole configuration and stop
+  --info defaults                  how it is put together
+  --config-dir FOLDER              add YAML groups of your own
+  run_id=NAME resume=true          start the run NAME, or go on with it if it exists
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb."""
+    run = next((a.partition("=")[2] for a in arguments if a.startswith("resume=")), "")
+    if run and run.lower() not in ("true", "false"):
+        return _resume(run, list(arguments))
+    composed = read(arguments, HELP, "train")
+    if composed is None:
+        return 0
+    return _train(composed.config, composed.overrides, list(arguments))
+
+
+def _resume(run: str, arguments: list[str]) -> int:
+    """Go on with a run as it was configured; further overrides change its configuration."""
+    from scratchlab.config.change import change
+    from scratchlab.run.folder import find_run, read_config, run_of_checkpoint
+
+    outputs = next((a.partition("=")[2] for a in arguments if a.startswith("output_dir=")), None)
+    path = run_of_checkpoint(find_run(run, outputs or "outputs"))
+    others = [a for a in arguments if not a.startswith(("resume=", "output_dir="))]
+    fixed = [a for a in others if a.startswith(("name=", "run_id="))]
+    if fixed:
+        raise UserError(f"{fixed[0]}: a run that goes on keeps its folder", f"It is {path}.")
+    config = change(read_config(path / "config.yaml"), others)
+    config |= {"output_dir": str(path.parents[1]), "name": path.parent.name}
+    config |= {"run_id": path.name, "resume": True}
+    return _train(config, others, arguments)
+
+
+def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -> int:
+    from scratchlab import experiment
+
+    try:
+        experiment.train(config, overrides, ["train", *arguments])
+    except Stopped as stop:
+        path = f"{config['output_dir']}/{config['name']}/{config['run_id'] or 'latest'}"
+        print(
+            f"stopped by {stop}; a checkpoint is saved. Go on with:\n"
+            f"  scratchlab train resume={path}",
+            file=sys.stderr,
+        )
+        return 130
+    return 0

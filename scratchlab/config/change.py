@@ -1,0 +1,95 @@
+"""Changes to a saved configuration: ``scratchlab eval RUN dataset=… evaluator=[…] key=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from scratchlab.config.check import SECTIONS, check
+from scratchlab.config.compose import (
+    apply_overrides,
+    config_groups,
+    distinct,
+    fill,
+    first_line,
+    group_fault,
+    hydra_session,
+    is_group,
+    parse_overrides,
+    searchpath,
+)
+from scratchlab.errors import ConfigError, Fault
+
+
+def change(
+    saved: Mapping[str, Any], arguments: Sequence[str], config_dir: str | None = None
+) -> dict[str, Any]:
+    """``saved`` with whole sections exchanged (GROUP=CHOICE) and values set (KEY=VALUE), checked.
+
+    Sections that nobody names stay exactly as they were saved, whatever the YAML files say by now.
+    Texts in the saved configuration are taken literally: no interpolation in it is resolved.
+    """
+    parsed, faults = parse_overrides(arguments)
+    config = OmegaConf.create({})
+    with open_dict(config):
+        for key, value in saved.items():
+            config[key] = _literal(value)
+    with hydra_session() as loader:
+        groups = config_groups(loader, config_dir)
+        chosen, values = [], []
+        for override in parsed:
+            if not is_group(override, groups):
+                values.append(override)
+                continue
+            name = override.key_or_group
+            problem = group_fault(override, groups[name])
+            if problem is None and name in ("model", "task", "experiment"):
+                problem = Fault(
+                    f"{name}={override.value()}",
+                    f"the {name} of a trained run cannot be exchanged",
+                    "Train another run instead.",
+                )
+            if problem is not None:
+                faults.append(problem)
+            else:
+                chosen.append(override)
+        try:
+            added = hydra_compose(
+                "eval",
+                overrides=[*searchpath(config_dir), *(str(o.input_line) for o in chosen)],
+            )
+        except (HydraException, OmegaConfBaseException) as error:
+            faults.append(Fault("configuration", first_line(error)))
+            raise ConfigError(faults) from error
+    added = fill(added, root=False)
+    for name in {o.key_or_group for o in chosen}:
+        section = added.get(name)
+        config[name] = section if section is not None else ({} if name in SECTIONS else None)
+    faults += apply_overrides(config, values, groups)
+    plain, found = check(_plain(config))
+    faults += found
+    if faults:
+        raise ConfigError(distinct(faults))
+    return plain
+
+
+def _literal(value: Any) -> Any:
+    """Escape what OmegaConf would take for an interpolation."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, Mapping):
+        return {k: _literal(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_literal(v) for v in value]
+    return value
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(k): v for k, v in plain.items()}

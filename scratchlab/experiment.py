@@ -1,0 +1,485 @@
+"""The composition root: from a checked configuration to parts, from parts to a run.
+
+Nothing else builds parts. The way of a training run: folder, seeds, data, model, training,
+evaluation of the best checkpoint, results; every ending (done, failed, stopped) is written down.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.data.contract import DataContext, Dataset, TranslationDataset
+from scratchlab.errors import Stopped, UserError, suggest
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
+from scratchlab.registry import build, find
+from scratchlab.reporting.plots import plot_run
+from scratchlab.reporting.results import result_rows, write_results
+from scratchlab.reporting.sink import FolderSink, NullSink
+from scratchlab.run import checkpoint as checkpoints
+from scratchlab.run.atomic import write_json
+from scratchlab.run.folder import RunFolder, is_checkpoint
+from scratchlab.run.manifest import manifest, peak_memory_bytes
+from scratchlab.run.seeds import seed_everything
+from scratchlab.tasks.contract import Task
+from scratchlab.tracking.contract import RunInfo
+from scratchlab.tracking.guard import Trackers
+from scratchlab.training.gradient import Job
+from scratchlab.training.interrupt import Interrupt
+from scratchlab.training.precision import choose_device
+
+LOGGER = logging.getLogger("scratchlab")
+
+
+@dataclass
+class Parts:
+    """What a configuration describes, built."""
+
+    config: dict[str, Any]
+    dataset: Dataset
+    task: Task
+    model: nn.Module
+    decoder: Any
+    device: torch.device
+
+
+@dataclass
+class Trained(Parts):
+    """Parts whose model holds the weights of a checkpoint."""
+
+    checkpoint: Path
+    step: int
+    epoch: float
+
+
+def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
+    """Where data comes from and where prepared data is kept, for this configuration."""
+    root = config.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
+    cache = config.get("cache_dir") or os.environ.get("SCRATCHLAB_CACHE")
+    return DataContext(
+        root=Path(root).expanduser() if root else None,
+        cache=Path(cache or "~/.cache/scratchlab").expanduser(),
+        vocabulary=vocabulary,
+    )
+
+
+def set_up_machine(config: Mapping[str, Any]) -> torch.device:
+    """Threads, seeds and device."""
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    seed_everything(config["seed"], config["deterministic"])
+    torch.set_flush_denormal(True)
+    return choose_device(config["device"])
+
+
+def build_parts(config: dict[str, Any], vocabulary: Path | None = None) -> Parts:
+    """Data, task, model and decoder of a checked configuration."""
+    device = set_up_machine(config)
+    dataset: Dataset = build("dataset", config["dataset"], data_context(config, vocabulary))
+    return build_around(config, dataset, device)
+
+
+def build_around(config: dict[str, Any], dataset: Dataset, device: torch.device) -> Parts:
+    """The parts that depend on a data set's spec."""
+    task: Task = build("task", config["task"], dataset.spec)
+    torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
+    model: nn.Module = build("model", config["model"], dataset.spec)
+    decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
+    return Parts(config, dataset, task, model.to(device), decoder, device)
+
+
+def build_evaluators(config: Mapping[str, Any]) -> dict[str, Evaluator]:
+    """The chosen evaluators by name."""
+    return {key: build("evaluator", entry) for key, entry in config["evaluator"].items()}
+
+
+def evaluate(
+    parts: Parts,
+    evaluators: Mapping[str, Evaluator],
+    split: str,
+    sink: Sink,
+    *,
+    quick: bool = False,
+    limit: int | None = None,
+    should_stop: Callable[[], None] = lambda: None,
+) -> list[Measurement]:
+    """Run evaluators on one split with the model as it is."""
+    parts.model.eval()
+    decoder = quick_decoder(parts.config) if quick else parts.decoder
+    context = EvaluationContext(
+        model=parts.model,
+        dataset=parts.dataset,
+        task=parts.task,
+        split=split,
+        device=parts.device,
+        sink=sink,
+        decoder=decoder,
+        seed=parts.config["seed"],
+        quick=quick,
+        limit=limit,
+    )
+    measurements: list[Measurement] = []
+    with torch.no_grad():
+        for evaluator in evaluators.values():
+            should_stop()
+            measurements += evaluator.evaluate(context)
+    for measurement in measurements:
+        measurement.split = measurement.split or split
+    return measurements
+
+
+def quick_decoder(config: Mapping[str, Any]) -> Any:
+    """Greedy search with the limits of the chosen decoding, for measurements between epochs."""
+    chosen = config.get("decoding")
+    if not chosen or chosen["name"] != "beam":
+        return build("decoding", chosen) if chosen else None
+    greedy = find("decoding", "greedy").defaults()
+    return build("decoding", {"name": "greedy", **{k: chosen.get(k, v) for k, v in greedy.items()}})
+
+
+def check_splits(config: Mapping[str, Any], dataset: Dataset, keys: Sequence[str]) -> None:
+    """The splits that a configuration names must be there."""
+    for key in keys:
+        if config[key] not in dataset.splits or not dataset.size(config[key]):
+            hint = suggest(config[key], dataset.splits, "Splits")
+            raise UserError(f"{key}: the data set has no split {config[key]!r}", hint)
+
+
+# ------------------------------------------------------------------------------------------------
+# train
+
+
+def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
+    """Train (or go on training) and evaluate; returns the run folder."""
+    folder, resumed = _open_folder(config)
+    folder.lock()
+    try:
+        with log_file(folder.log):
+            LOGGER.info("command: scratchlab %s", " ".join(command))
+            return _train_logged(folder, resumed, config, list(overrides), list(command))
+    finally:
+        folder.unlock()
+
+
+def _open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
+    """A new folder, or the one to go on with, and whether it is that."""
+    output_dir, run_id = config["output_dir"], config["run_id"]
+    if config["resume"] is True:
+        if run_id is None:
+            raise UserError(
+                "resume=true needs the run's name",
+                "Write run_id=NAME as well, or resume=RUN with the run's folder.",
+            )
+        path = Path(output_dir).expanduser() / config["name"] / run_id
+        if not (path / "config.yaml").is_file():
+            return RunFolder.create(output_dir, config["name"], run_id), False
+        return RunFolder.open(path), True
+    return RunFolder.create(output_dir, config["name"], run_id), False
+
+
+def _train_logged(
+    folder: RunFolder,
+    resumed: bool,
+    config: dict[str, Any],
+    overrides: list[str],
+    command: list[str],
+) -> Path:
+    if not resumed:
+        folder.write_config(config, overrides)
+    folder.write_status("running", process=os.getpid())
+    tracker = Trackers([build("tracker", entry) for entry in config["tracker"].values()])
+    status = "failed"
+    try:
+        with record_failure(folder):
+            try:
+                _train_steps(folder, config, command, tracker, resumed)
+                status = "done"
+            except Stopped:
+                status = "stopped"
+                raise
+    finally:
+        tracker.finish(status)
+    return folder.path
+
+
+def _train_steps(
+    folder: RunFolder,
+    config: dict[str, Any],
+    command: list[str],
+    tracker: Trackers,
+    resumed: bool,
+) -> None:
+    started = time.perf_counter()
+    warnings: list[str] = []
+    newest = checkpoints.load_newest(folder.checkpoints, warnings.append) if resumed else None
+    vocabulary = newest[0] if newest else None
+    parts = build_parts(config, vocabulary)
+    check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
+    write_json(
+        folder.path / "manifest.json",
+        {
+            **manifest(command),
+            "seed": config["seed"],
+            "data": vars(parts.dataset.provenance),
+            "spec": parts.dataset.spec.as_dict(),
+            "parameters": sum(p.numel() for p in parts.model.parameters()),
+        },
+    )
+    state = newest[1].state if newest else {}
+    trainer = build("trainer", config["trainer"])
+    tracker.start(
+        RunInfo(
+            name=folder.name,
+            run_id=folder.run_id,
+            folder=folder.path,
+            config=config,
+            total_steps=trainer.total_steps(parts.dataset, config["seed"]),
+            resumed_from=int(state.get("step", 0)),
+            metrics_bytes=int(state.get("metrics_bytes", 0)),
+        )
+    )
+    for warning in warnings:
+        LOGGER.warning(warning)
+        tracker.message(f"warning: {warning}")
+    if newest:
+        tracker.message(f"goes on from update {state['step']:,} ({newest[0].name})")
+    _introduce(parts, tracker)
+    evaluators = build_evaluators(config)
+    quick = _quick_evaluators(config, evaluators)
+    job = Job(
+        model=parts.model,
+        task=parts.task,
+        dataset=parts.dataset,
+        optimizer=build("optimizer", config["optimizer"]),
+        scheduler=build("scheduler", config["scheduler"]),
+        tracker=tracker,
+        checkpoints=folder.checkpoints,
+        metrics=folder.metrics,
+        config=config,
+        device=parts.device,
+        seed=config["seed"],
+        validate=(lambda: _validation_scores(parts, quick)) if quick else None,
+        resume=newest[1] if newest else None,
+    )
+    progress = trainer.train(job)
+    timing = {"training_seconds": progress.seconds, "peak_memory_bytes": peak_memory_bytes()}
+    for path in plot_run(folder.path):
+        tracker.image(progress.step, path.stem, path)
+    measurements: list[Measurement] = []
+    if config["evaluate"]:
+        measurements = _evaluate_checkpoint(folder, parts, evaluators, config, tracker)
+    write_results(folder.path, measurements, timing)
+    for path in sorted((folder.path / "plots").glob("*.png")):
+        tracker.image(progress.step, path.stem, path)
+    columns, rows = result_rows(measurements, timing)
+    tracker.table("results", columns, rows)
+    folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
+    LOGGER.info("done")
+
+
+def _introduce(parts: Parts, tracker: Trackers) -> None:
+    """Say what is trained on what."""
+    dataset = parts.dataset
+    total = sum(p.numel() for p in parts.model.parameters())
+    trained = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
+    sizes = ", ".join(f"{s} {dataset.size(s):,}" for s in dataset.splits)
+    share = "" if trained == total else f", {trained:,} of them trained"
+    tracker.message(
+        f"{parts.config['model']['name']}: {total:,} parameters{share} on {parts.device}; "
+        f"{parts.config['dataset']['name']} ({dataset.provenance.kind}): {sizes}"
+    )
+
+
+def _quick_evaluators(
+    config: Mapping[str, Any], evaluators: Mapping[str, Evaluator]
+) -> dict[str, Evaluator]:
+    wanted = config["trainer"].get("validation_evaluators") or []
+    unknown = [name for name in wanted if name not in evaluators]
+    if unknown:
+        hint = suggest(unknown[0], evaluators, "Evaluators of this run")
+        raise UserError(f"trainer.validation_evaluators: no evaluator {unknown[0]!r}", hint)
+    return {name: evaluators[name] for name in wanted}
+
+
+def _validation_scores(parts: Parts, evaluators: Mapping[str, Evaluator]) -> dict[str, float]:
+    limit = parts.config["trainer"]["validation_limit"]
+    found = evaluate(parts, evaluators, "val", NullSink(), quick=True, limit=limit)
+    return {f"val/{m.name}": m.value for m in found if not m.timing}
+
+
+def _evaluate_checkpoint(
+    folder: RunFolder,
+    parts: Parts,
+    evaluators: Mapping[str, Evaluator],
+    config: Mapping[str, Any],
+    tracker: Trackers,
+) -> list[Measurement]:
+    """Measure the chosen checkpoint; a signal stops between two evaluators."""
+    path = checkpoint_folder(folder.path, config["evaluate_checkpoint"])
+    content = checkpoints.load(path, with_optimizer=False)
+    parts.model.load_state_dict(content.model)
+    step = content.state["step"]
+    tracker.message(f"evaluating {path.name} (update {step:,}) on {config['evaluate_split']}")
+    with Interrupt() as interrupt:
+
+        def stop() -> None:
+            if interrupt.requested:
+                raise Stopped(interrupt.requested)
+
+        sink = FolderSink(folder.path)
+        found = evaluate(parts, evaluators, config["evaluate_split"], sink, should_stop=stop)
+        stop()
+    return found
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Everything that is logged inside goes to the end of this file too."""
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("scratchlab")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def record_failure(folder: RunFolder) -> Iterator[None]:
+    """Write down how a run ended that did not end well; the exception goes on to the command."""
+    try:
+        yield
+    except (Stopped, KeyboardInterrupt) as stop:
+        folder.write_status("stopped", reason=str(stop) or "interrupted")
+        LOGGER.info("stopped by %s", stop)
+        raise
+    except BaseException as error:
+        LOGGER.error("failed:\n%s", traceback.format_exc())
+        try:
+            folder.write_status("failed", reason=str(error).splitlines()[:1])
+        except UserError as second:
+            LOGGER.error("the status could not be written: %s", second)
+        raise
+
+
+# ------------------------------------------------------------------------------------------------
+# trained runs
+
+
+def checkpoint_folder(run: Path, which: str) -> Path:
+    """The folder of a run's checkpoint; UserError that lists what there is."""
+    if is_checkpoint(run):
+        return run
+    path = run / "checkpoints" / which
+    if is_checkpoint(path):
+        return path
+    known = [p.name for p in sorted((run / "checkpoints").glob("[!.]*")) if is_checkpoint(p)]
+    if not known:
+        raise UserError(f"{run} has no checkpoint yet")
+    raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
+
+
+def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
+    """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
+    path = checkpoint_folder(run, which)
+    content = checkpoints.load(path, with_optimizer=False)
+    parts = build_parts(config, vocabulary=path)
+    saved, now = parts.model.state_dict(), content.model
+    wrong = [k for k in saved if k not in now or saved[k].shape != now[k].shape]
+    wrong += [k for k in now if k not in saved]
+    if wrong:
+        raise UserError(
+            f"the weights of {path} do not fit the model of this configuration: {wrong[0]}"
+            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+            "Leave the options of the model and of the vocabulary as the run was trained with.",
+        )
+    parts.model.load_state_dict(now)
+    parts.model.eval()
+    state = content.state
+    return Trained(
+        **vars(parts), checkpoint=path, step=int(state["step"]), epoch=float(state["epoch"])
+    )
+
+
+def evaluate_trained(
+    config: dict[str, Any], run: Path, where: Path, command: Sequence[str]
+) -> list[Measurement]:
+    """Measure a trained run; results go to a new folder ``where/evaluations/<time>``."""
+    with prepare_evaluation(config, run, where, command) as (folder, tracker):
+        trained = load_trained(config, run, config["evaluate_checkpoint"])
+        check_splits(config, trained.dataset, ["evaluate_split"])
+        write_json(
+            folder.path / "manifest.json",
+            {
+                **manifest(list(command)),
+                "checkpoint": str(trained.checkpoint),
+                "update": trained.step,
+                "data": vars(trained.dataset.provenance),
+            },
+        )
+        tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
+        split = config["evaluate_split"]
+        tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
+        evaluators = build_evaluators(config)
+        if not evaluators:
+            raise UserError("no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator.")
+        found = evaluate(trained, evaluators, split, FolderSink(folder.path))
+        timing = {"peak_memory_bytes": peak_memory_bytes()}
+        write_results(folder.path, found, timing)
+        columns, rows = result_rows(found, timing)
+        tracker.table("results", columns, rows)
+        return found
+
+
+@contextmanager
+def prepare_evaluation(
+    config: dict[str, Any], run: Path, where: Path, command: Sequence[str]
+) -> Iterator[tuple[RunFolder, Trackers]]:
+    """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
+    folder = RunFolder.create(where, "evaluations")
+    folder.write_config(config, list(command))
+    trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
+    tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
+    with log_file(folder.log), record_failure(folder):
+        yield folder, tracker
+    tracker.finish("done")
+    folder.write_status("done")
+
+
+def predict(config: dict[str, Any], run: Path, lines: Iterator[str]) -> Iterator[str]:
+    """Answers of a trained run, one for each line, as the lines come."""
+    trained = load_trained(config, run, config["evaluate_checkpoint"])
+    if trained.decoder is None:
+        raise UserError("this run has no decoding", "Add for example decoding=greedy.")
+    if isinstance(trained.dataset, TranslationDataset):
+        for line in lines:
+            yield translate_line(trained, line)
+        return
+    raise UserError(f"predict cannot use a model for {trained.dataset.spec.task} yet")
+
+
+def translate_line(trained: Trained, line: str) -> str:
+    """The translation of one line; an empty line stays empty."""
+    dataset = trained.dataset
+    assert isinstance(dataset, TranslationDataset)
+    if not line.strip():
+        return ""
+    source = torch.tensor([dataset.encode_source(line)], device=trained.device)
+    hypothesis = trained.decoder.generate(trained.model, source, dataset.spec)[0]
+    return dataset.decode_target(list(hypothesis.ids))

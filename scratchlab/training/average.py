@@ -1,0 +1,56 @@
+"""An exponential moving average of the weights (Polyak & Juditsky 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+class WeightAverage:
+    """Keeps ``average = decay · average + (1 - decay) · weights`` of the trained parameters.
+
+    The decay grows from 0 as (1 + n) / (10 + n), n the number of updates, until it reaches
+    ``decay``, so that the random start is forgotten quickly. The average is what is validated,
+    measured and saved as the model; the raw weights go on being trained.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.values = {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after update number ``step`` (the first is 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            list(self.values.values()), list(self.parameters.values()), weight=1 - decay
+        )
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the model holds the average; outside, the raw weights again."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.data, self.values[name] = self.values[name], parameter.data
+
+    def raw_weights(self) -> dict[str, torch.Tensor]:
+        """The weights in training, for a checkpoint whose model is the average."""
+        return {f"raw.{n}": p.detach() for n, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, torch.Tensor]) -> None:
+        """The model was loaded with the average: take it over and put the raw weights back."""
+        for name, parameter in self.parameters.items():
+            self.values[name].copy_(parameter)
+            if f"raw.{name}" in tensors:
+                parameter.copy_(tensors[f"raw.{name}"])

@@ -1,0 +1,429 @@
+"""The training loop. There is one; tasks, methods and models plug into it.
+
+Everything that a later update depends on is in a checkpoint: weights, optimizer moments, random
+states, the position in the data, the sums since the last log. A run that is killed and resumed
+therefore ends with the same bits as one that was left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.data.contract import Dataset
+from scratchlab.errors import Stopped, TrainingError, UserError
+from scratchlab.registry import option, register
+from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.run.seeds import random_state, restore_random_state
+from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tracking.contract import Tracker
+from scratchlab.training.average import WeightAverage
+from scratchlab.training.interrupt import Interrupt
+from scratchlab.training.memory import is_out_of_memory, out_of_memory
+from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
+from scratchlab.training.precision import choose_precision
+
+
+@dataclass
+class Job:
+    """All that the loop is given. ``validate`` runs the quick evaluators on the model as it is."""
+
+    model: nn.Module
+    task: Task
+    dataset: Dataset
+    optimizer: Any
+    scheduler: Any
+    tracker: Tracker
+    checkpoints: Path
+    metrics: Path
+    config: dict[str, Any]
+    device: torch.device
+    seed: int
+    validate: Callable[[], Mapping[str, float]] | None = None
+    resume: Checkpoint | None = None
+
+
+@dataclass
+class Progress:
+    """Where training stands; saved in every checkpoint."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    targets: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    window: list[list[float]] = field(default_factory=list)
+
+
+class LossModule(nn.Module):
+    """Model and task as one module whose forward is the loss (what is compiled and distributed)."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, batch: Any) -> Loss:
+        return self.task.loss(self.model, batch)
+
+
+@register("trainer", "gradient")
+class Gradient:
+    """Gradient descent for torch modules."""
+
+    @dataclass(frozen=True)
+    class Config:
+        epochs: float = option(10.0, "passes over the training data", above=0)
+        max_steps: int | None = option(None, "updates in all; overrides epochs", min=1)
+        accumulate: int = option(1, "batches that make one update", min=1)
+        clip_norm: float | None = option(1.0, "largest norm of the gradient; null: any", above=0)
+        precision: str = option(
+            "auto",
+            "arithmetic of matrix products; auto measures which is faster here",
+            choices=("auto", "fp32", "bf16", "fp16"),
+        )
+        compile: bool = option(False, "compile the loss with torch.compile")
+        average: float | None = option(
+            None, "decay of a moving average of the weights; null: none", min=0, below=1
+        )
+        log_every: int = option(20, "updates between two logs", min=1)
+        validate_every: int | None = option(
+            None, "updates between two validations; null: once an epoch", min=1
+        )
+        validation_evaluators: list[str] = option([], "evaluators that run at each validation")
+        validation_limit: int | None = option(200, "examples they measure; null: all", min=1)
+        checkpoint_every: int | None = option(
+            None, "updates between two checkpoints beside those at validation", min=1
+        )
+        keep_every: int | None = option(
+            None, "updates between two checkpoints that are kept for good as step-N", min=1
+        )
+        monitor: str = option("val/loss", "metric that tells the best checkpoint")
+        monitor_better: str = option(
+            "lower", "which way the metric improves", choices=("lower", "higher")
+        )
+        patience: int | None = option(
+            None, "validations without improvement before training stops; null: never", min=1
+        )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def total_steps(self, dataset: Dataset, seed: int) -> int:
+        """Updates from start to end; an epoch counts as long as the first one."""
+        if self.config.max_steps is not None:
+            return self.config.max_steps
+        count = dataset.batch_count("train", seed=seed, epoch=0)
+        if count == 0:
+            raise UserError("the training split has no batches")
+        per_epoch = math.ceil(count / self.config.accumulate)
+        return max(1, round(self.config.epochs * per_epoch))
+
+    def train(self, job: Job) -> Progress:
+        """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""
+        return _Training(self.config, job, self.total_steps(job.dataset, job.seed)).run()
+
+
+class _Training:
+    """One call of :meth:`Gradient.train`: its state and its steps."""
+
+    def __init__(self, config: Gradient.Config, job: Job, total_steps: int) -> None:
+        self.config, self.job, self.total_steps = config, job, total_steps
+        self.model = job.model.to(job.device)
+        self.dtype, self.precision = choose_precision(config.precision, job.device)
+        self.named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        if not self.named:
+            raise UserError("no parameter of this model is to be trained")
+        self.parameters = [p for _, p in self.named]
+        self.optimizer = job.optimizer.build(self.named)
+        self.base_rates = [g["lr"] for g in self.optimizer.param_groups]
+        self.scaler = torch.amp.GradScaler(job.device.type, enabled=self.dtype == torch.float16)
+        loss_module: nn.Module = LossModule(self.model, job.task)
+        self.loss: Callable[[Any], Loss] = (
+            torch.compile(loss_module, dynamic=True) if config.compile else loss_module
+        )
+        self.average = WeightAverage(self.model, config.average) if config.average else None
+        self.progress = Progress()
+        self.window: list[tuple[torch.Tensor, torch.Tensor, int]] = []
+        self.gradient_norm: torch.Tensor | None = None
+        self.rate = 0.0
+        if job.resume is not None:
+            self._restore(job.resume)
+
+    def run(self) -> Progress:
+        state, tracker = self.progress, self.job.tracker
+        if state.finished:
+            tracker.message(f"training was complete after {state.step:,} updates")
+            return state
+        tracker.message(f"precision: {self.precision}")
+        self.clock = time.perf_counter()
+        self.log_clock, self.log_targets = self.clock, state.targets
+        with Interrupt() as interrupt:
+            try:
+                for group, end_of_epoch in self._groups():
+                    self._update(group)
+                    last = state.step >= self.total_steps
+                    if state.step % self.config.log_every == 0 or last:
+                        self._log()
+                    every = self.config.validate_every
+                    due = state.step % every == 0 if every else end_of_epoch
+                    if due or last:
+                        state.finished = last
+                        self._validate()
+                    elif self._checkpoint_due():
+                        self._save(("last",))
+                    if state.finished:
+                        break
+                    if interrupt.requested:
+                        self._save(("last",))
+                        raise Stopped(interrupt.requested)
+            except (RuntimeError, MemoryError) as error:
+                if is_out_of_memory(error):
+                    raise out_of_memory(error, self.job.config, state.step) from error
+                raise
+        return state
+
+    def _groups(self) -> Iterator[tuple[list[Any], bool]]:
+        """The batches of each update to come, and whether the epoch ends with it."""
+        state, job = self.progress, self.job
+        while True:
+            batches = job.dataset.batches(
+                "train", seed=job.seed, epoch=state.epoch, start=state.position
+            )
+            group: list[Any] = []
+            upcoming = next(batches, None)
+            while upcoming is not None:
+                group.append(upcoming)
+                upcoming = next(batches, None)
+                if len(group) == self.config.accumulate or upcoming is None:
+                    state.position += len(group)
+                    if upcoming is None:
+                        state.epoch, state.position = state.epoch + 1, 0
+                    yield group, upcoming is None
+                    group = []
+
+    def _update(self, group: list[Any]) -> None:
+        """One update of the weights from the batches of ``group``."""
+        state = self.progress
+        factor = self.job.scheduler.factor(state.step, self.total_steps)
+        for base, settings in zip(self.base_rates, self.optimizer.param_groups, strict=True):
+            settings["lr"] = base * factor
+        self.rate = self.base_rates[0] * factor
+        self.model.train()
+        totals, nlls, count = [], [], 0
+        for batch in group:
+            with self._autocast():
+                loss = self.loss(batch.to(self.job.device))
+            scale = loss.count if len(group) == 1 else 1
+            self.scaler.scale(loss.total / scale).backward()
+            totals.append(loss.total.detach())
+            nlls.append(loss.nll.detach())
+            count += loss.count
+        self.scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        if len(group) > 1:
+            torch._foreach_mul_(gradients, 1 / count)
+        if self.config.clip_norm is not None:
+            self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        self.scaler.step(self.optimizer)  # here the weights change
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        if self.average is not None:
+            self.average.update(state.step)
+        self.window.append((sum(totals[1:], totals[0]), sum(nlls[1:], nlls[0]), count))
+        state.targets += count
+        self._report_progress()
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.job.device.type, dtype=self.dtype)
+
+    def _report_progress(self) -> None:
+        now = time.perf_counter()
+        speed = (self.progress.targets - self.log_targets) / max(now - self.log_clock, 1e-9)
+        self.job.tracker.progress(self.progress.step, self._epoch(), {"targets_per_second": speed})
+
+    def _epoch(self) -> float:
+        state = self.progress
+        if state.position == 0:
+            return float(state.epoch)
+        job = self.job
+        return state.epoch + state.position / job.dataset.batch_count(
+            "train", seed=job.seed, epoch=state.epoch
+        )
+
+    def _window_values(self) -> list[tuple[float, float, int]]:
+        """The losses since the last log as numbers; :class:`TrainingError` at the first bad one."""
+        if not self.window:
+            return []
+        totals = torch.stack([w[0].double() for w in self.window]).tolist()
+        nlls = torch.stack([w[1].double() for w in self.window]).tolist()
+        first = self.progress.step - len(self.window) + 1
+        for offset, total in enumerate(totals):
+            if not math.isfinite(total):
+                self._stop_at_bad_loss(first + offset, total)
+        return [(t, n, w[2]) for t, n, w in zip(totals, nlls, self.window, strict=True)]
+
+    def _stop_at_bad_loss(self, step: int, total: float) -> None:
+        factor = self.job.scheduler.factor(step - 1, self.total_steps)
+        rate = self.base_rates[0] * factor
+        advice = f"Try a lower rate (optimizer.lr={self.base_rates[0] / 10:g})"
+        if self.config.clip_norm is None:
+            advice += ", clip the gradient (trainer.clip_norm=1.0)"
+        if self.dtype != torch.float32:
+            advice += ", train in fp32 (trainer.precision=fp32)"
+        raise TrainingError(
+            f"the loss of update {step} is {total}: training cannot go on "
+            f"(learning rate there {rate:.3g})",
+            f"{advice}, or a longer warm-up. Checkpoints from before are kept.",
+        )
+
+    def _log(self) -> None:
+        values = self._window_values()
+        self.window = []
+        if not values:
+            return
+        state = self.progress
+        count = sum(v[2] for v in values)
+        scalars = {
+            "epoch": self._epoch(),
+            "train/loss": sum(v[1] for v in values) / count,
+            "train/objective": sum(v[0] for v in values) / count,
+            "lr": self.rate,
+        }
+        if self.gradient_norm is not None:
+            scalars["gradient_norm"] = float(self.gradient_norm)
+        now = time.perf_counter()
+        state.seconds += now - self.clock
+        self.clock = now
+        timing = {
+            "seconds": state.seconds,
+            "targets_per_second": (state.targets - self.log_targets)
+            / max(now - self.log_clock, 1e-9),
+        }
+        self.log_clock, self.log_targets = now, state.targets
+        self.job.tracker.log(state.step, scalars, timing)
+
+    def _validate(self) -> None:
+        """Measure the validation split, keep the best checkpoint, decide on stopping early."""
+        self._window_values()
+        state = self.progress
+        started = time.perf_counter()
+        roles = ["last"]
+        if "val" in self.job.dataset.splits and self.job.dataset.size("val"):
+            with self.average.applied() if self.average else contextlib.nullcontext():
+                scalars = self._validation_scalars()
+            self.job.tracker.log(state.step, {"epoch": self._epoch(), **scalars}, {})
+            if self._improved(scalars):
+                roles.append("best")
+        elif state.finished:
+            roles.append("best")
+        keep = self.config.keep_every
+        if keep and state.step % keep == 0:
+            roles.append(f"step-{state.step}")
+        self._save(tuple(roles))
+        self.log_clock += time.perf_counter() - started
+
+    @torch.no_grad()
+    def _validation_scalars(self) -> dict[str, float]:
+        self.model.eval()
+        job = self.job
+        nlls, count = [], 0
+        for batch in job.dataset.batches("val", seed=job.seed, epoch=0):
+            with self._autocast():
+                loss = job.task.loss(self.model, batch.to(job.device))
+            nlls.append(loss.nll.double())
+            count += loss.count
+        scalars = {"val/loss": float(torch.stack(nlls).sum()) / max(count, 1)}
+        if job.validate is not None:
+            scalars.update(job.validate())
+        return scalars
+
+    def _improved(self, scalars: Mapping[str, float]) -> bool:
+        state, monitor = self.progress, self.config.monitor
+        if monitor not in scalars:
+            known = ", ".join(sorted(scalars))
+            raise UserError(f"trainer.monitor: {monitor!r} is not measured", f"Measured: {known}.")
+        value = scalars[monitor]
+        sign = 1 if self.config.monitor_better == "higher" else -1
+        if state.best is None or sign * value > sign * state.best:
+            state.best, state.best_step, state.stale = value, state.step, 0
+            return True
+        state.stale += 1
+        patience = self.config.patience
+        if patience is not None and state.stale >= patience:
+            state.finished = True
+            self.job.tracker.message(
+                f"stopped early: {monitor} has not improved in {patience} validations "
+                f"(best {state.best:.4f} at update {state.best_step:,})"
+            )
+        return False
+
+    def _checkpoint_due(self) -> bool:
+        step, c = self.progress.step, self.config
+        return bool(
+            (c.checkpoint_every and step % c.checkpoint_every == 0)
+            or (c.keep_every and step % c.keep_every == 0)
+        )
+
+    def _save(self, roles: tuple[str, ...]) -> None:
+        """Write a checkpoint; what was logged is brought to disk first, so that they agree."""
+        state, job, keep = self.progress, self.job, self.config.keep_every
+        if keep and state.step % keep == 0 and f"step-{state.step}" not in roles:
+            roles = (*roles, f"step-{state.step}")
+        state.window = [list(v) for v in self._window_values()]
+        now = time.perf_counter()
+        state.seconds += now - self.clock
+        self.clock = now
+        job.tracker.flush()
+        numbers = {
+            **optimizer_tensors(self.optimizer),
+            **random_state(),
+            **(self.average.raw_weights() if self.average else {}),
+        }
+        record = {
+            **dataclasses.asdict(state),
+            "metrics_bytes": job.metrics.stat().st_size if job.metrics.exists() else 0,
+            "total_steps": self.total_steps,
+            "scaler": self.scaler.state_dict(),
+            "gradient_norm": None if self.gradient_norm is None else float(self.gradient_norm),
+            "spec": job.dataset.spec.as_dict(),
+        }
+        with self.average.applied() if self.average else contextlib.nullcontext():
+            content = Checkpoint(self.model.state_dict(), numbers, record, job.config)
+            save(job.checkpoints, content, roles, job.dataset.save_vocabulary)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        record = checkpoint.state
+        names = {f.name for f in dataclasses.fields(Progress)}
+        self.progress = Progress(**{k: v for k, v in record.items() if k in names})
+        self.model.load_state_dict(checkpoint.model)
+        if self.average is not None:
+            self.average.restore(checkpoint.optimizer)
+        restore_optimizer(self.optimizer, checkpoint.optimizer)
+        restore_random_state(checkpoint.optimizer)
+        if record.get("scaler"):
+            self.scaler.load_state_dict(record["scaler"])
+        self.window = [
+            (torch.tensor(t, dtype=torch.float64), torch.tensor(n, dtype=torch.float64), int(c))
+            for t, n, c in self.progress.window
+        ]
+        norm = record.get("gradient_norm")
+        self.gradient_norm = None if norm is None else torch.tensor(norm)
+        if self.progress.finished and self.progress.step < self.total_steps:
+            self.progress.finished = self.config.patience is not None

@@ -1,0 +1,48 @@
+"""Running out of memory: what to change, and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from scratchlab.errors import TrainingError
+
+BATCH_OPTIONS = ("batch_tokens", "batch_size")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the CPU or the GPU has no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
+    )
+
+
+def out_of_memory(error: BaseException, config: Mapping[str, Any], step: int) -> TrainingError:
+    """The message: the options to change with their values now and the values to try.
+
+    Half the batch with twice the accumulation needs about half the activations and makes the very
+    same updates, since losses are summed and divided once.
+    """
+    dataset, trainer = config.get("dataset") or {}, config.get("trainer") or {}
+    changes = []
+    for name in BATCH_OPTIONS:
+        size = dataset.get(name)
+        if isinstance(size, int) and size > 1:
+            accumulate = int(trainer.get("accumulate") or 1)
+            changes.append(
+                f"dataset.{name}={max(1, size // 2)} trainer.accumulate={accumulate * 2}"
+            )
+            break
+    else:
+        changes.append("a smaller batch")
+    detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else "out of memory"
+    return TrainingError(
+        f"out of memory in update {step + 1}: {detail}",
+        f"Try {' '.join(changes)}: half the memory for activations, the same updates. "
+        "If the model itself is too large, halve model.d_model (a quarter of the parameters).",
+    )
