@@ -2,8 +2,8 @@
 
 A *piece* is a string of about a million characters that ends at a line's end (or, within a line
 that is longer, behind a space). What is done to a text here - cutting it into splits, leaving out
-empty lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``; ``\\r\\n`` is
-read as that. Gzip files are known by their first bytes.
+empty lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``, as which
+``\\r\\n`` is read. Gzip files are known by their first bytes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,86 @@
+"""Where a corpus of running text is found: files, the Hugging Face hub, or in the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.hub_text import HubCorpus, load_hub_text
+from scratchlab.data.locating import layout_hint
+from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.data.text import Pieces, Read, read_pieces
+from scratchlab.errors import UserError
+
+
+@dataclass
+class LocatedText:
+    """A corpus that was found: the text of each split, read as often as needed.
+
+    A corpus whose only split is "all" is cut into train, val and test by the options
+    ``val_fraction`` and ``test_fraction``. A missing test split is the validation split.
+    ``key`` stands for the content in the cache's names.
+    """
+
+    provenance: Provenance
+    reads: dict[str, Read]
+    key: Any
+    notes: list[str] = field(default_factory=list)
+
+
+def locate_files(
+    paths: Mapping[str, Sequence[Path]], description: str, root: Path | None
+) -> LocatedText:
+    """Files by split, one after the other; hashed under their names below ``root`` if given."""
+    hashes = {}
+    for path in (p for of_split in paths.values() for p in of_split):
+        name = str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+        hashes[name] = sha256_of(path)
+    reads = {split: _joined(of_split) for split, of_split in paths.items()}
+    return LocatedText(Provenance("files", description, hashes), reads, list(hashes.values()))
+
+
+def _joined(paths: Iterable[Path]) -> Read:
+    def pieces() -> Pieces:
+        for path in paths:
+            yield from read_pieces(path)
+
+    return pieces
+
+
+def files_or_hub(
+    config: Any, context: DataContext, wanted: Mapping[str, str], origin: str
+) -> LocatedText:
+    """Files below the data folder if they are all there (and wanted), else the hub.
+
+    ``wanted`` maps a split (or "all") to its file.
+
+    Raises:
+        UserError: with ``source=files``, a file is missing; with ``auto``, some files are there and
+            some are not, or none is there and the hub is of no help.
+    """
+    root = context.root
+    found = {name: root and find_file(root / name) for name in wanted.values()}
+    missing = [name for name, path in found.items() if path is None]
+    layout = layout_hint(list(found), root, origin)
+    if config.source != "hub" and not missing:
+        paths = {split: [found[name] or Path(name)] for split, name in wanted.items()}
+        return locate_files(paths, str(root), root)
+    if config.source == "files" and root is None:
+        raise UserError("source=files, but no folder of data files is known", layout)
+    if config.source == "files" or (config.source == "auto" and len(missing) < len(found)):
+        assert root is not None
+        raise UserError(f"no file {root / missing[0]}", layout)
+    return locate_hub(config, layout, joined="all" in wanted)
+
+
+def locate_hub(config: Any, by_hand: str, *, joined: bool = False) -> LocatedText:
+    """Text of the hub; ``joined`` makes one text of its splits, to be split anew."""
+    where = HubCorpus(config.hub_id, config.hub_config, config.text_column, config.hub_revision)
+    reads, hashes = load_hub_text(where, by_hand)
+    if joined:
+        parts = [reads[split] for split in ("train", "val", "test") if split in reads]
+        reads = {"all": lambda: (piece for part in parts for piece in part())}
+    return LocatedText(Provenance("hub", where.description, hashes), reads, hashes)
