@@ -40,7 +40,7 @@ from scratchlab.errors import UserError, suggest
 log = logging.getLogger(__name__)
 
 # Raise it whenever the code changes what is prepared from the same input.
-PREPARATION = 1
+PREPARATION = 2
 # Options that change nothing of what is prepared.
 NOT_PREPARED = frozenset(("batch_tokens", "eval_batch_tokens", "pool_size", "bpe_dropout"))
 

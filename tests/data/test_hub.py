@@ -1,0 +1,138 @@
+"""The hub's form of data sets is read from local folders; without the hub there is clear advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scratchlab.data.contract import DataContext
+from scratchlab.data.hub import HubText, load_hub_pairs
+from scratchlab.data.translation import Multi30k, ParallelText, Tatoeba
+from scratchlab.errors import MissingPackageError, UserError
+
+from .conftest import PAIRS
+
+datasets = pytest.importorskip("datasets", reason="needs the package datasets")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the library caches inside the test's folder, and the network out of it."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+
+def json_lines(path: Path, rows: list[Any]) -> None:
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    """Three splits as jsonl, a language a column, and one column more."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
+        rows = [{"id": i, "en": s, "fr": t} for i, (s, t) in enumerate(PAIRS[split])]
+        json_lines(folder / f"{name}.jsonl", rows)
+    return folder
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    """One split as parquet with a column ``translation``."""
+    folder = tmp_path / "nested"
+    folder.mkdir()
+    rows = [{"en": s, "fr": t} for s, t in PAIRS["train"]]
+    table = datasets.Dataset.from_dict({"id": list(range(len(rows))), "translation": rows})
+    table.to_parquet(folder / "train.parquet")
+    return folder
+
+
+def test_columns_of_text_become_splits(flat: Path, context: DataContext) -> None:
+    config = Multi30k.Config(source="hub", hub_id=str(flat), vocab_size=400)
+    dataset = Multi30k(config, context)
+    for split in ("train", "val", "test"):
+        assert dataset.sources(split) == [p[0] for p in PAIRS[split]]
+        assert dataset.references(split) == [p[1] for p in PAIRS[split]]
+    assert dataset.provenance.kind == "hub"
+    assert set(dataset.provenance.sha256) == {"train", "val", "test"}
+
+
+def test_a_column_of_translations_is_read_and_split(nested: Path, context: DataContext) -> None:
+    config = ParallelText.Config(hub_id=str(nested), vocab_size=400, test_sentences=20)
+    dataset = ParallelText(config, context)
+    assert (dataset.size("val"), dataset.size("test")) == (30, 20)
+    assert (
+        dict(zip(dataset.sources("test"), dataset.references("test"), strict=True)).items()
+        <= dict(PAIRS["train"]).items()
+    )
+
+
+def test_the_direction_is_that_of_the_named_columns(nested: Path) -> None:
+    splits = load_hub_pairs(HubText(str(nested), None, "fr", "en"), "by hand")
+    assert splits["train"][:3] == [(t, s) for s, t in PAIRS["train"][:3]]
+
+
+def test_files_win_over_the_hub(flat: Path, context: DataContext, multi30k_files: Path) -> None:
+    dataset = Multi30k(Multi30k.Config(hub_id=str(flat), vocab_size=400), context)
+    assert dataset.provenance.kind == "files"
+
+
+def test_the_hub_is_used_where_there_are_no_files(flat: Path, context: DataContext) -> None:
+    dataset = Multi30k(Multi30k.Config(hub_id=str(flat), vocab_size=400), context)
+    assert dataset.provenance.kind == "hub"
+
+
+def test_what_is_fetched_from_the_hub_is_then_read_as_files(
+    flat: Path, nested: Path, context: DataContext
+) -> None:
+    assert context.root is not None
+    config = Multi30k.Config(hub_id=str(flat), vocab_size=400)
+    written = Multi30k.fetch(config, context.root)
+    assert len(written) == 6
+    dataset = Multi30k(Multi30k.Config(source="files", vocab_size=400), context)
+    assert dataset.references("test") == [p[1] for p in PAIRS["test"]]
+    config_of_pairs = Tatoeba.Config(
+        hub_id=str(nested), hub_config=None, source_column="en", target_column="fr"
+    )
+    Tatoeba.fetch(config_of_pairs, context.root)
+    tatoeba = Tatoeba(Tatoeba.Config(source="files", vocab_size=400), context)
+    assert sum(tatoeba.size(s) for s in tatoeba.splits) == 300
+
+
+def test_an_unknown_column_or_language_is_named_with_the_nearest(flat: Path, nested: Path) -> None:
+    with pytest.raises(UserError, match="no column 'fra'") as caught:
+        load_hub_pairs(HubText(str(flat), None, "en", "fra"), "by hand")
+    assert "Did you mean 'fr'?" in caught.value.hint
+    with pytest.raises(UserError, match="no language 'de' in the column translation") as caught:
+        load_hub_pairs(HubText(str(nested), None, "en", "de"), "by hand")
+    assert "Languages: en, fr." in caught.value.hint
+
+
+def test_an_unknown_configuration_is_named(flat: Path) -> None:
+    with pytest.raises(UserError, match="has no configuration 'en-fr'"):
+        load_hub_pairs(HubText(str(flat), "en-fr", "en", "fr"), "by hand")
+
+
+def test_without_the_hub_one_message_says_how_to_get_the_files_by_hand(
+    context: DataContext,
+) -> None:
+    with pytest.raises(UserError) as caught:
+        Multi30k(Multi30k.Config(), context)
+    assert "hub cannot be reached for romrawinjp/multi30k" in caught.value.message
+    assert "https://github.com/multi30k/dataset" in caught.value.hint
+    assert f"put them into {context.root}" in caught.value.hint
+    assert "multi30k/train.en.gz" in caught.value.hint
+
+
+def test_without_the_package_the_message_says_what_to_install(
+    context: DataContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    with pytest.raises(MissingPackageError, match="needs the package datasets"):
+        Multi30k(Multi30k.Config(source="hub"), context)
