@@ -23,9 +23,10 @@ from scratchlab.data.contract import DataContext, Dataset, TranslationDataset
 from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.registry import build, find
-from scratchlab.reporting.plots import plot_run
-from scratchlab.reporting.results import result_rows, write_results
+from scratchlab.reporting.plots import draw_curves
+from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink, NullSink
+from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder, is_checkpoint
@@ -34,6 +35,7 @@ from scratchlab.run.seeds import seed_everything
 from scratchlab.tasks.contract import Task
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
+from scratchlab.training.anatomy import Anatomy, dissect
 from scratchlab.training.gradient import Job
 from scratchlab.training.interrupt import Interrupt
 from scratchlab.training.precision import choose_device
@@ -272,19 +274,25 @@ def _train_steps(
         resume=newest[1] if newest else None,
     )
     progress = trainer.train(job)
-    timing = {"training_seconds": progress.seconds, "peak_memory_bytes": peak_memory_bytes()}
-    for path in plot_run(folder.path):
+    for path in draw_curves(folder.path):
         tracker.image(progress.step, path.stem, path)
     measurements: list[Measurement] = []
     if config["evaluate"]:
         measurements = _evaluate_checkpoint(folder, parts, evaluators, config, tracker)
-    write_results(folder.path, measurements, timing)
-    for path in sorted((folder.path / "plots").glob("*.png")):
-        tracker.image(progress.step, path.stem, path)
-    columns, rows = result_rows(measurements, timing)
-    tracker.table("results", columns, rows)
+    measurements += costs(progress.seconds)
+    write_results(folder.path, measurements)
+    tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
+
+
+def costs(training_seconds: float | None = None) -> list[Measurement]:
+    """What a run cost in time and memory."""
+    memory = Measurement("peak_memory", peak_memory_bytes(), "bytes", "lower", timing=True)
+    if training_seconds is None:
+        return [memory]
+    seconds = Measurement("training_time", training_seconds, "s", "lower", timing=True)
+    return [seconds, memory]
 
 
 def _introduce(parts: Parts, tracker: Trackers) -> None:
@@ -336,7 +344,7 @@ def _evaluate_checkpoint(
             if interrupt.requested:
                 raise Stopped(interrupt.requested)
 
-        sink = FolderSink(folder.path)
+        sink = FolderSink(folder.path, tracker, content.state["step"])
         found = evaluate(parts, evaluators, config["evaluate_split"], sink, should_stop=stop)
         stop()
     return found
@@ -439,11 +447,10 @@ def evaluate_trained(
         evaluators = build_evaluators(config)
         if not evaluators:
             raise UserError("no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator.")
-        found = evaluate(trained, evaluators, split, FolderSink(folder.path))
-        timing = {"peak_memory_bytes": peak_memory_bytes()}
-        write_results(folder.path, found, timing)
-        columns, rows = result_rows(found, timing)
-        tracker.table("results", columns, rows)
+        found = evaluate(trained, evaluators, split, FolderSink(folder.path, tracker))
+        found += costs()
+        write_results(folder.path, found)
+        tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
         return found
 
 
@@ -483,3 +490,17 @@ def translate_line(trained: Trained, line: str) -> str:
     source = torch.tensor([dataset.encode_source(line)], device=trained.device)
     hypothesis = trained.decoder.generate(trained.model, source, dataset.spec)[0]
     return dataset.decode_target(list(hypothesis.ids))
+
+
+def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
+    """What the model of a configuration consists of and what a training step costs."""
+    dataset: Dataset = build("dataset", config["dataset"], data_context(config))
+    limit = dataset.spec.max_length
+    length = min(length, limit) if limit else length
+    plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
+    task: Task = build("task", plain, dataset.spec)
+    with torch.device("meta"):
+        model: nn.Module = build("model", config["model"], dataset.spec)
+    title = f"{config['model']['name']} on {config['dataset']['name']}"
+    optimizer = build("optimizer", config["optimizer"])
+    return dissect(title, model, task, optimizer, batch_size, length)

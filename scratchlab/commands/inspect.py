@@ -1,0 +1,39 @@
+"""``scratchlab inspect``: what a model consists of and costs, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scratchlab.commands.hydra_flags import read
+from scratchlab.errors import UserError
+
+HELP = """
+usage: scratchlab inspect model=NAME [GROUP=CHOICE …] [KEY=VALUE …] [batch=N] [length=N]
+
+Builds the model without its numbers and shows its layers with shapes and parameters, the
+floating-point operations of a token, and the memory that training takes. Nothing is trained.
+
+  batch=16 length=32      the batch that operations and activations are counted for
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb."""
+    sizes = {"batch": 16, "length": 32}
+    rest = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key not in sizes:
+            rest.append(argument)
+            continue
+        if not value.isdigit() or int(value) < 1:
+            raise UserError(f"{argument}: must be a whole number of at least 1")
+        sizes[key] = int(value)
+    composed = read(rest, HELP, "inspect")
+    if composed is None:
+        return 0
+    from scratchlab import experiment
+    from scratchlab.reporting.anatomy import show_anatomy
+
+    show_anatomy(experiment.inspect(composed.config, sizes["batch"], sizes["length"]))
+    return 0

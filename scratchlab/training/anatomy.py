@@ -1,0 +1,144 @@
+"""What a model consists of and what a training step costs, found on device ``meta``.
+
+On ``meta`` tensors have shapes and no content: a model of any size is built and run in no memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from scratchlab.tasks.contract import Task
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module that holds parameters of its own."""
+
+    name: str
+    kind: str
+    shapes: tuple[str, ...]
+    output: str
+    parameters: int
+    trainable: int
+
+
+@dataclass
+class Anatomy:
+    """Sizes in bytes; operations are for the whole batch."""
+
+    title: str
+    layers: list[Layer] = field(default_factory=list)
+    parameters: int = 0
+    trainable: int = 0
+    batch_size: int = 0
+    length: int = 0
+    targets: int = 0
+    forward_flops: int = 0
+    weight_bytes: int = 0
+    gradient_bytes: int = 0
+    optimizer_bytes: int = 0
+    activation_bytes: int = 0
+
+    @property
+    def training_bytes(self) -> int:
+        return (
+            self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
+        )
+
+
+def dissect(
+    title: str, model: nn.Module, task: Task, optimizer: Any, batch_size: int, length: int
+) -> Anatomy:
+    """Look at ``model`` (on ``meta``) through one batch of ``task``.
+
+    Operations are counted by torch's own counter over the forward pass (two for a multiplication
+    and an addition); the backward pass takes twice as many. Activations are what autograd keeps for
+    the backward pass, counted once however often it is kept.
+    """
+    found = Anatomy(title, batch_size=batch_size, length=length)
+    outputs: dict[str, str] = {}
+    hooks = [
+        module.register_forward_hook(_note_output(name, outputs))
+        for name, module in model.named_modules()
+    ]
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[id(tensor.untyped_storage())] = tensor
+        return tensor
+
+    model.train()
+    batch = task.example_batch(batch_size, length, "meta")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        loss = task.loss(model, batch)
+    for hook in hooks:
+        hook.remove()
+    model.eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        task.loss(model, batch)
+    found.forward_flops = counter.get_total_flops()
+    found.targets = int(loss.count)
+    parameters = {id(p): p for p in model.parameters()}
+    own = {id(p.untyped_storage()) for p in parameters.values()}
+    found.activation_bytes = sum(
+        t.untyped_storage().nbytes() for key, t in kept.items() if key not in own
+    )
+    found.parameters = sum(p.numel() for p in parameters.values())
+    trained = [p for p in parameters.values() if p.requires_grad]
+    found.trainable = sum(p.numel() for p in trained)
+    found.weight_bytes = sum(p.numel() * p.element_size() for p in parameters.values())
+    found.gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
+    found.optimizer_bytes = found.gradient_bytes * moments_of(optimizer)
+    found.layers = _layers(model, outputs)
+    return found
+
+
+def moments_of(optimizer: Any) -> int:
+    """How many numbers an optimizer keeps for each weight."""
+    config = optimizer.config
+    if hasattr(config, "steps"):  # Muon keeps one for matrices; embeddings have two
+        return 1
+    if hasattr(config, "beta2"):
+        return 2
+    return int(bool(getattr(config, "momentum", 0)))
+
+
+def _note_output(name: str, outputs: dict[str, str]) -> Any:
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            outputs[name] = shape(output)
+
+    return note
+
+
+def shape(tensor: Tensor) -> str:
+    """``16 × 32 × 128``."""
+    return " × ".join(str(n) for n in tensor.shape)
+
+
+def _layers(model: nn.Module, outputs: dict[str, str]) -> list[Layer]:
+    layers, seen = [], set()
+    for name, module in model.named_modules():
+        own = [(n, p) for n, p in module.named_parameters(recurse=False)]
+        fresh = [(n, p) for n, p in own if id(p) not in seen]
+        seen |= {id(p) for _, p in own}
+        if not own:
+            continue
+        layers.append(
+            Layer(
+                name=name or "(model)",
+                kind=type(module).__name__,
+                shapes=tuple(f"{n} {shape(p)}" for n, p in own),
+                output=outputs.get(name, ""),
+                parameters=sum(math.prod(p.shape) for _, p in fresh),
+                trainable=sum(math.prod(p.shape) for _, p in fresh if p.requires_grad),
+            )
+        )
+    return layers
