@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         from scratchlab.commands.completion import complete
 
-        return complete(arguments)
+        return complete(arguments, list(VERBS))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

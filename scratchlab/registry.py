@@ -60,9 +60,8 @@ def register(kind: str, name: str, **facts: Any) -> Callable[[C], C]:
         raise ValueError(f"unknown kind {kind!r}; one of {sorted(KINDS)}")
 
     def mark(cls: C) -> C:
-        cls.registered_kind = kind
-        cls.registered_name = name
-        cls.registered_facts = facts
+        for attribute, value in (("kind", kind), ("name", name), ("facts", facts)):
+            setattr(cls, f"registered_{attribute}", value)
         return cls
 
     return mark

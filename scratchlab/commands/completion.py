@@ -10,20 +10,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scratchlab.cli import VERBS
 from scratchlab.config.compose import CONFIG_MODULE
 
 
-def complete(arguments: Sequence[str]) -> int:
+def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
     """Answer ``-sc install=SHELL``, ``-sc uninstall=SHELL`` or ``-sc query=SHELL``."""
     line = os.environ.get("COMP_LINE", "")
     words = line.split()
     query = any(a.startswith("query=") for a in arguments)
     if query and (len(words) < 2 or (len(words) == 2 and not line.endswith(" "))):
         typed = words[1] if len(words) == 2 else ""
-        print("\n".join(v for v in VERBS if v.startswith(typed)))
+        print("\n".join(v for v in verbs if v.startswith(typed)))
         return 0
-    if query and words[1] in VERBS:
+    if query and words[1] in verbs:
         rest = line.split(words[1], 1)[1]
         os.environ["COMP_LINE"] = words[0] + rest
         os.environ["COMP_POINT"] = str(len(os.environ["COMP_LINE"]))

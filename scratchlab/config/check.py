@@ -36,7 +36,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     else:
         plain = dict(config)
     assert isinstance(plain, dict)
-    root = {k: v for k, v in plain.items() if k not in SECTIONS}
+    root = {str(k): v for k, v in plain.items() if k not in SECTIONS}
     complete, faults = check_options("", root, root_options(), ignore=())
     chosen: dict[str, list[Part]] = {}
     for section in SECTIONS:

@@ -48,7 +48,7 @@ def hydra_session() -> Iterator[Any]:
     """Hydra's config loader over the packaged YAML files (a checkout's own where not installed)."""
     GlobalHydra.instance().clear()
     if importlib.util.find_spec(CONFIG_MODULE) is not None:
-        manager = initialize_config_module(CONFIG_MODULE, version_base="1.3")
+        manager: Any = initialize_config_module(CONFIG_MODULE, version_base="1.3")
     else:
         folder = Path(__file__).resolve().parents[2] / "configs"
         manager = initialize_config_dir(str(folder), version_base="1.3")
@@ -89,8 +89,7 @@ def compose(
         except (HydraException, OmegaConfBaseException) as error:
             faults.append(_hydra_fault(error, groups))
             raise ConfigError(faults) from error
-    picked = OmegaConf.to_container(base.hydra.runtime.choices)
-    assert isinstance(picked, dict)
+    picked = {str(k): v for k, v in base.hydra.runtime.choices.items()}
     with open_dict(base):
         del base["hydra"]
     config = fill(base)

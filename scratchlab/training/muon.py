@@ -22,7 +22,7 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Nearly ``U Vᵀ`` of each matrix in ``matrices`` [n, rows, columns], singular values in 0.7–1.2.
+    """Nearly ``U Vᵀ`` of each of ``matrices`` [n, rows, columns]: singular values in 0.7–1.2.
 
     Works in the dtype given; the smaller side is multiplied, so the cost of a step is
     ``2 · min² · (2 · max + min)`` operations.
@@ -78,7 +78,7 @@ class MuonAdamW(torch.optim.Optimizer):
             for i, direction in zip(indices, directions, strict=True):
                 parameters[i].add_(direction, alpha=-group["lr"] * scale)
 
-    def _adam(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+    def _adam(self, parameters: list[Any], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
         first = [self._buffer(p, "exp_avg") for p in parameters]
         second = [self._buffer(p, "exp_avg_sq") for p in parameters]

@@ -20,7 +20,8 @@ def parameter_groups(named: Named, weight_decay: float) -> list[dict[str, Any]]:
     Decay on a norm's weight or a bias does not regularise and can hurt (Loshchilov & Hutter 2019
     decay all; common practice since GPT-2 leaves these out).
     """
-    matrices, vectors = [], []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for _, parameter in named:
         if parameter.requires_grad:
             (matrices if parameter.ndim >= 2 else vectors).append(parameter)
