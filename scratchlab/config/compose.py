@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.origin import locate
 from scratchlab.config.root import root_options
-from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
 from scratchlab.registry import section_parts
 
 Plugins  # noqa: B018 - imported early: it registers Hydra's config sources
@@ -70,22 +70,26 @@ def compose(
     with hydra_session() as loader:
         extra = searchpath(config_dir)
         groups = config_groups(loader, config_dir)
-        chosen, values = [], []
+        chosen: list[str] = []
+        values, guessed = [], set()
         for override in parsed:
-            if is_group(override, groups):
-                problem = group_fault(override, groups[override.key_or_group])
-                if problem:
-                    faults.append(problem)
-                else:
-                    chosen.append(override)
-            else:
+            group = override.key_or_group
+            if not is_group(override, groups):
                 values.append(override)
+                continue
+            problem = group_fault(override, groups[group])
+            if problem is None:
+                chosen.append(str(override.input_line))
+                continue
+            # What was meant stands in, so that the faults of the other words are found as well.
+            faults.append(problem)
+            meant = nearest(str(plain_value(override.value())), groups[group])
+            if meant is None:
+                guessed.add(group)
+            if meant is not None or group == "model":
+                chosen.append(f"{group}={meant or groups[group][0]}")
         try:
-            base = hydra_compose(
-                config_name,
-                overrides=[*extra, *(str(o.input_line) for o in chosen)],
-                return_hydra_config=True,
-            )
+            base = hydra_compose(config_name, overrides=[*extra, *chosen], return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             faults.append(_hydra_fault(error, groups))
             raise ConfigError(faults) from error
@@ -96,7 +100,12 @@ def compose(
     faults += apply_overrides(config, values, groups)
     complete, found = check(config)
     origins = {o.key_or_group for o in values}
-    faults += [f if _from_user(f, origins) else locate(f, picked, config_dir) for f in found]
+    for fault in found:
+        if _from_user(fault, origins):
+            faults.append(fault)
+        elif not faults:  # of the files only if the user's own words are right
+            faults.append(locate(fault, picked, config_dir))
+    faults = [f for f in faults if f.where.partition(".")[0] not in guessed or "=" in f.where]
     if faults:
         raise ConfigError(distinct(faults))
     return Composed(complete, list(arguments))
@@ -147,18 +156,18 @@ def apply_overrides(
                 _delete(config, key)
             else:
                 with open_dict(config):
-                    OmegaConf.update(config, key, _plain(value), merge=isinstance(value, dict))
+                    OmegaConf.update(config, key, plain_value(value), merge=isinstance(value, dict))
         except (OmegaConfBaseException, AttributeError, TypeError, KeyError) as error:
             faults.append(Fault(key, f"cannot be set: {first_line(error)}"))
     return faults
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Hydra's quoted strings and nested values as plain Python values."""
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain_value(v) for v in value]
     if isinstance(value, dict):
-        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+        return {str(plain_value(k)): plain_value(v) for k, v in value.items()}
     if isinstance(value, bool | int | float) or value is None:
         return value
     return value.text if hasattr(value, "text") else str(value)
@@ -220,7 +229,7 @@ def is_group(override: Override, groups: dict[str, list[str]]) -> bool:
 
 
 def group_fault(override: Override, options: list[str]) -> Fault | None:
-    value = _plain(override.value())
+    value = plain_value(override.value())
     for choice in value if isinstance(value, list) else [value]:
         if choice is not None and choice not in options and not override.is_delete():
             group = override.key_or_group
@@ -241,7 +250,8 @@ def first_line(error: Exception) -> str:
 
 
 def _from_user(fault: Fault, keys: set[str]) -> bool:
-    return any(fault.where == k or fault.where.startswith(f"{k}.") for k in keys)
+    where = fault.where
+    return any(f"{where}.".startswith(f"{k}.") or k.startswith(f"{where}.") for k in keys)
 
 
 def distinct(faults: list[Fault]) -> list[Fault]:
