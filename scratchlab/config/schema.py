@@ -1,6 +1,7 @@
 """Checks of values against declared options: type, limits, choices, and rules between options.
 
-Everything works on what :mod:`scratchlab.registry` read from the source (types as written), so a configuration is checked without importing a model.
+Everything works on what :mod:`scratchlab.registry` read from the source (types as written), so a
+configuration is checked without importing a model.
 """
 
 from __future__ import annotations
