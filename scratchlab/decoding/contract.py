@@ -27,8 +27,8 @@ class Hypothesis(NamedTuple):
 class Decoder(ABC):
     """Registered as ``@register("decoding", NAME)``; built as ``cls(config)``.
 
-    ``config`` has at least ``max_length_factor``, ``max_length_extra`` and ``min_length``. What comes
-    out for a sentence does not depend on the sentences that are decoded beside it.
+    ``config`` has at least ``max_length_factor``, ``max_length_extra`` and ``min_length``. What
+    comes out for a sentence does not depend on the sentences that are decoded beside it.
     """
 
     def __init__(self, config: Any) -> None:
@@ -97,7 +97,7 @@ class NextToken:
         self.min_length = min_length
 
     def forbid(self, logits: Tensor, length: int) -> None:
-        """Set the logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
+        """Set logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
         hidden = float("-inf")
         logits[..., self.pad_id] = hidden
         logits[..., self.sos_id] = hidden

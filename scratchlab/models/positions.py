@@ -30,6 +30,16 @@ def _angles(length: int, dim: int, base: float, device: torch.device | None) -> 
     return torch.outer(times, frequencies)
 
 
+def _end(start: int | Tensor, length: int) -> int:
+    """One more than the last position."""
+    return int(start.max()) + 1 if isinstance(start, Tensor) else start + length
+
+
+def _rows(table: Tensor, start: int | Tensor, end: int) -> Tensor:
+    """The rows of a table [length, ...] for these positions."""
+    return table[start] if isinstance(start, Tensor) else table[start:end]
+
+
 class Positions(nn.Module):
     """Adds absolute positions to embeddings; does nothing for ``rotary`` and ``none``.
 
@@ -52,25 +62,26 @@ class Positions(nn.Module):
             table = sinusoidal_table(max_length, d_model).to(torch.get_default_dtype())
             self.register_buffer("table", table, persistent=False)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+    def forward(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
         """x [..., T, D], whose first token stands at ``start``. Changes ``x`` itself.
 
+        A tensor ``start`` [..., T] gives the position of every single token instead.
         Raises UserError where learned positions end before the text does.
         """
         if self.kind not in ("learned", "sinusoidal"):
             return x
-        end = start + x.shape[-2]
+        end = _end(start, x.shape[-2])
         if self.kind == "learned":
             if end > self.max_length:
                 raise UserError(
-                    f"a text of {end} tokens is longer than the {self.max_length} learned positions",
+                    f"a text of {end} tokens exceeds the {self.max_length} learned positions",
                     "Set model.max_length higher, or choose sinusoidal or rotary positions.",
                 )
-            return x.add_(self.weight[start:end])
+            return x.add_(_rows(self.weight, start, end))
         if end > self.table.shape[0]:
             grown = sinusoidal_table(2 * end, self.d_model, self.table.device)
             self.table = grown.to(self.table.dtype)
-        return x.add_(self.table[start:end])
+        return x.add_(_rows(self.table, start, end))
 
 
 class Rotary(nn.Module):
@@ -101,11 +112,15 @@ class Rotary(nn.Module):
         self.cos = torch.cat([angles.cos(), angles.cos()], dim=-1).to(dtype)
         self.sin = torch.cat([-angles.sin(), angles.sin()], dim=-1).to(dtype)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x [B, T, ..., head_dim] turned; its first token stands at ``start``."""
-        end = start + x.shape[1]
+    def forward(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
+        """x [B, T, ..., head_dim] turned; its first token stands at ``start``.
+
+        A tensor ``start`` [B, T] gives the position of every single token instead.
+        """
+        end = _end(start, x.shape[1])
         if end > self.cos.shape[0]:
             self._grow(2 * end, self.cos.device, self.cos.dtype)
-        shape = (end - start, *([1] * (x.dim() - 3)), self.head_dim)
-        cos, sin = self.cos[start:end].view(shape), self.sin[start:end].view(shape)
+        cos, sin = _rows(self.cos, start, end), _rows(self.sin, start, end)
+        shape = (*cos.shape[:-1], *([1] * (x.dim() - 3)), self.head_dim)
+        cos, sin = cos.view(shape), sin.view(shape)
         return torch.addcmul(x * cos, x.roll(self.head_dim // 2, dims=-1), sin)

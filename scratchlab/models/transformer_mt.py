@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -273,7 +273,7 @@ class TransformerMT(nn.Module):
         return self.project(self.decode(target_in, self.encode(source, padding), padding))
 
     def padding(self, source: Tensor) -> Tensor | None:
-        """[B, S] True at padding; None if there is none (asked on a CPU only: no waiting for a GPU)."""
+        """[B, S] True at padding; None if there is none (only a CPU is asked: no waiting)."""
         padding = source == self.pad_id
         if padding.device.type == "cpu" and not padding.any():
             return None
@@ -303,7 +303,8 @@ class TransformerMT(nn.Module):
         own = KeyValueCache(
             len(self.decoder), memory.shape[0], beams, self.config.n_heads, max_length, memory
         )
-        keys = [layer.cross.keys_and_values(memory) for layer in self.decoder]
+        layers = cast("list[DecoderLayer]", self.decoder)
+        keys = [layer.cross.keys_and_values(memory) for layer in layers]
         mask = None if source_padding is None else padding_mask(source_padding, memory.dtype)
         return DecoderCache(own, [(k.contiguous(), v.contiguous()) for k, v in keys], mask)
 
@@ -312,7 +313,7 @@ class TransformerMT(nn.Module):
         cache.own.start_step()
         x = self._embed(tokens[:, None], self.target_embedding, self.target_positions,
                         cache.own.length - 1)[:, 0]  # fmt: skip
-        for number, layer in enumerate(self.decoder):
+        for number, layer in enumerate(cast("list[DecoderLayer]", self.decoder)):
             x = layer.step(x, number, cache)
         return self.project(self.decoder_norm(x))
 

@@ -12,6 +12,7 @@ of the gradient is the same for all classes, so smoothing needs no pass over the
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,10 +37,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         n_classes = weight.shape[0]
-        weight_sum = weight.sum(0, dtype=torch.float32).to(hidden.dtype) if smoothing else None
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
+        weight_sum = weight.sum(0, dtype=logits_dtype).to(hidden.dtype) if smoothing else None
         nll = hidden.new_zeros((), dtype=torch.float64)
         uniform = hidden.new_zeros((), dtype=torch.float64)
         for start in range(0, hidden.shape[0], chunk):
@@ -123,13 +124,15 @@ def linear_cross_entropy(
     with label smoothing (with gradient) and the plain negative log-likelihood (without), in nats.
     The gradient is computed together with the loss; a second derivative does not exist.
     """
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
+    device = hidden.device.type
+    has_autocast = torch.amp.is_autocast_available(device)
+    if has_autocast and torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
     elif weight.dtype != hidden.dtype:
         hidden = hidden.to(weight.dtype)
     rows = chunk or chunk_rows(weight.shape[0], hidden.device)
-    with torch.autocast(hidden.device.type, enabled=False):
+    with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         total, nll = _LinearCrossEntropy.apply(hidden, weight, target, label_smoothing, rows)
     return total, nll
 

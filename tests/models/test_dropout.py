@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scratchlab.models.dropout import Dropout, keep_mask
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+def test_the_dropped_share_is_the_one_asked_for(p: float) -> None:
+    torch.manual_seed(0)
+    dropped = torch.stack([(~keep_mask(torch.Size([5000]), p)).float().mean() for _ in range(400)])
+    assert dropped.mean().item() == pytest.approx(p, abs=1e-3)  # finer than a byte's 1/256
+
+
+def test_neighbours_are_dropped_independently() -> None:
+    torch.manual_seed(0)
+    dropped = (~keep_mask(torch.Size([400_000]), 0.25)).float()
+    for lag in (1, 4, 8):
+        together = (dropped[:-lag] * dropped[lag:]).mean().item()
+        assert together == pytest.approx(0.25**2, abs=3e-3)
+
+
+def test_what_is_kept_is_scaled_and_the_residual_added() -> None:
+    torch.manual_seed(0)
+    dropout = Dropout(0.2)
+    x, residual = torch.randn(300, 7), torch.randn(300, 7)
+    kept = (dropout(x, residual) - residual) / x
+    scaled = torch.isclose(kept, torch.tensor(1.25), atol=1e-2)
+    assert torch.all(scaled | torch.isclose(kept, torch.tensor(0.0), atol=1e-2))
+    assert 0.7 < scaled.float().mean() < 0.9
+
+
+def test_gradients_flow_through_what_was_kept_and_wholly_through_the_residual() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(50, 9, requires_grad=True)
+    residual = torch.zeros(50, 9, requires_grad=True)
+    out = Dropout(0.5)(x, residual)
+    weights = torch.randn(50, 9)
+    (out * weights).sum().backward()
+    assert residual.grad is not None and torch.equal(residual.grad, weights)
+    assert x.grad is not None and torch.allclose(x.grad, out.detach() * weights)
+
+
+def test_a_saved_random_state_reproduces_the_mask() -> None:
+    dropout, x = Dropout(0.1), torch.randn(40, 40)
+    state = torch.get_rng_state()
+    first, second = dropout(x), dropout(x)
+    torch.set_rng_state(state)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_nothing_is_dropped_in_evaluation() -> None:
+    x = torch.randn(4, 4)
+    assert torch.equal(Dropout(0.9).eval()(x), x)
+    assert torch.equal(Dropout(0.9).eval()(x, x), x + x)

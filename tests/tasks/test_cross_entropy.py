@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
+
+
+def problem(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    hidden = torch.randn(37, 12, dtype=dtype, requires_grad=True)
+    weight = torch.randn(29, 12, dtype=dtype, requires_grad=True)
+    return hidden, weight, torch.randint(29, (37,))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("chunk", [1, 8, 37, 1000])
+def test_loss_and_gradients_equal_torchs_whatever_the_chunk(smoothing: float, chunk: int) -> None:
+    hidden, weight, target = problem()
+    total, nll = linear_cross_entropy(hidden, weight, target, smoothing, chunk)
+    logits = hidden @ weight.t()
+    expected = torch.nn.functional.cross_entropy(
+        logits, target, reduction="sum", label_smoothing=smoothing
+    )
+    plain = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
+    assert total.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert nll.item() == pytest.approx(plain.item(), rel=1e-12)
+    found = torch.autograd.grad(3 * total, (hidden, weight))
+    wanted = torch.autograd.grad(3 * expected, (hidden, weight))
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_the_plain_path_equals_the_fused_one_in_single_precision() -> None:
+    hidden, weight, target = problem(torch.float32)
+    fused = linear_cross_entropy(hidden, weight, target, 0.1, 8)
+    plain = plain_cross_entropy(hidden, weight, target, 0.1)
+    assert [t.item() for t in fused] == pytest.approx([t.item() for t in plain], rel=1e-5)
+    found = torch.autograd.grad(fused[0], (hidden, weight))
+    wanted = torch.autograd.grad(plain[0], (hidden, weight))
+    for a, b in zip(found, wanted, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_a_vanishing_probability_gives_a_finite_exact_loss() -> None:
+    hidden = torch.tensor([[400.0], [1.0]], requires_grad=True)
+    weight = torch.tensor([[1.0], [0.0], [0.5]], requires_grad=True)
+    target = torch.tensor([1, 1])
+    total, nll = linear_cross_entropy(hidden, weight, target, 0.1)
+    expected = torch.nn.functional.cross_entropy(
+        hidden @ weight.t(), target, reduction="sum", label_smoothing=0.1
+    )
+    assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert nll.item() > 400
+    (grad,) = torch.autograd.grad(total, hidden)
+    assert torch.isfinite(grad).all()
+
+
+def test_a_frozen_weight_gets_no_gradient() -> None:
+    hidden, weight, target = problem()
+    total, _ = linear_cross_entropy(hidden, weight.detach(), target)
+    total.backward()
+    assert hidden.grad is not None and weight.grad is None
+
+
+def test_a_backward_pass_may_be_repeated() -> None:
+    hidden, weight, target = problem()
+    total, _ = linear_cross_entropy(hidden, weight, target)
+    first = torch.autograd.grad(2 * total, hidden, retain_graph=True)[0]
+    again = torch.autograd.grad(2 * total, hidden)[0]
+    assert torch.equal(first, again)
+
+
+def test_low_precision_loses_little() -> None:
+    hidden, weight, target = problem(torch.float32)
+    exact, _ = linear_cross_entropy(hidden, weight, target, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, _ = linear_cross_entropy(hidden, weight, target, 0.1)
+    assert rough.dtype == torch.float32
+    assert rough.item() == pytest.approx(exact.item(), rel=1e-2)
+    found, wanted = (torch.autograd.grad(t, weight)[0] for t in (rough, exact))
+    assert found.dtype == torch.float32
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
