@@ -113,7 +113,7 @@ class Muon:
 
     @dataclass(frozen=True)
     class Config:
-        lr: float = option(2e-3, "peak learning rate, on AdamW's scale", min=0)
+        lr: float = option(4e-3, "peak learning rate, on AdamW's scale", min=0)
         momentum: float = option(0.95, "decay of the mean of gradients (matrices)", min=0, below=1)
         steps: int = option(5, "Newton–Schulz steps", min=1)
         beta1: float = option(0.9, "AdamW: decay of the mean of gradients", min=0, below=1)
