@@ -35,6 +35,7 @@ from scratchlab.run.seeds import seed_everything
 from scratchlab.tasks.contract import Task
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
+from scratchlab.training.allocator import keep_freed_memory
 from scratchlab.training.anatomy import Anatomy, dissect
 from scratchlab.training.gradient import Job
 from scratchlab.training.interrupt import Interrupt
@@ -81,6 +82,7 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device:
         torch.set_num_threads(config["threads"])
     seed_everything(config["seed"], config["deterministic"])
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     return choose_device(config["device"])
 
 
