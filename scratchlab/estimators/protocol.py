@@ -157,6 +157,6 @@ def check_two_classes(classes: np.ndarray, owner: object) -> None:
     if len(classes) < 2:
         raise InputError(
             f"{type(owner).__name__} needs rows of at least 2 classes; "
-            f"the target holds 1 class only: {classes[0]!r}",
+            f"the target holds 1 class only: {classes.tolist()[0]!r}",
             "check the target column and the split",
         )

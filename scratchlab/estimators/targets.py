@@ -33,7 +33,7 @@ class ClassifierTargets(GradientEstimator):
         unknown = self.classes_[numbers] != y
         if unknown.any():
             raise InputError(
-                f"{type(self).__name__}: the class {y[unknown][0]!r} was not there at the start",
+                f"{type(self).__name__}: the class {y[unknown].tolist()[0]!r} was not there at the start",
                 f"classes: {', '.join(str(c) for c in self.classes_[:20])}",
             )
         return numbers
