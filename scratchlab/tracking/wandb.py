@@ -162,8 +162,7 @@ def _settings(known: Mapping[str, Any]) -> dict[str, Any]:
         "disable_git": True,
         "x_disable_meta": True,
         "x_save_requirements": False,
-        # A server that cannot be reached must not hold the run; what is left is on the disk.
-        "init_timeout": 30.0,
+        # A slow server must not hold a finished run for ever; what is left is on the disk.
         "finish_timeout": 300.0,
     }
     return {name: value for name, value in wanted.items() if name in known}

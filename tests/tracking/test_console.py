@@ -36,7 +36,7 @@ def run_script(**streams: int) -> subprocess.Popen[bytes]:
 
 def test_without_a_terminal_progress_is_plain_lines_on_standard_error() -> None:
     process = run_script(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    output, errors = (stream.decode() for stream in process.communicate(timeout=60))
+    output, errors = (stream.decode() for stream in process.communicate(timeout=300))
     lines = errors.splitlines()
     assert lines[0] == "Run mt/r1 goes on from step 20 in out"
     assert lines[1].startswith("step 21/40  epoch 2.10  loss 2.500  ETA 0:00:0")
@@ -63,7 +63,7 @@ def test_in_a_terminal_there_is_a_bar_and_tables_still_go_to_standard_output() -
         seen += piece
     assert process.stdout is not None
     output = process.stdout.read().decode()
-    process.wait(timeout=60)
+    process.wait(timeout=300)
     process.stdout.close()
     os.close(parent)
     text = seen.decode()

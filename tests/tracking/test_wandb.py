@@ -45,7 +45,7 @@ def test_without_an_account_two_starts_are_one_silent_offline_run(tmp_path: Path
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=500,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     identity = run_id(folder)
