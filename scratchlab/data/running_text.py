@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.cache import content_key, offsets_of
+from scratchlab.data.cache import content_key
+from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
@@ -21,23 +22,18 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.text import (
-    Pieces,
-    Read,
-    cut,
-    sentence_lines,
-    split_points,
-    without_empty_lines,
-)
+from scratchlab.data.describing_text import describe_running_text, hash_table
+from scratchlab.data.text import Pieces, Read
 from scratchlab.data.text_batches import (
     RandomBlocks,
     ShuffledBlocks,
     Streams,
     Windows,
+    split_lines,
     stream_windows,
     token_batch,
 )
-from scratchlab.data.text_sources import LocatedText
+from scratchlab.data.text_sources import LocatedText, split_reads
 from scratchlab.data.text_tokenizers import (
     TextTokenizer,
     learn_tokenizer,
@@ -89,6 +85,17 @@ class RunningText(TextDataset):
     def locate(self) -> LocatedText:
         """Find the corpus (UserError if it is not there) and hash it; tokenising comes later."""
 
+    @classmethod
+    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
+        """Read everything: tables of what was read, and notes; UserError at the first fault."""
+        dataset = cls(config, context)
+        tables = dataset.describe()
+        return [hash_table(dataset.provenance), *tables], list(dataset.notes)
+
+    def describe(self) -> list[Table]:
+        """Sizes, vocabulary and how each split begins, for a person."""
+        return describe_running_text(self)
+
     # --- what models and checkpoints need -------------------------------------------------------
 
     @functools.cached_property
@@ -106,8 +113,7 @@ class RunningText(TextDataset):
 
     @property
     def provenance(self) -> Provenance:  # type: ignore[override]
-        stored = self._corpus.facts["provenance"]
-        return Provenance(stored["kind"], stored["description"], stored["sha256"])
+        return Provenance(**self._corpus.facts["provenance"])
 
     @property
     def notes(self) -> list[str]:
@@ -152,15 +158,20 @@ class RunningText(TextDataset):
 
         For models that count and that mark the ends of lines themselves; an empty line is kept.
         """
-        ids = self.tokens(split).all()
-        if self.tokenizer.line_end_id is None:
-            return ids, np.array([0, len(ids)], dtype=np.int64)
-        is_end = ids == self.tokenizer.line_end_id
-        ends = np.flatnonzero(is_end)
-        if not len(ends) or ends[-1] != len(ids) - 1:  # the last line has no end
-            ends = np.append(ends, len(ids))
-        lengths = np.diff(ends, prepend=-1) - 1
-        return ids[~is_end], offsets_of(lengths)
+        return split_lines(self.tokens(split).all(), self.tokenizer.line_end_id)
+
+    def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
+        """``count`` places of a split, evenly spread: ``tokens`` ids to go on from, and as many
+        that follow them. Each begins a line if one begins within ``tokens`` of the place."""
+        ids = self.tokens(split)
+        places = np.linspace(0, max(0, len(ids) - 2 * tokens), count).astype(np.int64).tolist()
+        found = []
+        for place in places:
+            seen = ids.slice(place, min(len(ids), place + 3 * tokens)).tolist()
+            begin = seen[:tokens].index(self._lead) + 1 if self._lead in seen[:tokens] else 0
+            begin = 0 if place == 0 else begin
+            found.append((seen[begin : begin + tokens], seen[begin + tokens : begin + 2 * tokens]))
+        return found
 
     # --- batches --------------------------------------------------------------------------------
 
@@ -308,7 +319,7 @@ class RunningText(TextDataset):
     def _build(
         self, folder: Path, located: LocatedText, tokenizer: TextTokenizer | None
     ) -> dict[str, Any]:
-        reads, notes = self._splits(located)
+        reads, notes = split_reads(located, self.config, self.splits, self.registered_name)
         if tokenizer is None:
             tokenizer = self._learn(reads)
         splits: dict[str, Any] = {}
@@ -335,11 +346,7 @@ class RunningText(TextDataset):
             "splits": splits,
             "tokenizer": tokenizer.to_json(),
             "notes": [*located.notes, *notes],
-            "provenance": {
-                "kind": provenance.kind,
-                "description": provenance.description,
-                "sha256": provenance.sha256,
-            },
+            "provenance": vars(provenance),
         }
 
     def _learn(self, reads: dict[str, Read]) -> TextTokenizer:
@@ -353,44 +360,3 @@ class RunningText(TextDataset):
         return learn_tokenizer(
             config.tokenizer, reads["train"], everything, config.vocab_size, config.min_frequency
         )
-
-    def _splits(self, located: LocatedText) -> tuple[dict[str, Read], list[str]]:
-        """The text of each split as it is to be tokenised."""
-        reads = {name: self._prepared_lines(read) for name, read in located.reads.items()}
-        if set(reads) != {"all"}:
-            missing = {"train", "val"} - set(reads)
-            if missing:
-                raise UserError(
-                    f"{self.registered_name} has no split {sorted(missing)[0]!r}",
-                    "It needs text to train and to validate on.",
-                )
-            return {name: reads[name] for name in self.splits if name in reads}, []
-        config, read = self.config, reads["all"]
-        val, test = config.val_fraction, config.test_fraction
-        at_lines = config.tokenizer != "char"
-        length, (first, second) = split_points(read, (1 - val - test, 1 - test), at_lines=at_lines)
-        bounds = {"train": (0, first), "val": (first, second), "test": (second, length)}
-        if test == 0:
-            bounds |= {"val": (first, length)}
-            del bounds["test"]
-        if length == 0 or any(a >= b for a, b in bounds.values()):
-            raise UserError(
-                f"{self.registered_name}: {length} characters of text are too few to be split into "
-                f"{', '.join(bounds)}",
-                "Give more text, or other fractions.",
-            )
-        note = "characters of " + ", ".join(f"{s} {b - a:,}" for s, (a, b) in bounds.items())
-        return {s: functools.partial(_part, read, a, b) for s, (a, b) in bounds.items()}, [note]
-
-    def _prepared_lines(self, read: Read) -> Read:
-        config = self.config
-
-        def pieces() -> Pieces:
-            found = sentence_lines(read()) if config.lines == "sentences" else read()
-            return without_empty_lines(found) if config.empty_lines == "drop" else found
-
-        return pieces
-
-
-def _part(read: Read, first: int, last: int) -> Pieces:
-    return cut(read(), first, last)

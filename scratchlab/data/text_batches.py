@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import ORDER_STREAM, generator
+from scratchlab.data.batching import ORDER_STREAM, Plan, generator
+from scratchlab.data.cache import offsets_of
 from scratchlab.data.contract import TokenBatch
 
 Places = NDArray[np.int64]
@@ -147,3 +148,50 @@ def token_batch(
         torch.from_numpy(np.array(indices, dtype=np.int64)),
         None if starts is None else torch.from_numpy(starts),
     )
+
+
+def by_length(
+    lengths: NDArray[np.int64],
+    batch_size: int,
+    pool_size: int,
+    shuffle: tuple[int, int] | None = None,
+) -> Plan:
+    """Batches of ``batch_size`` examples of like length, so that little is padded.
+
+    With ``shuffle`` = (seed, epoch) the examples are shuffled and cut into pools of ``pool_size``;
+    each pool is sorted by length and cut into batches, which come in random order, pool after pool.
+    (With ``pool_size`` examples an update, by gradient accumulation, an update sees a random sample
+    whatever its lengths.) Without ``shuffle`` all examples are sorted once and stay so.
+    """
+    if shuffle is None:
+        order = np.argsort(lengths, kind="stable")
+        return Plan(order, _bounds(0, len(order), batch_size))
+    random = generator(ORDER_STREAM, *shuffle)
+    shuffled = random.permutation(len(lengths))
+    bounds: list[tuple[int, int]] = []
+    for first in range(0, len(shuffled), pool_size):
+        pool = shuffled[first : first + pool_size]
+        shuffled[first : first + pool_size] = pool[np.argsort(lengths[pool], kind="stable")]
+        batches = _bounds(first, first + len(pool), batch_size)
+        bounds += [batches[i] for i in random.permutation(len(batches)).tolist()]
+    return Plan(shuffled, bounds)
+
+
+def _bounds(first: int, last: int, size: int) -> list[tuple[int, int]]:
+    return [(a, min(a + size, last)) for a in range(first, last, size)]
+
+
+def split_lines(
+    ids: NDArray[np.int64], line_end: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids [n] without ``line_end``, and the bounds [lines + 1] of the lines in them.
+
+    Without a ``line_end`` all is one line.
+    """
+    if line_end is None:
+        return ids, np.array([0, len(ids)], dtype=np.int64)
+    is_end = ids == line_end
+    ends = np.flatnonzero(is_end)
+    if not len(ends) or ends[-1] != len(ids) - 1:  # the last line has no end
+        ends = np.append(ends, len(ids))
+    return ids[~is_end], offsets_of(np.diff(ends, prepend=-1) - 1)

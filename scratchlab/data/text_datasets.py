@@ -15,12 +15,20 @@ from scratchlab.data.sources import sha256_of
 from scratchlab.data.text import Pieces, Read, pieces_of
 from scratchlab.data.text_sources import (
     LocatedText,
+    fetch_hub,
     files_or_hub,
     locate_files,
     locate_hub,
 )
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+
+SHAKESPEARE = {"all": "tinyshakespeare/input.txt"}
+WIKITEXT = {
+    "train": "wikitext2/train.txt.gz",
+    "val": "wikitext2/valid.txt.gz",
+    "test": "wikitext2/test.txt.gz",
+}
 
 
 @dataclass(frozen=True)
@@ -158,12 +166,13 @@ class TinyShakespeare(RunningText):
         )
 
     def locate(self) -> LocatedText:
-        return files_or_hub(
-            self.config,
-            self.context,
-            {"all": "tinyshakespeare/input.txt"},
-            "https://github.com/karpathy/char-rnn (data/tinyshakespeare)",
-        )
+        origin = "https://github.com/karpathy/char-rnn (data/tinyshakespeare)"
+        return files_or_hub(self.config, self.context, SHAKESPEARE, origin)
+
+    @classmethod
+    def fetch(cls, config: Config, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files."""
+        return fetch_hub(config, root, SHAKESPEARE)
 
 
 @register(
@@ -196,10 +205,13 @@ class WikiText2(RunningText):
         text_column: str = option("text", "its column that holds the text")
 
     def locate(self) -> LocatedText:
-        names = {"train": "train", "val": "valid", "test": "test"}
-        wanted = {split: f"wikitext2/{name}.txt.gz" for split, name in names.items()}
         origin = "https://huggingface.co/datasets/Salesforce/wikitext (wikitext-2-v1)"
-        return files_or_hub(self.config, self.context, wanted, origin)
+        return files_or_hub(self.config, self.context, WIKITEXT, origin)
+
+    @classmethod
+    def fetch(cls, config: Config, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files."""
+        return fetch_hub(config, root, WIKITEXT)
 
 
 @register("dataset", "text_file", task="language_modeling", sources=("files", "hub"))

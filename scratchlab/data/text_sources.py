@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,17 @@ from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.hub_text import HubCorpus, load_hub_text
 from scratchlab.data.locating import layout_hint
 from scratchlab.data.sources import find_file, sha256_of
-from scratchlab.data.text import Pieces, Read, read_pieces
+from scratchlab.data.text import (
+    Pieces,
+    Read,
+    cut,
+    read_pieces,
+    sentence_lines,
+    split_points,
+    without_empty_lines,
+)
 from scratchlab.errors import UserError
+from scratchlab.run.atomic import replacing
 
 
 @dataclass
@@ -28,6 +39,57 @@ class LocatedText:
     reads: dict[str, Read]
     key: Any
     notes: list[str] = field(default_factory=list)
+
+
+def split_reads(
+    located: LocatedText, config: Any, names: Sequence[str], where: str
+) -> tuple[dict[str, Read], list[str]]:
+    """The text of each split as it is to be tokenised, and notes on how it was split.
+
+    ``config`` has the options ``lines``, ``empty_lines`` and ``tokenizer``; for a corpus that is
+    one text also ``val_fraction`` and ``test_fraction``.
+
+    Raises:
+        UserError: there is no text to train or to validate on.
+    """
+    reads = {name: _prepared_lines(read, config) for name, read in located.reads.items()}
+    if set(reads) != {"all"}:
+        missing = {"train", "val"} - set(reads)
+        if missing:
+            raise UserError(
+                f"{where} has no split {sorted(missing)[0]!r}",
+                "It needs text to train and to validate on.",
+            )
+        return {name: reads[name] for name in names if name in reads}, []
+    read, val, test = reads["all"], config.val_fraction, config.test_fraction
+    length, (first, second) = split_points(
+        read, (1 - val - test, 1 - test), at_lines=config.tokenizer != "char"
+    )
+    bounds = {"train": (0, first), "val": (first, second), "test": (second, length)}
+    if test == 0:
+        bounds = {"train": (0, first), "val": (first, length)}
+    if length == 0:
+        raise UserError(f"{where}: the text is empty")
+    if any(a >= b for a, b in bounds.values()):
+        raise UserError(
+            f"{where}: {length} characters of text are too few to be split into "
+            f"{', '.join(bounds)}",
+            "Give more text, or other fractions.",
+        )
+    note = "characters of " + ", ".join(f"{s} {b - a:,}" for s, (a, b) in bounds.items())
+    return {s: functools.partial(_part, read, a, b) for s, (a, b) in bounds.items()}, [note]
+
+
+def _part(read: Read, first: int, last: int) -> Pieces:
+    return cut(read(), first, last)
+
+
+def _prepared_lines(read: Read, config: Any) -> Read:
+    def pieces() -> Pieces:
+        found = sentence_lines(read()) if config.lines == "sentences" else read()
+        return without_empty_lines(found) if config.empty_lines == "drop" else found
+
+    return pieces
 
 
 def locate_files(
@@ -84,3 +146,22 @@ def locate_hub(config: Any, by_hand: str, *, joined: bool = False) -> LocatedTex
         parts = [reads[split] for split in ("train", "val", "test") if split in reads]
         reads = {"all": lambda: (piece for part in parts for piece in part())}
     return LocatedText(Provenance("hub", where.description, hashes), reads, hashes)
+
+
+def fetch_hub(config: Any, root: Path, wanted: Mapping[str, str]) -> list[Path]:
+    """Write the hub's text into the files below ``root`` that ``wanted`` names by split."""
+    found = locate_hub(config, "Get the files by hand.", joined="all" in wanted)
+    written = []
+    for split, name in wanted.items():
+        if split not in found.reads:
+            raise UserError(f"{config.hub_id} has no split {split!r}")
+        packed = name.endswith(".gz")
+        with replacing(root / name) as file:
+            # No date and no name inside, so that the same text gives the same file.
+            target = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if packed else file
+            for piece in found.reads[split]():
+                target.write(piece.encode())
+            if packed:
+                target.close()
+        written.append(root / name)
+    return written

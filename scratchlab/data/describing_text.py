@@ -1,0 +1,102 @@
+"""What a person wants to know of text for language models: sizes, vocabulary, samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scratchlab.data.catalog import Table
+from scratchlab.data.contract import Provenance
+
+if TYPE_CHECKING:
+    from scratchlab.data.knowledge import QuestionDataset
+    from scratchlab.data.running_text import RunningText
+    from scratchlab.data.spans import SpanDataset
+
+SAMPLE_TOKENS = 60
+FREQUENT = 12
+
+
+def describe_running_text(dataset: RunningText) -> list[Table]:
+    """Splits, vocabulary with its most frequent tokens, and how each split begins."""
+    rows, samples = [], []
+    tokenizer = dataset.tokenizer
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    for split in dataset.splits:
+        shards = dataset.tokens(split)
+        found = np.zeros(len(tokenizer), dtype=np.int64)
+        for array in shards.arrays:  # one file at a time: a corpus need not fit into memory
+            found += np.bincount(array, minlength=len(tokenizer))
+        counts += found if split == "train" else 0
+        unknown = "" if tokenizer.unk_id is None else f"{found[tokenizer.unk_id] / len(shards):.2%}"
+        lines = "" if tokenizer.line_end_id is None else f"{found[tokenizer.line_end_id]:,}"
+        batches = dataset.batch_count(split, seed=0, epoch=0)
+        rows.append([split, f"{len(shards):,}", lines, unknown, f"{batches:,}"])
+        begin = dataset.decode(shards.slice(0, min(SAMPLE_TOKENS, len(shards))).tolist())
+        samples.append([split, begin])
+    frequent = [int(i) for i in np.argsort(-counts, kind="stable")[:FREQUENT]]
+    return [
+        Table("splits", ["split", f"{tokenizer.unit}s", "lines", "<unk>", "batches"], rows),
+        _vocabulary(tokenizer.kind, len(tokenizer), tokenizer.labels(frequent)),
+        Table("how each split begins", ["split", "text"], samples),
+    ]
+
+
+def describe_spans(dataset: SpanDataset) -> list[Table]:
+    """Splits, vocabulary, and examples as they are in two epochs."""
+    rows = [
+        [
+            split,
+            f"{dataset.size(split):,}",
+            f"{dataset.drawn(split, seed=0, epoch=0).length.mean():.1f}",
+            f"{dataset.batch_count(split, seed=0, epoch=0):,}",
+            f"{dataset.padding_share(split):.1%}",
+        ]
+        for split in dataset.splits
+    ]
+    samples = [
+        [str(epoch), dataset.example("train", index, epoch=epoch).rstrip("□")]
+        for index in (0, dataset.size("train") // 2)
+        for epoch in (0, 1)
+    ]
+    columns = ["split", "documents", "mean length", "batches", "padding"]
+    return [
+        Table("splits", columns, rows),
+        _vocabulary(
+            "char",
+            len(dataset.tokenizer),
+            dataset.token_labels(list(range(min(2 * FREQUENT, len(dataset.tokenizer))))),
+        ),
+        Table("examples of train", ["epoch", "text"], samples),
+    ]
+
+
+def describe_questions(dataset: QuestionDataset) -> list[Table]:
+    """Splits with the score of the constant answer, frequent answers, and questions."""
+    rows, constant = [], dataset.constant_answer
+    for split in dataset.splits:
+        answers = dataset.answers(split)
+        share = sum(answer == constant for answer in answers) / len(answers)
+        rows.append([split, f"{len(answers):,}", f"{len(set(answers)):,}", f"{share:.1%}"])
+    common = Counter(dataset.answers("train")).most_common(FREQUENT)
+    samples = list(zip(dataset.questions("train"), dataset.answers("train"), strict=True))[:3]
+    return [
+        Table("splits", ["split", "questions", "different answers", f"always {constant}"], rows),
+        Table("frequent answers of train", ["answer", "times"], [[a, str(n)] for a, n in common]),
+        Table("questions of train", ["question", "answer"], [list(pair) for pair in samples]),
+    ]
+
+
+def hash_table(provenance: Provenance) -> Table:
+    """Where data was read and what it hashes to."""
+    rows = [[name, digest] for name, digest in provenance.sha256.items()]
+    return Table(f"read from {provenance.kind}: {provenance.description}", ["what", "sha256"], rows)
+
+
+def _vocabulary(kind: str, size: int, labels: Sequence[Any]) -> Table:
+    return Table(
+        "vocabulary", ["tokens are", "size", "among them"], [[kind, f"{size:,}", " ".join(labels)]]
+    )

@@ -1,0 +1,122 @@
+"""The texts of the knowledge task: what is read in pretraining, and what is asked afterwards.
+
+Both data sets of the task, documents with spans and questions, are made of the characters of the
+same documents, so that a model that was pretrained on the one understands the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.locating import layout_hint, own_file
+from scratchlab.data.sources import find_file, read_text, sha256_of
+from scratchlab.data.text_tokenizers import Characters, read_text_tokenizer
+from scratchlab.errors import UserError
+
+WIKI = "cs224n_minigpt/wiki.txt"
+TRAIN = "cs224n_minigpt/birth_places_train.tsv"
+DEV = "cs224n_minigpt/birth_dev.tsv"
+ORIGIN = "Stanford's course CS224N, the assignment on pretrained Transformers (folder data/)"
+
+Question = tuple[str, str]
+
+
+@dataclass
+class Knowledge:
+    """Documents, one a string, and the questions of each split with their answers.
+
+    ``places`` [split] names where a split was read, for messages. ``spoken`` is text whose
+    characters belong to the vocabulary although no document may hold them.
+    """
+
+    provenance: Provenance
+    documents: list[str]
+    questions: dict[str, list[Question]] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    spoken: list[str] = field(default_factory=list)
+
+    @property
+    def alphabet(self) -> list[str]:
+        """The texts whose characters make up the vocabulary."""
+        return [*self.documents, *self.spoken]
+
+
+def located_file(name: str, context: DataContext) -> Path:
+    """A file of the data folder, or a user's own; UserError that says where it is looked for."""
+    if name not in (WIKI, TRAIN, DEV):
+        return own_file(name, context.root)
+    found = find_file(context.root / name) if context.root else None
+    if found is None:
+        raise UserError(
+            f"no file {context.root / name if context.root else name}",
+            layout_hint([WIKI, TRAIN, DEV], context.root, ORIGIN)
+            + " The same task on made-up people needs no files: dataset=biographies and "
+            "dataset=biography_questions.",
+        )
+    return found
+
+
+def read_documents(name: str, context: DataContext) -> Knowledge:
+    """The documents of a file, one a line; empty lines are left out."""
+    path = located_file(name, context)
+    file = read_text(path)
+    documents = [line for line in file.lines if line.strip()]
+    if not documents:
+        raise UserError(f"{path} is empty", "It must hold one document a line.")
+    return Knowledge(Provenance("files", str(path.parent), {path.name: file.sha256}), documents)
+
+
+def read_questions(name: str, context: DataContext) -> tuple[list[Question], str, dict[str, str]]:
+    """Question and answer of each line of a tab-separated file; where it is; its hash."""
+    path = located_file(name, context)
+    found = []
+    for number, line in enumerate(read_text(path).lines, 1):
+        if not line.strip():
+            continue
+        question, tab, answer = line.partition("\t")
+        if not tab or not question.strip() or not answer.strip():
+            raise UserError(
+                f"{path}, line {number}: no question and answer with a tab between them",
+                "Each line must read, for example: Where was Ada Lovelace born?<tab>London",
+            )
+        found.append((question.strip(), answer.strip()))
+    if not found:
+        raise UserError(f"{path} is empty", "It must hold a question and its answer on each line.")
+    return found, str(path), {path.name: sha256_of(path)}
+
+
+def made_up(config: Any) -> Knowledge:
+    """Generated biographies and questions about their people."""
+    from scratchlab.data import embedded_text
+
+    sizes = (config.train_questions, config.val_questions, config.test_questions)
+    text = embedded_text.biographies(
+        config.seed, config.people, config.documents_per_person, *sizes
+    )
+    provenance = Provenance(
+        "embedded",
+        f"generated, seed {config.seed}: {config.people} people, {len(text.documents)} documents, "
+        f"{' / '.join(map(str, sizes))} questions",
+        {"embedded_text.py": sha256_of(Path(embedded_text.__file__))},
+    )
+    questions = {"train": list(text.train), "val": list(text.dev), "test": list(text.test)}
+    places = {split: f"biographies ({split})" for split in questions}
+    spoken = [part for pairs in questions.values() for pair in pairs for part in pair]
+    return Knowledge(provenance, list(text.documents), questions, places, spoken=spoken)
+
+
+def characters(texts: list[str], context: DataContext) -> Characters:
+    """The characters of lines of text with padding and mask, or those of a given checkpoint."""
+    if context.vocabulary is None:
+        return Characters.learn((f"{line}\n" for line in texts), with_mask=True)
+    tokenizer = read_text_tokenizer(context.vocabulary)
+    if not isinstance(tokenizer, Characters) or tokenizer.mask_id is None:
+        raise UserError(
+            f"{context.vocabulary}: the checkpoint's vocabulary has no mask character",
+            "Start from a model that was pretrained on a data set of masked spans.",
+        )
+    return tokenizer

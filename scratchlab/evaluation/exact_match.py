@@ -1,0 +1,109 @@
+"""Exact match: how many questions get exactly the right answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from scratchlab.data.knowledge import QuestionDataset
+from scratchlab.decoding.sampling import Sampling
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.text_samples import add_samples
+from scratchlab.registry import option, register
+
+
+@register("evaluator", "exact_match", tasks=("language_modeling",))
+class ExactMatch(Evaluator):
+    """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
+
+    An answer ends at the next mask character. The constant is the most frequent training answer.
+    The spread is the standard error of a share, sqrt(p (1 - p) / n).
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        count: int = option(12, "questions in the table of samples", min=1)
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        dataset = context.dataset
+        if not isinstance(dataset, QuestionDataset):
+            raise UserError(
+                "exact_match: the data set asks no questions",
+                "It measures, for example, dataset=birthplaces and dataset=biography_questions.",
+            )
+        questions = dataset.questions(context.split)[: context.limit]
+        right = dataset.answers(context.split)[: context.limit]
+        given = answer(context, dataset, questions)
+        constant = dataset.constant_answer
+        hits = sum(a == b for a, b in zip(given, right, strict=True))
+        constant_hits = sum(constant == b for b in right)
+        if not context.quick:
+            self._show(context, questions, right, given)
+        settings = {"constant_answer": constant, "constant": 100 * constant_hits / len(right)}
+        return [
+            _share("exact_match", hits, len(right), settings),
+            _share("exact_match_constant", constant_hits, len(right), {"answer": constant}),
+        ]
+
+    def _show(
+        self, context: EvaluationContext, questions: list[str], right: list[str], given: list[str]
+    ) -> None:
+        shown = sorted(
+            {round(i * (len(right) - 1) / self.config.count) for i in range(self.config.count)}
+        )
+        context.sink.table(
+            "exact_match",
+            ("question", "answer", "model", "right"),
+            [(questions[i], right[i], given[i], given[i] == right[i]) for i in shown],
+        )
+        rows = zip(questions, right, given, strict=True)
+        add_samples(
+            context,
+            [
+                {
+                    "split": context.split,
+                    "index": i,
+                    "question": question,
+                    "answer": correct,
+                    "model": said,
+                    "right": said == correct,
+                }
+                for i, (question, correct, said) in enumerate(rows)
+            ],
+        )
+
+
+def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list[str]) -> list[str]:
+    """The model's greedy answer to each question; questions of like length share a batch."""
+    prompts = [dataset.prompt(question) for question in questions]
+    # One more than the longest answer and its end: what has not ended by then is wrong anyway.
+    decoder = Sampling(Sampling.Config(temperature=0.0, max_new_tokens=dataset.longest_answer + 2))
+    model: Any = getattr(context.model, "_orig_mod", context.model)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    answers = [""] * len(prompts)
+    size = max(1, context.batch_size)
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        found = decoder.generate_batch(
+            model, [prompts[i] for i in chosen], dataset.spec, stop=(dataset.mask_id,)
+        )
+        for index, ids in zip(chosen, found, strict=True):
+            answers[index] = dataset.read_answer(ids)
+    return answers
+
+
+def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:
+    p = hits / n
+    return Measurement(
+        name=name,
+        value=100 * p,
+        unit="%",
+        better="higher" if name == "exact_match" else "",
+        spread=100 * math.sqrt(p * (1 - p) / n),
+        n=n,
+        settings={**settings, "spread": "standard error"},
+    )
