@@ -57,7 +57,7 @@ class KeyValueCache:
 
     Beams are never copied. All K tokens of a time step are stored side by side, and each beam sees
     the slots of its own ancestors through ``mask``: changing parents costs one small gather.
-    ``keys``, ``values`` [layers, B, H, max_length * K, head_dim]; ``mask`` [B, 1, K, max_length * K].
+    ``keys``, ``values`` [layers, B, H, max_length * K, head_dim]; ``mask`` [B, 1, K, that length].
     """
 
     def __init__(

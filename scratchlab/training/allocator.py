@@ -24,4 +24,5 @@ def keep_freed_memory(top_pad: int = 64 << 20) -> bool:
     except (AttributeError, OSError):
         return False
     wanted = ((_TRIM_THRESHOLD, 2**31 - 1), (_MMAP_THRESHOLD, 1 << 30), (_TOP_PAD, top_pad))
-    return all([mallopt(parameter, value) == 1 for parameter, value in wanted])
+    taken = [mallopt(parameter, value) == 1 for parameter, value in wanted]
+    return all(taken)

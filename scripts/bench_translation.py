@@ -1,0 +1,425 @@
+"""Speed of translation: training and decoding beside the machine's peak and a peer.
+
+    python scripts/bench_translation.py [--seconds 20] [--threads N] [--quick]
+
+Prints, in one run: the machine's peak in fp32 matrix products; target tokens/s, GFLOP/s and the
+share of that peak in training at d=256 and d=128 (3+3 layers, vocabulary 8,000, batches of 4,096
+target tokens), beside transformers' MarianMTModel of the same size trained by its Trainer on the
+same sentences; then sentences/s of greedy and beam-5 decoding beside Marian's ``generate``, with
+outputs of the same forced length. Sentences are random ids, as long as those of Multi30k.
+
+How FLOPs are counted: two for each multiply-add of a matrix product (attention scores included) of
+the forward pass, times three for forward and backward. Only real tokens count: padding, embedding
+look-ups, softmax, norms, dropout and the optimizer are work that earns nothing.
+
+The machine's speed may change while this runs, so the peak is measured before and after each part
+and the higher one is taken; compare ratios, not times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from torch import Tensor
+
+from scratchlab.data.contract import Seq2SeqBatch, Spec
+from scratchlab.decoding.beam import Beam
+from scratchlab.decoding.contract import pad_rows
+from scratchlab.decoding.greedy import Greedy
+from scratchlab.models.transformer_mt import TransformerMT
+from scratchlab.tasks.seq2seq import Seq2Seq
+from scratchlab.training.allocator import keep_freed_memory
+
+UNK, PAD, SOS, EOS = 0, 1, 2, 3
+Pair = tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class Size:
+    d_model: int
+    d_ff: int
+    n_heads: int = 4
+    layers: int = 3
+    vocabulary: int = 8000
+    batch_tokens: int = 4096
+
+
+def spec_of(size: Size) -> Spec:
+    return Spec(
+        task="seq2seq",
+        vocab_size=size.vocabulary,
+        source_vocab_size=size.vocabulary,
+        shared_vocabulary=True,
+        unk_id=UNK,
+        pad_id=PAD,
+        sos_id=SOS,
+        eos_id=EOS,
+    )
+
+
+def sentence_pairs(count: int, vocabulary: int) -> list[Pair]:
+    """Random ids; target lengths N(14, 4), sources N(0, 2) longer; <eos> included."""
+    generator = torch.Generator().manual_seed(0)
+    target = 14 + 4 * torch.randn(count, generator=generator)
+    source = target + 2 * torch.randn(count, generator=generator)
+
+    def ids(length: float) -> list[int]:
+        words = max(3, min(29, round(length) - 1))
+        return [*torch.randint(4, vocabulary, (words,), generator=generator).tolist(), EOS]
+
+    return [(ids(s), ids(t)) for s, t in zip(source.tolist(), target.tolist(), strict=True)]
+
+
+def length_batches(pairs: list[Pair], tokens: int) -> list[list[Pair]]:
+    """Pairs of similar lengths together, up to so many target tokens a batch, in random order."""
+    ordered = sorted(pairs, key=lambda pair: (len(pair[1]), len(pair[0])))
+    batches: list[list[Pair]] = [[]]
+    filled = 0
+    for pair in ordered:
+        if filled + len(pair[1]) > tokens:
+            batches.append([])
+            filled = 0
+        batches[-1].append(pair)
+        filled += len(pair[1])
+    whole = batches[:-1]
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(1))
+    return [whole[i] for i in order.tolist()]
+
+
+def as_batch(pairs: list[Pair]) -> Seq2SeqBatch:
+    return Seq2SeqBatch(
+        source=pad_rows([s for s, _ in pairs], PAD),
+        target_in=pad_rows([[SOS, *t[:-1]] for _, t in pairs], PAD),
+        target_out=pad_rows([t for _, t in pairs], PAD),
+        indices=torch.arange(len(pairs)),
+    )
+
+
+def training_flops(size: Size, pairs: list[Pair]) -> float:
+    """Forward and backward FLOPs of a batch, as the module's docstring says."""
+    d, ff, layers = size.d_model, size.d_ff, size.layers
+    source = sum(len(s) for s, _ in pairs)
+    target = sum(len(t) for _, t in pairs)
+    products = source * layers * (4 * d * d + 2 * d * ff)  # encoder: q k v out, feed-forward
+    products += target * layers * (6 * d * d + 2 * d * ff)  # decoder: also q and out of cross
+    products += source * layers * 2 * d * d  # keys and values of the memory
+    products += target * d * size.vocabulary
+    for s, t in pairs:  # scores and weighted sums; half of the causal square is never needed
+        products += layers * 2 * d * (len(s) ** 2 + len(t) * (len(t) + 1) // 2 + len(s) * len(t))
+    return 3 * 2 * products
+
+
+def gemm_peak(repeats: int = 4) -> float:
+    """GFLOP/s of the fastest fp32 matrix product of 512, 1024 and 2048 squared."""
+    best = 0.0
+    for n in (512, 1024, 2048):
+        a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+        for _ in range(repeats * (2048 // n)):
+            start = time.perf_counter()
+            torch.mm(a, b, out=out)
+            best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+@dataclass
+class Training:
+    """What was measured: medians over steps, and the highest peak seen around them."""
+
+    tokens_per_second: float
+    gflops: float
+    best_gflops: float
+    peak: float
+    steps: int
+
+    def line(self, name: str) -> str:
+        speed, share, best = (
+            self.tokens_per_second,
+            self.gflops / self.peak,
+            self.best_gflops / self.peak,
+        )
+        return (
+            f"  {name:<22} {speed:8,.0f} target tokens/s {self.gflops:7.1f} GFLOP/s "
+            f"{share:6.1%} of peak {self.peak:.0f} (best step {best:.1%}; {self.steps} steps)"
+        )
+
+
+def summarise(steps: list[tuple[float, int, float]], peaks: list[float]) -> Training:
+    """``steps``: (seconds, target tokens, FLOPs) of each."""
+    rates = [flops / seconds / 1e9 for seconds, _, flops in steps]
+    return Training(
+        tokens_per_second=statistics.median(tokens / seconds for seconds, tokens, _ in steps),
+        gflops=statistics.median(rates),
+        best_gflops=max(rates),
+        peak=max(peaks),
+        steps=len(steps),
+    )
+
+
+def cycle(batches: list[list[Pair]]) -> Iterator[list[Pair]]:
+    while True:
+        yield from batches
+
+
+def target_tokens(pairs: list[Pair]) -> int:
+    return sum(len(t) for _, t in pairs)
+
+
+def train_ours(size: Size, batches: list[list[Pair]], seconds: float) -> Training:
+    torch.manual_seed(0)
+    config = TransformerMT.Config(
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        encoder_layers=size.layers,
+        decoder_layers=size.layers,
+        d_ff=size.d_ff,
+        dropout=0.1,
+    )
+    spec = spec_of(size)
+    model, task = TransformerMT(config, spec), Seq2Seq(Seq2Seq.Config(label_smoothing=0.1), spec)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    steps: list[tuple[float, int, float]] = []
+    peaks = [gemm_peak()]
+    begin = 0.0
+    for number, pairs in enumerate(cycle(batches)):
+        if number == 1:  # the first step warms up
+            begin = time.perf_counter()
+        start = time.perf_counter()
+        loss = task.loss(model, as_batch(pairs))
+        (loss.total / loss.count).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        now = time.perf_counter()
+        if number >= 1:
+            steps.append((now - start, target_tokens(pairs), training_flops(size, pairs)))
+            if now - begin > seconds and len(steps) >= 2:
+                break
+    peaks.append(gemm_peak())
+    return summarise(steps, peaks)
+
+
+def marian(size: Size) -> Any:
+    from transformers import MarianConfig, MarianMTModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    torch.manual_seed(0)
+    return MarianMTModel(
+        MarianConfig(
+            vocab_size=size.vocabulary,
+            d_model=size.d_model,
+            encoder_layers=size.layers,
+            decoder_layers=size.layers,
+            encoder_ffn_dim=size.d_ff,
+            decoder_ffn_dim=size.d_ff,
+            encoder_attention_heads=size.n_heads,
+            decoder_attention_heads=size.n_heads,
+            activation_function="relu",
+            dropout=0.1,
+            attention_dropout=0.0,
+            activation_dropout=0.0,
+            scale_embedding=True,
+            share_encoder_decoder_embeddings=True,
+            max_position_embeddings=256,
+            pad_token_id=PAD,
+            eos_token_id=EOS,
+            bos_token_id=SOS,
+            decoder_start_token_id=SOS,
+            forced_eos_token_id=None,
+        )
+    )
+
+
+def train_marian(size: Size, batches: list[list[Pair]], seconds: float) -> Training:
+    """transformers' Trainer, its usual way: as many sentences a batch as ours, in random order."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    pairs = [pair for batch in batches for pair in batch]
+    per_batch = round(len(pairs) / len(batches))
+    counted: list[tuple[int, float]] = []
+    steps: list[tuple[float, int, float]] = []
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        chosen = [pairs[row["row"]] for row in rows]
+        counted.append((target_tokens(chosen), training_flops(size, chosen)))
+        source = pad_rows([s for s, _ in chosen], PAD)
+        labels = pad_rows([t for _, t in chosen], -100)
+        return {
+            "input_ids": source,
+            "attention_mask": (source != PAD).long(),
+            "labels": labels,
+            "decoder_input_ids": pad_rows([[SOS, *t[:-1]] for _, t in chosen], PAD),
+        }
+
+    class Clock(TrainerCallback):
+        last = 0.0
+        begin = 0.0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            self.last = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            now = time.perf_counter()
+            if state.global_step == 1:
+                self.begin = now
+                return
+            steps.append((now - self.last, *counted[state.global_step - 1]))
+            if now - self.begin > seconds and len(steps) >= 2:
+                control.should_training_stop = True
+
+    peaks = [gemm_peak()]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=per_batch,
+            max_steps=100_000,
+            label_smoothing_factor=0.1,
+            optim="adamw_torch_fused",
+            learning_rate=1e-4,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            remove_unused_columns=False,
+            seed=0,
+        )
+        trainer = Trainer(
+            model=marian(size),
+            args=arguments,
+            data_collator=collate,
+            train_dataset=[{"row": row} for row in range(len(pairs))],
+            callbacks=[Clock()],
+        )
+        for callback in list(trainer.callback_handler.callbacks):
+            if type(callback).__name__ == "PrinterCallback":
+                trainer.remove_callback(callback)
+        trainer.train()
+    peaks.append(gemm_peak())
+    return summarise(steps, peaks)
+
+
+def sentences_per_second(translate: Callable[[], int], seconds: float) -> float:
+    """The best of several rounds, each of which translates a number of sentences."""
+    best, begin = 0.0, time.perf_counter()
+    translate()
+    while best == 0 or time.perf_counter() - begin < seconds:
+        start = time.perf_counter()
+        count = translate()
+        best = max(best, count / (time.perf_counter() - start))
+    return best
+
+
+def decoding(size: Size, pairs: list[Pair], seconds: float, length: int, batch: int) -> None:
+    """Sentences/s of greedy and beam 5, ours and Marian's, all outputs ``length`` tokens long."""
+    spec = spec_of(size)
+    torch.manual_seed(0)
+    config = TransformerMT.Config(
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        encoder_layers=size.layers,
+        decoder_layers=size.layers,
+        d_ff=size.d_ff,
+    )
+    model, peer = TransformerMT(config, spec).eval(), marian(size).eval()
+    limits: dict[str, Any] = {
+        "max_length_factor": 0.0,
+        "max_length_extra": length,
+        "min_length": length,
+    }
+    sources = sorted((s for s, _ in pairs), key=len)
+    chunks = [pad_rows(sources[i : i + batch], PAD) for i in range(0, len(sources), batch)]
+    for beams, decoder in ((1, Greedy(Greedy.Config(**limits))), (5, Beam(Beam.Config(**limits)))):
+
+        def ours(decoder: Any = decoder) -> int:
+            found = [h for chunk in chunks for h in decoder.generate(model, chunk, spec)]
+            if any(len(h.ids) != length - 1 for h in found):
+                raise RuntimeError("an output is not as long as it was forced to be")
+            return len(found)
+
+        def theirs(beams: int = beams) -> int:
+            count = 0
+            for chunk in chunks:
+                with torch.inference_mode():
+                    ids = peer.generate(
+                        input_ids=chunk,
+                        attention_mask=(chunk != PAD).long(),
+                        num_beams=beams,
+                        do_sample=False,
+                        min_new_tokens=length,
+                        max_new_tokens=length,
+                        bad_words_ids=[[PAD]],
+                    )
+                if ids.shape[1] != length + 1:
+                    raise RuntimeError("a peer's output is not as long as it was forced to be")
+                count += ids.shape[0]
+            return count
+
+        mine, other = sentences_per_second(ours, seconds), sentences_per_second(theirs, seconds)
+        name = "greedy" if beams == 1 else f"beam {beams}"
+        print(
+            f"  {name:<8} ours {mine:7.1f} sentences/s, Marian {other:7.1f}: "
+            f"{mine / other:.1f} times as fast",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each training measured")
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch chooses")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only whether it runs")
+    parser.add_argument("--no-peer", action="store_true", help="leave Marian's training out")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    kept = keep_freed_memory()
+    sizes = [Size(256, 1024), Size(128, 512)]
+    if options.quick:
+        sizes = [Size(32, 64, vocabulary=300, batch_tokens=256)]
+    seconds = 0.2 if options.quick else options.seconds
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"freed memory kept: {'yes' if kept else 'no'} (for both)"
+    )
+    print(f"fp32 matrix product, best of 512/1024/2048: {gemm_peak():.0f} GFLOP/s", flush=True)
+    for size in sizes:
+        pairs = sentence_pairs(30 * size.batch_tokens // 14, size.vocabulary)
+        batches = length_batches(pairs, size.batch_tokens)
+        print(
+            f"training, d={size.d_model}, {size.layers}+{size.layers} layers, ff={size.d_ff}, "
+            f"vocabulary {size.vocabulary}, {size.batch_tokens} target tokens a batch"
+        )
+        ours = train_ours(size, batches, seconds)
+        print(ours.line("scratchlab"), flush=True)
+        if not options.no_peer:
+            peer = train_marian(size, batches, seconds)
+            print(peer.line("transformers Marian"), flush=True)
+            print(f"  {ours.tokens_per_second / peer.tokens_per_second:.1f} times as fast")
+    length, batch = (6, 8) if options.quick else (16, 64)
+    count = 16 if options.quick else 128
+    print(
+        f"decoding, d={sizes[0].d_model}, {count} sentences, batches of {batch}, "
+        f"{length} tokens each"
+    )
+    decoding(
+        sizes[0],
+        sentence_pairs(count, sizes[0].vocabulary),
+        seconds / 3,
+        length=length,
+        batch=batch,
+    )
+
+
+if __name__ == "__main__":
+    main()
