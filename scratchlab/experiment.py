@@ -29,7 +29,7 @@ from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
-from scratchlab.run.folder import RunFolder, is_checkpoint
+from scratchlab.run.folder import RunFolder, find_run, is_checkpoint
 from scratchlab.run.manifest import manifest, peak_memory_bytes
 from scratchlab.run.seeds import seed_everything
 from scratchlab.tasks.contract import Task
@@ -38,10 +38,14 @@ from scratchlab.tracking.guard import Trackers
 from scratchlab.training.allocator import keep_freed_memory
 from scratchlab.training.anatomy import Anatomy, dissect
 from scratchlab.training.gradient import Job
-from scratchlab.training.interrupt import Interrupt
+from scratchlab.training.interrupt import Interrupt, terminated_is_interrupted
+from scratchlab.training.memory import memory_advice
 from scratchlab.training.precision import choose_device
 
 LOGGER = logging.getLogger("scratchlab")
+
+# Where a run lies: its own for good, however the command that goes on with it names it.
+FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
 
 
 @dataclass
@@ -165,17 +169,20 @@ def check_splits(config: Mapping[str, Any], dataset: Dataset, keys: Sequence[str
 
 def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
     """Train (or go on training) and evaluate; returns the run folder."""
-    folder, resumed = _open_folder(config)
+    folder, resumed = open_folder(config)
     folder.lock()
     try:
-        with log_file(folder.log):
+        with log_file(folder.log), terminated_is_interrupted():
+            if resumed:
+                saved = folder.config()
+                config = config | {k: saved[k] for k in FOLDER_KEYS if k in saved}
             LOGGER.info("command: scratchlab %s", " ".join(command))
             return _train_logged(folder, resumed, config, list(overrides), list(command))
     finally:
         folder.unlock()
 
 
-def _open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
+def open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
     """A new folder, or the one to go on with, and whether it is that."""
     output_dir, run_id = config["output_dir"], config["run_id"]
     if config["resume"] is True:
@@ -186,7 +193,7 @@ def _open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
             )
         path = Path(output_dir).expanduser() / config["name"] / run_id
         if not (path / "config.yaml").is_file():
-            return RunFolder.create(output_dir, config["name"], run_id), False
+            return RunFolder.create(output_dir, config["name"], run_id, resume=True), False
         return RunFolder.open(path), True
     return RunFolder.create(output_dir, config["name"], run_id), False
 
@@ -198,7 +205,7 @@ def _train_logged(
     overrides: list[str],
     command: list[str],
 ) -> Path:
-    if not resumed:
+    if not resumed or config != folder.config():
         folder.write_config(config, overrides)
     folder.write_status("running", process=os.getpid())
     tracker = Trackers([build("tracker", entry) for entry in config["tracker"].values()])
@@ -206,9 +213,10 @@ def _train_logged(
     try:
         with record_failure(folder):
             try:
-                _train_steps(folder, config, command, tracker, resumed)
+                with memory_advice(config):
+                    _train_steps(folder, config, command, tracker, resumed)
                 status = "done"
-            except Stopped:
+            except (Stopped, KeyboardInterrupt):
                 status = "stopped"
                 raise
     finally:
@@ -226,8 +234,11 @@ def _train_steps(
     started = time.perf_counter()
     warnings: list[str] = []
     newest = checkpoints.load_newest(folder.checkpoints, warnings.append) if resumed else None
-    vocabulary = newest[0] if newest else None
-    parts = build_parts(config, vocabulary)
+    start = None if newest or config["init_from"] is None else starting_point(config)
+    origin = newest or start
+    parts = build_parts(config, origin[0] if origin else None)
+    if start:
+        load_weights(parts.model, start[1].model, start[0])
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
     write_json(
         folder.path / "manifest.json",
@@ -257,6 +268,8 @@ def _train_steps(
         tracker.message(f"warning: {warning}")
     if newest:
         tracker.message(f"goes on from update {state['step']:,} ({newest[0].name})")
+    if start:
+        tracker.message(f"starts from the weights of {start[0]}")
     _introduce(parts, tracker)
     evaluators = build_evaluators(config)
     quick = _quick_evaluators(config, evaluators)
@@ -352,11 +365,18 @@ def _evaluate_checkpoint(
     return found
 
 
+class _QuietFileHandler(logging.FileHandler):
+    """A log that cannot be written (full disk) is no reason to print a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go without the line."""
+
+
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Everything that is logged inside goes to the end of this file too."""
     try:
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _QuietFileHandler(path, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -376,9 +396,10 @@ def record_failure(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except (Stopped, KeyboardInterrupt) as stop:
-        folder.write_status("stopped", reason=str(stop) or "interrupted")
-        LOGGER.info("stopped by %s", stop)
-        raise
+        reason = str(stop) or "SIGINT"
+        LOGGER.info("stopped by %s", reason)
+        folder.write_status("stopped", reason=reason)
+        raise Stopped(reason, folder.path) from stop
     except BaseException as error:
         LOGGER.error("failed:\n%s", traceback.format_exc())
         try:
@@ -405,21 +426,23 @@ def checkpoint_folder(run: Path, which: str) -> Path:
     raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
 
 
+def starting_point(config: Mapping[str, Any]) -> tuple[Path, checkpoints.Checkpoint]:
+    """The checkpoint that ``init_from`` names (of a run the best one) and its content."""
+    path = checkpoint_folder(find_run(config["init_from"], config["output_dir"]), "best")
+    return path, checkpoints.load(path, with_optimizer=False)
+
+
+def load_weights(model: nn.Module, now: dict[str, torch.Tensor], path: Path) -> None:
+    """Put saved weights into a model; every name and shape must be the same."""
+    checkpoints.fit_weights(model, now, path)
+
+
 def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
     """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
     path = checkpoint_folder(run, which)
     content = checkpoints.load(path, with_optimizer=False)
     parts = build_parts(config, vocabulary=path)
-    saved, now = parts.model.state_dict(), content.model
-    wrong = [k for k in saved if k not in now or saved[k].shape != now[k].shape]
-    wrong += [k for k in now if k not in saved]
-    if wrong:
-        raise UserError(
-            f"the weights of {path} do not fit the model of this configuration: {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            "Leave the options of the model and of the vocabulary as the run was trained with.",
-        )
-    parts.model.load_state_dict(now)
+    load_weights(parts.model, content.model, path)
     parts.model.eval()
     state = content.state
     return Trained(
@@ -428,9 +451,11 @@ def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trai
 
 
 def evaluate_trained(
-    config: dict[str, Any], run: Path, where: Path, command: Sequence[str]
+    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
 ) -> list[Measurement]:
-    """Measure a trained run; results go to a new folder ``where/evaluations/<time>``."""
+    """Measure a trained run; results go into ``where``, if that is a run folder itself, or else into
+    a new folder ``where/evaluations/<time>``.
+    """
     with prepare_evaluation(config, run, where, command) as (folder, tracker):
         trained = load_trained(config, run, config["evaluate_checkpoint"])
         check_splits(config, trained.dataset, ["evaluate_split"])
@@ -448,7 +473,9 @@ def evaluate_trained(
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
         evaluators = build_evaluators(config)
         if not evaluators:
-            raise UserError("no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator.")
+            raise UserError(
+                "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
+            )
         found = evaluate(trained, evaluators, split, FolderSink(folder.path, tracker))
         found += costs()
         write_results(folder.path, found)
@@ -458,14 +485,15 @@ def evaluate_trained(
 
 @contextmanager
 def prepare_evaluation(
-    config: dict[str, Any], run: Path, where: Path, command: Sequence[str]
+    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
 ) -> Iterator[tuple[RunFolder, Trackers]]:
     """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
-    folder = RunFolder.create(where, "evaluations")
+    folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
     folder.write_config(config, list(command))
+    folder.write_status("running", process=os.getpid())
     trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
     tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
-    with log_file(folder.log), record_failure(folder):
+    with log_file(folder.log), record_failure(folder), memory_advice(config):
         yield folder, tracker
     tracker.finish("done")
     folder.write_status("done")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scratchlab.commands.trained import read_run
-from scratchlab.run.folder import is_checkpoint
+from scratchlab.run.folder import RunFolder, is_checkpoint
 
 HELP = """
 usage: scratchlab eval RUN [GROUP=CHOICE …] [KEY=VALUE …]
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     from scratchlab import experiment
 
-    where = Path.cwd() if is_checkpoint(given.path) else given.path
+    where: Path | RunFolder = Path.cwd() if is_checkpoint(given.path) else given.path
+    if "resume=true" in arguments:  # a folder of one's own: output_dir, name and run_id
+        where, _ = experiment.open_folder(given.config)
     experiment.evaluate_trained(given.config, given.path, where, ["eval", *arguments])
     return 0

@@ -37,10 +37,11 @@ CONFIG_MODULE = "scratchlab.configs"
 
 @dataclass
 class Composed:
-    """A complete, checked configuration and the overrides that made it."""
+    """A complete, checked configuration, the overrides that made it, and the groups' choices."""
 
     config: dict[str, Any]
     overrides: list[str] = field(default_factory=list)
+    choices: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -108,7 +109,16 @@ def compose(
     faults = [f for f in faults if f.where.partition(".")[0] not in guessed or "=" in f.where]
     if faults:
         raise ConfigError(distinct(faults))
-    return Composed(complete, list(arguments))
+    return Composed(complete, list(arguments), _chosen(picked))
+
+
+def _chosen(picked: dict[str, Any]) -> dict[str, Any]:
+    """What was taken from each config group, as plain names and lists of names."""
+    return {
+        group: list(choice) if isinstance(choice, list | ListConfig) else choice
+        for group, choice in picked.items()
+        if not group.startswith("hydra")
+    }
 
 
 def fill(config: DictConfig, root: bool = True) -> DictConfig:

@@ -16,6 +16,9 @@ class Config:
     run_id: str | None = option(None, "folder of this run; null makes one of the date and time")
     output_dir: str = option("outputs", "where run folders are made")
     resume: bool | str = option(False, "go on with run_id if it exists, or with the run named here")
+    init_from: str | None = option(
+        None, "run or checkpoint whose weights and vocabulary training starts from"
+    )
     seed: int = option(0, "seed of everything random", min=0)
     threads: int | None = option(None, "CPU threads; null takes all cores", min=1)
     device: str = option(
