@@ -53,7 +53,8 @@ def draw_curves(folder: Path, title: str = "") -> list[Path]:
         figures["learning_rate"] = learning_rate_figure(entries, title)
     scores = dict.fromkeys(n for e in entries for n in e if n.startswith("val/"))
     for name in scores:
-        if name not in DRAWN_ELSEWHERE and curve(entries, name)[0]:
+        # One point is a number for the table of results, and no curve.
+        if name not in DRAWN_ELSEWHERE and len(curve(entries, name)[0]) > 1:
             metric = name.removeprefix("val/")
             figures[f"val_{metric}"] = score_figure(entries, metric, title)
     paths = []
@@ -190,7 +191,7 @@ def _mark_best(axis: Any, x: Sequence[float], y: Sequence[float], better: str) -
         (x[best], y[best]),
         xytext=(0, 9 if below else -15),
         textcoords="offset points",
-        ha="right" if best > len(x) / 2 else "left",
+        ha="right" if x[best] > axis.dataLim.x1 / 2 else "left",
         fontsize=8.5,
     )
 
@@ -206,7 +207,8 @@ def _finish_steps(axis: Any, what: str, run: str, entries: Sequence[Mapping[str,
     steps = [e["step"] for e in entries]
     epochs = [e["epoch"] for e in entries if e.get("epoch")]
     axis.set_xlim(left=0, right=max(steps) * 1.02 if steps and max(steps) else None)
-    axis.set_xlabel(f"{STEP_LABEL} ({epochs[-1]:.3g} epochs)" if epochs else STEP_LABEL)
+    passes = f" ({epochs[-1]:.3g} epoch{'s' if epochs[-1] != 1 else ''})" if epochs else ""
+    axis.set_xlabel(STEP_LABEL + passes)
 
 
 def _fitting(text: str, length: int = 100) -> str:

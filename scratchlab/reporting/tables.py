@@ -61,7 +61,7 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     texts = [[_cell(value) for value in row] for row in rows]
     widths = [max(3, *(len(r[i]) for r in [[_cell(c) for c in columns], *texts])) for i in
               range(len(columns))]  # fmt: skip
-    right = [bool(texts) and all(_is_number(r[i]) for r in texts) for i in range(len(columns))]
+    right = [_is_numeric([r[i] for r in texts]) for i in range(len(columns))]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
@@ -99,6 +99,10 @@ def _cell(value: Any) -> str:
         return ""
     text = format_number(value) if isinstance(value, float) else str(value)
     return " ".join(text.replace("|", "\\|").split())
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    return any(column) and all(_is_number(text) for text in column)
 
 
 def _is_number(text: str) -> bool:

@@ -54,6 +54,17 @@ def test_a_run_without_metrics_has_no_pictures(tmp_path: Path) -> None:
     assert draw_curves(tmp_path) == []
 
 
+def test_a_single_validation_is_a_point_in_the_loss_picture_and_no_curve_of_its_own(
+    tmp_path: Path,
+) -> None:
+    lines = [{"step": 9, "epoch": 1.0, "val/loss": 0.5, "val/bleu": 80.0}]
+    paths = draw_curves(write_run(tmp_path / "mt" / "r1", lines))
+    assert [p.name for p in paths] == ["loss.png"]
+    (axis,) = loss_figure(lines, "mt/r1").axes
+    assert axis.get_xlabel().endswith("(1 epoch)")
+    assert axis.texts[0].get_ha() == "right"
+
+
 def test_the_loss_figure_holds_both_curves_and_marks_the_best_validation() -> None:
     figure = loss_figure(entries(), "mt/r1")
     (axis,) = figure.axes
