@@ -1,8 +1,8 @@
 """The exceptions that scratchlab raises on purpose.
 
-A :class:`UserError` is a mistake that the person at the keyboard can mend: the command line prints it
-as one clear message, without a traceback, and ends with exit code 2. Anything else that reaches the
-command line is a fault of the program and goes with its traceback into the run's log.
+A :class:`UserError` is a mistake that the person at the keyboard can mend: the command line prints
+it as one clear message, without a traceback, and ends with exit code 2. Anything else that reaches
+the command line is a fault of the program and goes with its traceback into the run's log.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,11 @@ class TrainingError(UserError):
 
 
 class Stopped(Exception):
-    """The run was asked to stop (SIGINT or SIGTERM) and has saved a checkpoint."""
+    """The run was asked to stop (SIGINT or SIGTERM); ``folder`` is where it can go on from."""
+
+    def __init__(self, reason: str, folder: Path | None = None) -> None:
+        super().__init__(reason)
+        self.folder = folder
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None:

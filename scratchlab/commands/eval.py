@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scratchlab.commands.trained import read_run
+from scratchlab.errors import UserError
 from scratchlab.run.folder import RunFolder, is_checkpoint
 
 HELP = """
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str]) -> int:
     given = read_run(arguments, HELP)
     if given is None:
         return 0
+    if given.rest:
+        raise UserError(f"{given.rest[0]!r} is no option", "Options are KEY=VALUE or GROUP=CHOICE.")
     from scratchlab import experiment
 
     where: Path | RunFolder = Path.cwd() if is_checkpoint(given.path) else given.path

@@ -75,7 +75,9 @@ def _print_group(group: str, names: Sequence[str]) -> None:
     for name in names:
         path = _path(group, name)
         part = parts.get(name) or parts.get(_registered(path))
-        print(f"  {name:<{width}}  {_heading(path) or (part.summary if part else '')}{_needs(part)}")
+        print(
+            f"  {name:<{width}}  {_heading(path) or (part.summary if part else '')}{_needs(part)}"
+        )
 
 
 def _needs(part: Part | None) -> str:
@@ -133,7 +135,9 @@ def _print_one(group: str, name: str, names: Sequence[str]) -> None:
         ]
         if option.limits.get("choices"):
             limits.append("one of " + ", ".join(map(str, option.limits["choices"])))
-        head = f"  {prefix}.{option.name}={option.default if option.default is not None else 'null'}"
+        head = (
+            f"  {prefix}.{option.name}={option.default if option.default is not None else 'null'}"
+        )
         print(f"{head:<44} {option.meaning} ({', '.join([option.type, *limits])})")
     for _, message in part.rules:
         print(f"  rule: {message}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -59,10 +60,13 @@ def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -
     try:
         experiment.train(config, overrides, ["train", *arguments])
     except Stopped as stop:
-        path = f"{config['output_dir']}/{config['name']}/{config['run_id'] or 'latest'}"
+        if stop.folder is None:
+            raise
+        saved = any((stop.folder / "checkpoints").glob("[!.]*"))
+        state = "a checkpoint is saved" if saved else "it was before the first checkpoint"
         print(
-            f"stopped by {stop}; a checkpoint is saved. Go on with:\n"
-            f"  scratchlab train resume={path}",
+            f"stopped by {stop}; {state}. Go on with:\n"
+            f"  scratchlab train resume={shlex.quote(str(stop.folder))}",
             file=sys.stderr,
         )
         return 130

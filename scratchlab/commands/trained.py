@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from scratchlab.config.change import change
 from scratchlab.errors import ConfigError, UserError
 from scratchlab.run.folder import find_run, read_config
+
+# A key and "=" without blanks, as the shell leaves them; anything else is text.
+OVERRIDE = re.compile(r"(\+{0,2}[\w./@-]+=|~[\w./@-]+(=|$))")
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ def read_run(arguments: Sequence[str], help_text: str) -> GivenRun | None:
         raise UserError(
             f"the first word must be a run, not {words[0]!r}", "For example outputs/NAME/latest."
         )
-    overrides = [w for w in words[1:] if "=" in w or w.startswith("~")]
+    overrides = [w for w in words[1:] if OVERRIDE.match(w)]
     rest = [w for w in words[1:] if w not in overrides]
+    flag = next((w for w in rest if re.match(r"--?[A-Za-z]", w)), None)
+    if flag is not None:
+        raise UserError(f"unknown flag {flag!r}", "Options are KEY=VALUE; see --help.")
     outputs = next((w.partition("=")[2] for w in overrides if w.startswith("output_dir=")), None)
     path = find_run(words[0], outputs or "outputs")
     saved = read_config(path / "config.yaml")

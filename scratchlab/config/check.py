@@ -38,6 +38,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     assert isinstance(plain, dict)
     root = {str(k): v for k, v in plain.items() if k not in SECTIONS}
     complete, faults = check_options("", root, root_options(), ignore=())
+    faults += _interpolations("", plain)
     chosen: dict[str, list[Part]] = {}
     for section in SECTIONS:
         entries, found, found_parts = _check_section(section, plain.get(section))
@@ -46,6 +47,18 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         chosen[section] = found_parts
     faults += _misfits(chosen)
     return complete, faults
+
+
+def _interpolations(prefix: str, node: Any) -> list[Fault]:
+    """Texts that a reader of the saved configuration could take for an instruction to look up."""
+    if isinstance(node, str) and "${" in node:
+        hint = "A saved configuration holds plain values only."
+        return [Fault(prefix, f"{node!r} is an interpolation", hint)]
+    if isinstance(node, Mapping):
+        entries = [(str(k), v) for k, v in node.items()]
+    else:
+        entries = [(str(i), v) for i, v in enumerate(node)] if isinstance(node, list) else []
+    return [f for k, v in entries for f in _interpolations(f"{prefix}.{k}" if prefix else k, v)]
 
 
 def require_valid(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ made of numbers: optimizer moments, raw weights where averages are kept, random 
 ``config.yaml``, the vocabulary's files, and ``state.json``, which is written last and holds the
 SHA-256 of every file and of itself. The folder is filled under a hidden name, flushed to disk and
 renamed. Saving ``last`` renames the one before to ``previous`` first, so at any moment at least one
-complete checkpoint is there to go on from. Nothing is pickled.
+complete checkpoint is there to go on from. ``last`` takes its place after all others of the same
+update: a run that goes on from it finds the ``best`` that it remembers. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from scratchlab.run.atomic import flush_folder, write_error
 from scratchlab.run.folder import dump_yaml, read_config
 
 STATE = "state.json"
+REQUIRED = ("model.safetensors", "optimizer.safetensors", "config.yaml")
 FORMAT = 1
 
 
@@ -68,9 +70,9 @@ def save(
         incoming.mkdir()
         _fill(incoming, checkpoint, save_vocabulary)
         extra = [(role, _clone(incoming, folder / f".incoming-{role}")) for role in roles[1:]]
-        _promote(incoming, folder / roles[0])
         for role, copy in extra:
             _promote(copy, folder / role)
+        _promote(incoming, folder / roles[0])
     except (OSError, SafetensorError) as error:
         _discard(*folder.glob(".incoming-*"))
         raise write_error(folder / roles[0], _as_os_error(error)) from error
@@ -175,6 +177,9 @@ def _read_content(folder: Path) -> dict[str, Any]:
         ) from error
     if recorded != _digest(content) or not isinstance(files, dict) or not isinstance(state, dict):
         raise _damaged(folder, f"{STATE} was changed")
+    unlisted = [name for name in REQUIRED if name not in files]
+    if unlisted or not isinstance(state.get("step", 0), int):
+        raise _damaged(folder, f"{STATE} lacks {unlisted[0] if unlisted else 'the update'}")
     return content
 
 
@@ -220,30 +225,49 @@ def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
         raise DamagedCheckpoint(f"the checkpoint {folder} cannot be read: {error}") from error
 
 
+def fit_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], origin: Path) -> None:
+    """Put the weights of a checkpoint into a model; UserError if they belong to another one."""
+    own = model.state_dict()
+    wrong = [k for k in own if k not in weights or own[k].shape != weights[k].shape]
+    wrong += [k for k in weights if k not in own]
+    if wrong:
+        raise UserError(
+            f"the weights of {origin} do not fit the model of this configuration: {wrong[0]}"
+            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+            "Leave the options of the model and of the vocabulary as the run was trained with.",
+        )
+    model.load_state_dict(weights)
+
+
 def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
     """The newest undamaged checkpoint of a run, or None if it has none at all.
 
     Each damaged one is named through ``report`` and the one before it is tried. If there are only
-    damaged ones that is a :class:`UserError`.
+    damaged ones that is a :class:`UserError`. What a killed process was about to delete is as good
+    as any other, if it is still whole.
     """
     if not folder.is_dir():
         return None
     candidates: list[tuple[int, bool, Path]] = []
     damaged = 0
-    for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    visible = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    leaving = [p for p in folder.glob(".outgoing-*") if p.is_dir()]
+    for path in sorted([*visible, *leaving]):
         try:
             state = read_state(path)
         except DamagedCheckpoint as problem:
-            damaged += 1
-            report(f"{problem.message}; trying the one before it")
+            if path in visible:
+                damaged += 1
+                report(f"{problem.message}; trying the one before it")
             continue
-        candidates.append((int(state.get("step", 0)), path.name == "last", path))
+        candidates.append((state.get("step", 0), path.name == "last", path))
     for _, _, path in sorted(candidates, reverse=True):
         try:
             return path, load(path)
         except DamagedCheckpoint as problem:
-            damaged += 1
-            report(f"{problem.message}; trying the one before it")
+            if path in visible:
+                damaged += 1
+                report(f"{problem.message}; trying the one before it")
     if damaged:
         raise UserError(
             f"every checkpoint in {folder} is damaged",

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import fcntl
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,8 @@ import yaml
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.run.atomic import write_json, write_text
+
+LOGGER = logging.getLogger("scratchlab")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
 
@@ -47,11 +50,14 @@ class RunFolder:
         return self.path.name
 
     @classmethod
-    def create(cls, output_dir: str | Path, name: str, run_id: str | None = None) -> RunFolder:
+    def create(
+        cls, output_dir: str | Path, name: str, run_id: str | None = None, *, resume: bool = False
+    ) -> RunFolder:
         """Make a new, empty run folder and point ``latest`` at it.
 
         Without a ``run_id`` the date and time make one; if two runs start in the same second the
-        later one gets a number. A ``run_id`` that exists already is a :class:`UserError`.
+        later one gets a number. A ``run_id`` that exists already is a :class:`UserError`, unless
+        it is to ``resume`` and a process was killed before it had written even the configuration.
         """
         for key, value in (("name", name), ("run_id", run_id)):
             if value is not None and not _NAME.fullmatch(value):
@@ -66,10 +72,17 @@ class RunFolder:
             try:
                 path.mkdir(parents=True)
             except FileExistsError:
-                if run_id is not None:
+                if resume and path.is_dir() and not (path / "config.yaml").exists():
+                    return cls(path)
+                if run_id is not None and path.is_dir():
                     hint = "Write resume=true to go on with it, or choose another run_id."
                     raise UserError(f"the run {path} exists already", hint) from None
-                continue
+                if path.is_dir():
+                    continue
+                raise UserError(
+                    f"the run folder {path} cannot be made: a file is in the way",
+                    "Choose another place with output_dir=FOLDER.",
+                ) from None
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise UserError(
@@ -106,11 +119,13 @@ class RunFolder:
             raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             handle.close()
             raise UserError(
                 f"{self.path} is in use by another process", "Wait for it, or start a new run."
             ) from None
+        except OSError:  # a file system without locks
+            LOGGER.warning("%s cannot be locked: start no second process in it", self.path)
         self._lock = handle
 
     def unlock(self) -> None:
@@ -193,7 +208,9 @@ def is_checkpoint(path: Path) -> bool:
 
 def run_of_checkpoint(path: Path) -> Path:
     """The run that a folder belongs to: itself, or the run around a single checkpoint."""
-    for folder in (path, *path.parents[:2]):
-        if (folder / "status.json").is_file():
-            return folder
+    run = path.parent.parent
+    if path.parent.name == "checkpoints" and (run / "config.yaml").is_file():
+        return run
+    if not is_checkpoint(path):
+        return path
     raise UserError(f"{path} is a single checkpoint, not a run that could go on")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -22,15 +22,15 @@ from torch import nn
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import Stopped, TrainingError, UserError
 from scratchlab.registry import option, register
-from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.run.checkpoint import Checkpoint, fit_weights, save
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tracking.contract import Tracker
 from scratchlab.training.average import WeightAverage
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.memory import is_out_of_memory, out_of_memory
+from scratchlab.training.memory import memory_advice
 from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
-from scratchlab.training.precision import choose_precision
+from scratchlab.training.precision import choose_precision, remembered_precision
 
 
 @dataclass
@@ -143,7 +143,10 @@ class _Training:
     def __init__(self, config: Gradient.Config, job: Job, total_steps: int) -> None:
         self.config, self.job, self.total_steps = config, job, total_steps
         self.model = job.model.to(job.device)
-        self.dtype, self.precision = choose_precision(config.precision, job.device)
+        before = job.resume.state.get("precision") if job.resume else None
+        self.dtype, self.precision = remembered_precision(
+            config.precision, before
+        ) or choose_precision(config.precision, job.device)
         self.named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         if not self.named:
             raise UserError("no parameter of this model is to be trained")
@@ -171,29 +174,28 @@ class _Training:
         tracker.message(f"precision: {self.precision}")
         self.clock = time.perf_counter()
         self.log_clock, self.log_targets = self.clock, state.targets
-        with Interrupt() as interrupt:
-            try:
-                for group, end_of_epoch in self._groups():
-                    self._update(group)
-                    last = state.step >= self.total_steps
-                    if state.step % self.config.log_every == 0 or last:
-                        self._log()
-                    every = self.config.validate_every
-                    due = state.step % every == 0 if every else end_of_epoch
-                    if due or last:
-                        state.finished = last
-                        self._validate()
-                    elif self._checkpoint_due():
+        with Interrupt() as interrupt, memory_advice(self.job.config, lambda: state.step):
+            saved = -1
+            for group, end_of_epoch in self._groups():
+                self._update(group)
+                last = state.step >= self.total_steps
+                if state.step % self.config.log_every == 0 or last:
+                    self._log()
+                every = self.config.validate_every
+                due = state.step % every == 0 if every else end_of_epoch
+                if due or last:
+                    state.finished = last
+                    self._validate()
+                    saved = state.step
+                elif self._checkpoint_due():
+                    self._save(("last",))
+                    saved = state.step
+                if interrupt.requested:
+                    if saved != state.step:
                         self._save(("last",))
-                    if state.finished:
-                        break
-                    if interrupt.requested:
-                        self._save(("last",))
-                        raise Stopped(interrupt.requested)
-            except (RuntimeError, MemoryError) as error:
-                if is_out_of_memory(error):
-                    raise out_of_memory(error, self.job.config, state.step) from error
-                raise
+                    raise Stopped(interrupt.requested)
+                if state.finished:
+                    break
         return state
 
     def _groups(self) -> Iterator[tuple[list[Any], bool]]:
@@ -279,7 +281,9 @@ class _Training:
                 self._stop_at_bad_loss(first + offset, total)
         return [(t, n, w[2]) for t, n, w in zip(totals, nlls, self.window, strict=True)]
 
-    def _stop_at_bad_loss(self, step: int, total: float) -> None:
+    def _stop_at_bad_loss(
+        self, step: int, value: float, what: str = "the loss of update {step}"
+    ) -> NoReturn:
         factor = self.job.scheduler.factor(step - 1, self.total_steps)
         rate = self.base_rates[0] * factor
         advice = f"Try a lower rate (optimizer.lr={self.base_rates[0] / 10:g})"
@@ -288,7 +292,7 @@ class _Training:
         if self.dtype != torch.float32:
             advice += ", train in fp32 (trainer.precision=fp32)"
         raise TrainingError(
-            f"the loss of update {step} is {total}: training cannot go on "
+            f"{what.format(step=step)} is {value}: training cannot go on "
             f"(learning rate there {rate:.3g})",
             f"{advice}, or a longer warm-up. Checkpoints from before are kept.",
         )
@@ -329,6 +333,9 @@ class _Training:
             with self.average.applied() if self.average else contextlib.nullcontext():
                 scalars = self._validation_scalars()
             self.job.tracker.log(state.step, {"epoch": self._epoch(), **scalars}, {})
+            if not math.isfinite(scalars["val/loss"]):
+                what = "val/loss after update {step}"
+                self._stop_at_bad_loss(state.step, scalars["val/loss"], what)
             if self._improved(scalars):
                 roles.append("best")
         elif state.finished:
@@ -387,6 +394,9 @@ class _Training:
         if keep and state.step % keep == 0 and f"step-{state.step}" not in roles:
             roles = (*roles, f"step-{state.step}")
         state.window = [list(v) for v in self._window_values()]
+        largest = max(float(n) for n in torch._foreach_norm(self.parameters, math.inf))
+        if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
+            self._stop_at_bad_loss(state.step, largest, "the largest weight after update {step}")
         now = time.perf_counter()
         state.seconds += now - self.clock
         self.clock = now
@@ -400,6 +410,7 @@ class _Training:
             **dataclasses.asdict(state),
             "metrics_bytes": job.metrics.stat().st_size if job.metrics.exists() else 0,
             "total_steps": self.total_steps,
+            "precision": str(self.dtype).removeprefix("torch."),
             "scaler": self.scaler.state_dict(),
             "gradient_norm": None if self.gradient_norm is None else float(self.gradient_norm),
             "spec": job.dataset.spec.as_dict(),
@@ -412,9 +423,16 @@ class _Training:
         record = checkpoint.state
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = Progress(**{k: v for k, v in record.items() if k in names})
-        self.model.load_state_dict(checkpoint.model)
+        fit_weights(self.model, checkpoint.model, self.job.checkpoints)
         if self.average is not None:
             self.average.restore(checkpoint.optimizer)
+        before = (checkpoint.config.get("optimizer") or {}).get("name")
+        now = (self.job.config.get("optimizer") or {}).get("name")
+        if before != now:
+            raise UserError(
+                f"optimizer: this run was trained with {before} and cannot go on with {now}",
+                "Train another run, or leave the optimizer (its options may change).",
+            )
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         restore_random_state(checkpoint.optimizer)
         if record.get("scaler"):

@@ -1,13 +1,36 @@
-"""SIGINT and SIGTERM as a polite request: finish the update, save, stop."""
+"""SIGINT and SIGTERM as a polite request: finish the update, save, stop.
+
+Where there is no update to finish (data are prepared, a model is measured), SIGTERM interrupts at
+once as SIGINT always does in Python, so that how the run ended is written down.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def terminated_is_interrupted() -> Iterator[None]:
+    """Inside, SIGTERM raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Interrupt:
@@ -25,7 +48,7 @@ class Interrupt:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(signal.Signals(number).name)
         self.requested = signal.Signals(number).name
 
     def __exit__(

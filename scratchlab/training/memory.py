@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,11 +19,32 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and (
-        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
+        "can't allocate memory" in text
+        or "not enough memory" in text
+        or "out of memory" in text
+        or "bad_alloc" in text
     )
 
 
-def out_of_memory(error: BaseException, config: Mapping[str, Any], step: int) -> TrainingError:
+@contextmanager
+def memory_advice(
+    config: Mapping[str, Any], step: Callable[[], int] | None = None
+) -> Iterator[None]:
+    """Inside, running out of memory becomes the :class:`TrainingError` that says what to change.
+
+    ``step`` tells how many updates are done, where there are any.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(error, config, step() if step else None) from error
+
+
+def out_of_memory(
+    error: BaseException, config: Mapping[str, Any], step: int | None
+) -> TrainingError:
     """The message: the options to change with their values now and the values to try.
 
     Half the batch with twice the accumulation needs about half the activations and makes the very
@@ -41,8 +63,9 @@ def out_of_memory(error: BaseException, config: Mapping[str, Any], step: int) ->
     else:
         changes.append("a smaller batch")
     detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else "out of memory"
+    where = "while the run was set up or measured" if step is None else f"in update {step + 1}"
     return TrainingError(
-        f"out of memory in update {step + 1}: {detail}",
+        f"out of memory {where}: {detail}",
         f"Try {' '.join(changes)}: half the memory for activations, the same updates. "
         "If the model itself is too large, halve model.d_model (a quarter of the parameters).",
     )

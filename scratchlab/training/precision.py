@@ -6,6 +6,15 @@ import time
 
 import torch
 
+BY_NAME = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def remembered_precision(wanted: str, before: str | None) -> tuple[torch.dtype, str] | None:
+    """What was measured when the run began: a second measurement could come out otherwise."""
+    if wanted != "auto" or before not in BY_NAME:
+        return None
+    return BY_NAME[before], f"{before} (as before)"
+
 
 def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
     """The dtype of matrix products and one line that says why.
