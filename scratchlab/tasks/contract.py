@@ -41,4 +41,4 @@ class Task(ABC):
 
     @abstractmethod
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Any:
-        """A batch of the task's form with arbitrary content (for ``inspect``, on device meta too)."""
+        """A batch of the task's form with any content (``inspect`` asks for one on ``meta``)."""

@@ -15,7 +15,7 @@ class RunInfo:
 
     ``resumed_from`` is the optimizer step of the checkpoint that the run goes on from (0 at the
     start): what was logged after it will be logged again, and must not stand twice.
-    ``metrics_bytes`` is the length of metrics.jsonl at that checkpoint. ``total_steps`` may be None.
+    ``metrics_bytes`` is the length of metrics.jsonl there. ``total_steps`` may be None.
     """
 
     name: str
