@@ -32,8 +32,9 @@ class ClassifierTargets(GradientEstimator):
         numbers = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         unknown = self.classes_[numbers] != y
         if unknown.any():
+            new = y[unknown].tolist()[0]
             raise InputError(
-                f"{type(self).__name__}: the class {y[unknown].tolist()[0]!r} was not there at the start",
+                f"{type(self).__name__}: the class {new!r} was not there at the start",
                 f"classes: {', '.join(str(c) for c in self.classes_[:20])}",
             )
         return numbers
