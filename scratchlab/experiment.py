@@ -453,8 +453,9 @@ def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trai
 def evaluate_trained(
     config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
 ) -> list[Measurement]:
-    """Measure a trained run; results go into ``where``, if that is a run folder itself, or else into
-    a new folder ``where/evaluations/<time>``.
+    """Measure a trained run; results go to a new folder ``where/evaluations/<time>``.
+
+    If ``where`` is a :class:`RunFolder` it is filled instead.
     """
     with prepare_evaluation(config, run, where, command) as (folder, tracker):
         trained = load_trained(config, run, config["evaluate_checkpoint"])

@@ -46,9 +46,9 @@ def read_run(arguments: Sequence[str], help_text: str) -> GivenRun | None:
         )
     overrides = [w for w in words[1:] if OVERRIDE.match(w)]
     rest = [w for w in words[1:] if w not in overrides]
-    flag = next((w for w in rest if re.match(r"--?[A-Za-z]", w)), None)
-    if flag is not None:
-        raise UserError(f"unknown flag {flag!r}", "Options are KEY=VALUE; see --help.")
+    unknown = next((w for w in rest if re.match(r"--?[A-Za-z]", w)), None)
+    if unknown is not None:
+        raise UserError(f"unknown flag {unknown!r}", "Options are KEY=VALUE; see --help.")
     outputs = next((w.partition("=")[2] for w in overrides if w.startswith("output_dir=")), None)
     path = find_run(words[0], outputs or "outputs")
     saved = read_config(path / "config.yaml")

@@ -52,7 +52,7 @@ class DataContext:
     """What a data set gets from its surroundings.
 
     ``root``: the folder of data files ($SCRATCHLAB_DATA) or None; ``cache``: where prepared data
-    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary must be used instead of a new one.
+    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one.
     """
 
     root: Path | None

@@ -394,7 +394,7 @@ class _Training:
         if keep and state.step % keep == 0 and f"step-{state.step}" not in roles:
             roles = (*roles, f"step-{state.step}")
         state.window = [list(v) for v in self._window_values()]
-        largest = max(float(n) for n in torch._foreach_norm(self.parameters, math.inf))
+        largest = max(float(n) for n in torch._foreach_norm([*self.parameters], math.inf))
         if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
             self._stop_at_bad_loss(state.step, largest, "the largest weight after update {step}")
         now = time.perf_counter()

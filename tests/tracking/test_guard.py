@@ -87,7 +87,7 @@ def test_two_trackers_that_fail_at_the_same_call_are_both_dropped(tmp_path: Path
 
 
 def test_a_request_to_stop_is_not_taken_for_a_fault(tmp_path: Path) -> None:
-    failing = Failing(Stopped())
+    failing = Failing(Stopped("SIGTERM"))
     trackers = Trackers([failing])
     trackers.start(RunInfo("name", "id", tmp_path))
     with pytest.raises(Stopped):

@@ -1,0 +1,149 @@
+"""``scratchlab suite``: several runs that belong together, and their comparison."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scratchlab.commands.hydra_flags import parser
+from scratchlab.commands.study_options import read_study_options
+from scratchlab.errors import UserError
+from scratchlab.registry import Option
+from scratchlab.studies.suite_file import Suite, load_suite, suite_files
+
+if TYPE_CHECKING:
+    from scratchlab.studies.runs import StudyFolder
+    from scratchlab.studies.suite import Member, SuiteSource
+
+HELP = """
+usage: scratchlab suite NAME [GROUP=CHOICE …] [KEY=VALUE …] [RUN.KEY=VALUE …]
+       scratchlab suite                  what there is
+
+Runs everything that the suite names (configs/suite/NAME.yaml, or a YAML file of yours) and
+compares it: one table (console, Markdown, CSV) and its pictures in outputs/NAME/. The same command
+again runs only what is missing: runs that are done are kept, those that were stopped go on.
+
+  workers=2           runs at a time, each a process with its share of the cores
+  seeds=[0,1,2]       every run once for each seed
+  only=[a,b]          these runs (and those that they start from)
+  name=NEW            another folder below output_dir
+  KEY=VALUE           of every training;  RUN.KEY=VALUE  of one run
+  --dry-run           show the runs and what is there of them, run nothing
+"""
+
+OPTIONS = (
+    Option("workers", "int", 1, "runs at a time", {"min": 1}),
+    Option("threads", "int | None", None, "CPU threads of each; null shares them out", {"min": 1}),
+    Option("seeds", "list[int] | None", None, "every run once for each", {"min": 0}),
+    Option("only", "list[str]", [], "these runs and what they start from", {}),
+    Option("name", "str | None", None, "folder of the suite below output_dir", {}),
+    Option("output_dir", "str", "outputs", "where that folder is", {}),
+)
+
+
+@dataclass(frozen=True)
+class _Call:
+    suite: Suite
+    workers: int
+    threads: int | None
+    folder: Path
+    words: list[str]
+    config_dir: str | None
+    dry: bool
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry of the verb; exit code 1 if a run failed."""
+    call = _read(arguments)
+    if call is None:
+        return 0
+    from scratchlab.studies.runs import StudyFolder, is_done
+    from scratchlab.studies.suite import SuiteSource, plan
+    from scratchlab.studies.workers import run_all, share_of_threads
+    from scratchlab.tracking.console import print_table
+
+    folder = StudyFolder(call.folder)
+    threads = share_of_threads(call.workers, call.threads)
+    members = plan(call.suite, call.words, folder, threads, call.config_dir)
+    if call.dry:
+        rows = [
+            (m.job.name, "done" if is_done(m.job.folder) else "to run", " ".join(m.job.arguments))
+            for m in members
+        ]
+        print_table(f"Suite {call.suite.name}: {len(rows)} runs", ("run", "", "command"), rows)
+        return 0
+    lock = folder.open()
+    try:
+        source = SuiteSource(members, folder, say)
+        say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do")
+        run_all(source, call.workers, threads, say)
+        _report(call, folder, members, source)
+    finally:
+        lock.unlock()
+    missing = source.missing()
+    for outcome in missing:
+        say(f"{outcome.name} {outcome.status}: {outcome.reason}\n    log: {outcome.log or '-'}")
+    say(f"tables and pictures: {folder.path}")
+    return 1 if missing else 0
+
+
+def _report(
+    call: _Call, folder: StudyFolder, members: Sequence[Member], source: SuiteSource
+) -> None:
+    from scratchlab.reporting.comparison import write_comparison
+    from scratchlab.studies.suite import compared
+    from scratchlab.tracking.console import print_table
+
+    suite = call.suite
+    tables = write_comparison(
+        folder.path,
+        suite.name,
+        compared(suite, members, source.outcomes),
+        metrics=suite.metrics,
+        curves=suite.curves,
+        tables=suite.tables,
+    )
+    for title, columns, rows in tables:
+        print_table(title, columns, rows)
+
+
+def _read(arguments: Sequence[str]) -> _Call | None:
+    p = parser("suite")
+    p.add_argument("--dry-run", action="store_true")
+    flags = p.parse_intermixed_args(list(arguments))
+    if flags.help:
+        print(HELP.strip())
+        return None
+    words = list(flags.overrides)
+    names = [w for w in words if "=" not in w and not w.startswith("~")]
+    if not names:
+        _list(flags.config_dir)
+        if words:
+            raise UserError("which suite?", "Its name comes first: scratchlab suite NAME …")
+        return None
+    if len(names) > 1:
+        raise UserError(f"one suite at a time, not {' and '.join(names)}")
+    options, rest = read_study_options([w for w in words if w != names[0]], OPTIONS)
+    suite = load_suite(names[0], flags.config_dir)
+    from scratchlab.studies.suite import narrow
+
+    suite = narrow(suite, options["only"], options["seeds"])
+    folder = Path(options["output_dir"]).expanduser() / (options["name"] or suite.name)
+    workers, threads = options["workers"], options["threads"]
+    return _Call(suite, workers, threads, folder, rest, flags.config_dir, flags.dry_run)
+
+
+def _list(config_dir: str | None) -> None:
+    from scratchlab.tracking.console import print_table
+
+    suites = [load_suite(name, config_dir) for name in suite_files(config_dir)]
+    rows = [(s.name, str(len(s.runs)), s.description) for s in suites]
+    print_table("Suites", ("name", "runs", "what it compares"), rows)
+
+
+def say(text: str) -> None:
+    """A line of progress on standard error."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,221 @@
+"""GPT-2 checkpoints in the Hugging Face format, read into :class:`GPT` and written from it.
+
+Such a folder holds ``config.json`` and ``model.safetensors`` (or several shards with an index). Its
+linear layers are ``Conv1D``: weights [in, out], the transpose of ``nn.Linear``'s. Reading needs no
+transformers, and pickled ``.bin`` files are not opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from scratchlab.data.contract import Spec
+from scratchlab.errors import UserError
+from scratchlab.models.gpt import GPT
+from scratchlab.run.atomic import write_bytes, write_json
+
+PREFIX = "transformer."
+INDEX = "model.safetensors.index.json"
+TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
+# What GPT computes; a checkpoint that was made for something else would give wrong numbers.
+ASSUMED: dict[str, Any] = {
+    "model_type": "gpt2",
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+    "layer_norm_epsilon": 1e-5,
+}
+# ours → theirs within a block, and whether it is a Conv1D
+LAYERS = {
+    "attention_norm": ("ln_1", False),
+    "attention.qkv": ("attn.c_attn", True),
+    "attention.out": ("attn.c_proj", True),
+    "feed_forward_norm": ("ln_2", False),
+    "feed_forward.inner": ("mlp.c_fc", True),
+    "feed_forward.out": ("mlp.c_proj", True),
+}
+
+
+def read_gpt2_config(folder: Path) -> tuple[GPT.Config, int]:
+    """The configuration and vocabulary size of a checkpoint folder; UserError where it differs
+    from GPT-2's architecture."""
+    path = folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for key, value in ASSUMED.items():
+            found = content.get(key, value if key != "model_type" else None)
+            if found != value:
+                raise UserError(
+                    f"{path}: {key} is {found!r}; scratchlab's gpt computes {key}={value!r} only"
+                )
+        activation = content.get("activation_function", "gelu_new")
+        if activation not in TANH_GELU:
+            raise UserError(f"{path}: activation_function is {activation!r}, not gelu_new")
+        config = GPT.Config(
+            d_model=int(content["n_embd"]),
+            n_heads=int(content["n_head"]),
+            n_layers=int(content["n_layer"]),
+            d_ff=content.get("n_inner"),
+            block_size=int(content["n_positions"]),
+            dropout=content.get("resid_pdrop", 0.1),
+            attention_dropout=content.get("attn_pdrop", 0.1),
+            positions="learned",
+            tie_embeddings=content.get("tie_word_embeddings", True),
+        )
+        return config, int(content["vocab_size"])
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} holds no config.json", "Give the folder of a Hugging Face GPT-2 checkpoint."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no GPT-2 configuration: {error!r}") from error
+
+
+def load_gpt2(folder: Path) -> GPT:
+    """A new model with the architecture and the weights of a checkpoint folder."""
+    config, vocab_size = read_gpt2_config(folder)
+    model = GPT(config, Spec(task="language_modeling", vocab_size=vocab_size))
+    load_gpt2_weights(model, folder)
+    return model
+
+
+@torch.no_grad()
+def load_gpt2_weights(model: GPT, folder: Path) -> None:
+    """Copy the weights of a checkpoint folder into ``model``.
+
+    UserError where the shapes or the kinds of parameter do not fit; the model is changed only if
+    everything fits.
+    """
+    check_convertible(model)
+    read_gpt2_config(folder)
+    tensors = {name.removeprefix(PREFIX): t for name, t in _read_tensors(folder)}
+    found: list[tuple[Tensor, Tensor]] = []
+    for parameter, name, transposed in _pairs(model):
+        tensor = tensors.get(name)
+        if tensor is None:
+            raise UserError(f"the checkpoint {folder} lacks the tensor {name!r}")
+        tensor = tensor.t() if transposed else tensor
+        if parameter is None:
+            raise UserError(
+                f"the checkpoint {folder} has biases ({name}), this model has none",
+                "Set model.bias=true.",
+            )
+        if tensor.shape != parameter.shape:
+            raise UserError(
+                f"{name} is {list(tensor.shape)} in the checkpoint {folder}, "
+                f"{list(parameter.shape)} in this model",
+                "d_model, n_layers, block_size and the vocabulary must be those of the checkpoint.",
+            )
+        found.append((parameter, tensor))
+    beyond = f"h.{len(model.blocks)}."
+    if any(name.startswith(beyond) for name in tensors):
+        raise UserError(f"the checkpoint {folder} has more than {len(model.blocks)} blocks")
+    for parameter, tensor in found:
+        parameter.copy_(tensor)
+
+
+@torch.no_grad()
+def export_gpt2(
+    model: GPT, folder: Path, bos_id: int | None = None, eos_id: int | None = None
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` for ``GPT2LMHeadModel.from_pretrained``.
+
+    A model without biases is written with biases of zero. UserError if GPT-2's format has no place
+    for what the model computes.
+    """
+    check_convertible(model)
+    config = model.config
+    tensors: dict[str, Tensor] = {}
+    for parameter, name, transposed in _pairs(model):
+        if parameter is None:
+            weight = tensors[PREFIX + name.removesuffix("bias") + "weight"]
+            parameter = weight.new_zeros(weight.shape[-1])
+        tensor = parameter.detach().cpu()
+        key = name if name == "lm_head.weight" else PREFIX + name
+        tensors[key] = (tensor.t() if transposed else tensor).contiguous()
+    write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+    write_json(
+        folder / "config.json",
+        {
+            "architectures": ["GPT2LMHeadModel"],
+            **ASSUMED,
+            "activation_function": "gelu_new",
+            "vocab_size": model.embedding.num_embeddings,
+            "n_positions": model.block_size,
+            "n_ctx": model.block_size,
+            "n_embd": config.d_model,
+            "n_layer": config.n_layers,
+            "n_head": config.n_heads,
+            "n_inner": config.d_ff,
+            "resid_pdrop": config.dropout,
+            "embd_pdrop": config.dropout,
+            "attn_pdrop": config.attention_dropout,
+            "initializer_range": 0.02,
+            "bos_token_id": bos_id,
+            "eos_token_id": eos_id,
+            "tie_word_embeddings": config.tie_embeddings,
+            "dtype": str(model.embedding.weight.dtype).removeprefix("torch."),
+        },
+    )
+
+
+def check_convertible(model: GPT) -> None:
+    """UserError if GPT-2's format has no place for what the model computes."""
+    config = model.config
+    if config.positions != "learned":
+        raise UserError(
+            f"GPT-2's format holds learned positions, not {config.positions} ones",
+            "Train with model.positions=learned.",
+        )
+    if config.output != "full":
+        raise UserError(
+            "GPT-2's format holds a full softmax, not an adaptive one",
+            "Train with model.output=full.",
+        )
+
+
+def _pairs(model: GPT) -> Iterator[tuple[Tensor | None, str, bool]]:
+    """Each of our parameters (None: a bias that this model does without), its name in the format
+    (without prefix), and whether it is transposed there. Weights come before their biases."""
+    yield model.embedding.weight, "wte.weight", False
+    yield model.positions.weight, "wpe.weight", False
+    for number, block in enumerate(model.blocks):
+        for ours, (theirs, transposed) in LAYERS.items():
+            module: Any = block.get_submodule(ours)
+            yield module.weight, f"h.{number}.{theirs}.weight", transposed
+            yield module.bias, f"h.{number}.{theirs}.bias", False
+    yield model.norm.weight, "ln_f.weight", False
+    yield model.norm.bias, "ln_f.bias", False
+    if not model.config.tie_embeddings:
+        yield model.output.weight, "lm_head.weight", False
+
+
+def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of the folder's safetensors files."""
+    names = ["model.safetensors"]
+    try:
+        if (folder / INDEX).is_file():
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            names = sorted(set(index["weight_map"].values()))
+        for name in names:
+            if Path(name).name != name:
+                raise UserError(f"{folder / INDEX} names a file outside its folder: {name!r}")
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder} holds no {name}",
+                    "Only safetensors are read; transformers converts older files with "
+                    "save_pretrained.",
+                )
+            with safe_open(folder / name, framework="pt") as file:
+                for key in file.keys():  # noqa: SIM118 (no mapping)
+                    yield key, file.get_tensor(key)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"the weights in {folder} cannot be read: {error!r}") from error

@@ -1,0 +1,221 @@
+"""Recurrent language model: simple RNN, LSTM or GRU (Mikolov et al. 2010; Zaremba et al. 2014).
+
+Embedding, recurrent layers, output tied to the embedding (Press & Wolf 2017), one dropout mask per
+text instead of one per token (Gal & Ghahramani 2016), adaptive softmax if asked. Shapes: B texts,
+T tokens, D = d_model, V vocabulary.
+
+In training a batch goes on where the one before it stopped: the state is carried over, without its
+gradient (truncated back-propagation through time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.data.contract import Spec
+from scratchlab.errors import UserError
+from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.recurrent_cells import State, make_layer, run_layer
+from scratchlab.registry import option, register
+
+
+class RecurrentCache:
+    """What generation remembers: the state of every layer."""
+
+    def __init__(self, start: list[State]) -> None:
+        self.start = start
+        self.states = start
+
+    def clear(self) -> None:
+        """Forget all texts."""
+        self.states = self.start
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these texts (indices, int64) only."""
+        self.start = [tuple(s[rows] for s in state) for state in self.start]
+        self.states = [tuple(s[rows] for s in state) for state in self.states]
+
+
+class LockedDropout(nn.Module):
+    """Dropout whose mask is the same at all times of a text (Gal & Ghahramani 2016)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, T, D] → the same shape."""
+        if not self.training or self.p == 0:
+            return x
+        mask = x.new_empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - self.p)
+        return x * mask.div_(1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@register("model", "rnn_lm", tasks=("language_modeling",))
+class RNNLM(nn.Module):
+    """Recurrent language model (simple RNN, LSTM, GRU), from scratch or on torch's fused layers."""
+
+    @dataclass(frozen=True)
+    class Config:
+        cell: str = option("lstm", "kind of recurrent layer", choices=("rnn", "lstm", "gru"))
+        cell_impl: str = option(
+            "torch",
+            "torch: its fused layers; scratch: written out, with the same parameters",
+            choices=("torch", "scratch"),
+        )
+        d_model: int = option(256, "width of embeddings and of the last layer", min=1)
+        d_hidden: int | None = option(
+            None, "width of the layers before the last; null: d_model", min=1
+        )
+        n_layers: int = option(2, "recurrent layers", min=1)
+        dropout: float = option(
+            0.2, "dropped share of each layer's output, one mask per text", min=0, below=1
+        )
+        input_dropout: float = option(
+            0.2, "dropped share of the embeddings, one mask per text", min=0, below=1
+        )
+        tie_embeddings: bool = option(True, "one matrix for embedding and output")
+        output: str = option(
+            "full",
+            "softmax over the whole vocabulary, or adaptive: ids must be sorted by frequency",
+            choices=("full", "adaptive"),
+        )
+        cutoffs: list[int] = option(
+            [2000, 10000], "adaptive: ids at which a rarer cluster begins", min=1
+        )
+
+    block_size: int | None = None  # the state has room for texts of any length
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__()
+        if spec.vocab_size is None:
+            raise UserError("rnn_lm needs a data set with a vocabulary",
+                            "Choose a data set of task language_modeling.")  # fmt: skip
+        self.config = config
+        d_model = config.d_model
+        self.embedding = nn.Embedding(spec.vocab_size, d_model)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        inner = config.d_hidden or d_model
+        widths = [d_model, *[inner] * (config.n_layers - 1), d_model]
+        self.layers = nn.ModuleList(
+            make_layer(config.cell_impl, config.cell, widths[i], widths[i + 1])
+            for i in range(config.n_layers)
+        )
+        self.widths = widths[1:]
+        self.input_dropout = LockedDropout(config.input_dropout)
+        self.dropout = LockedDropout(config.dropout)
+        self.adaptive: AdaptiveSoftmax | None = None
+        if config.output == "adaptive":
+            tied = self.embedding.weight if config.tie_embeddings else None
+            self.adaptive = AdaptiveSoftmax(d_model, spec.vocab_size, config.cutoffs, tied)
+        else:
+            self.output = nn.Linear(d_model, spec.vocab_size, bias=False)
+            nn.init.uniform_(self.output.weight, -0.1, 0.1)
+            if config.tie_embeddings:
+                self.output.weight = self.embedding.weight
+        self._carried: dict[bool, list[State]] = {}  # by self.training
+
+    @property
+    def output_weight(self) -> Tensor:
+        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax)."""
+        return self.output.weight
+
+    def hidden(self, tokens: Tensor, starts: Tensor | None = None) -> Tensor:
+        """tokens [B, T] int64 → [B, T, D], the last layer's outputs.
+
+        ``starts`` [B]: rows where it is False go on from the state that the batch before left in
+        the same row (training and evaluation keep a state each); where it is True a new text
+        begins. A batch of another size begins anew as a whole, and so does ``starts=None``, which
+        leaves the kept state alone.
+        """
+        if starts is None:
+            return self.run(tokens, self.zero_state(len(tokens)))[0]
+        state = self._resumed(len(tokens), starts)
+        y, end = self.run(tokens, state)
+        self._carried[self.training] = [tuple(s.detach() for s in layer) for layer in end]
+        return y
+
+    def run(
+        self, tokens: Tensor, state: list[State], lengths: Tensor | None = None
+    ) -> tuple[Tensor, list[State]]:
+        """tokens [B, T] from ``state`` → outputs [B, T, D] and the state after the last token
+        (with ``lengths`` [B]: after that many tokens of each row)."""
+        x = self.input_dropout(self.embedding(tokens))
+        ends = []
+        for layer, start in zip(self.layers, state, strict=True):
+            x, end = run_layer(layer, x, start, lengths)
+            x = self.dropout(x)
+            ends.append(end)
+        return x, ends
+
+    def zero_state(self, batch: int) -> list[State]:
+        """The state before the first token, for ``batch`` texts."""
+        parts = 2 if self.config.cell == "lstm" else 1
+        like = self.embedding.weight
+        return [tuple(like.new_zeros(batch, w) for _ in range(parts)) for w in self.widths]
+
+    def _resumed(self, batch: int, starts: Tensor) -> list[State]:
+        carried = self._carried.get(self.training)
+        if carried is None or len(carried[0][0]) != batch:
+            return self.zero_state(batch)
+        anew = starts[:, None].to(carried[0][0].device)
+        return [
+            tuple(s.to(self.embedding.weight).masked_fill(anew, 0.0) for s in layer)
+            for layer in carried
+        ]
+
+    def carried_state(self) -> dict[str, Tensor]:
+        """What training carries to its next batch, as named tensors (for checkpoints)."""
+        return {
+            f"{layer}.{'hc'[part]}": s
+            for layer, state in enumerate(self._carried.get(True, []))
+            for part, s in enumerate(state)
+        }
+
+    def restore_carried_state(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what :meth:`carried_state` returned; nothing at all means a fresh start."""
+        self._carried.pop(True, None)
+        if tensors:
+            names = "hc" if self.config.cell == "lstm" else "h"
+            self._carried[True] = [
+                tuple(tensors[f"{layer}.{name}"] for name in names)
+                for layer in range(len(self.layers))
+            ]
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] → logits [..., V] (log-probabilities if the output is adaptive)."""
+        if self.adaptive is not None:
+            return self.adaptive.log_probabilities(hidden)
+        return self.output(hidden)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens [B, T], each row a text of its own → logits [B, T, V]."""
+        return self.project(self.hidden(tokens))
+
+    def start_cache(self, batch_size: int, max_length: int) -> RecurrentCache:
+        """A cache for generation; texts of any length fit, whatever ``max_length`` is."""
+        return RecurrentCache(self.zero_state(batch_size))
+
+    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: RecurrentCache) -> Tensor:
+        """Read the prompts: tokens [B, T], of which the first ``lengths`` [B] are real (None: all).
+
+        Returns the logits [B, V] that follow the last real token of each text.
+        """
+        if lengths is not None and bool((lengths == tokens.shape[1]).all()):
+            lengths = None
+        y, cache.states = self.run(tokens, cache.states, lengths)
+        if lengths is None:
+            return self.project(y[:, -1])
+        rows = torch.arange(len(tokens), device=tokens.device)
+        return self.project(y[rows, lengths - 1])
+
+    def decode_step(self, tokens: Tensor, cache: RecurrentCache) -> Tensor:
+        """tokens [B] int64, the newest token of every text → logits [B, V] of the next."""
+        y, cache.states = self.run(tokens[:, None], cache.states)
+        return self.project(y[:, 0])

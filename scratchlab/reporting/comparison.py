@@ -1,0 +1,313 @@
+"""Several runs side by side: one table, bars of their figures, curves in one picture.
+
+A row of the comparison may stand for the same run with several seeds: its figures are then means,
+with the standard deviation over the seeds (n - 1 in the denominator).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.figure_style import colour, dash, new_figure, png, style
+from scratchlab.reporting.plots import LOWER_IS_BETTER, STEP_LABEL, Bar, bars_figure, curve
+from scratchlab.reporting.results import read_results
+from scratchlab.reporting.tables import (
+    ARROWS,
+    csv_text,
+    format_measurement,
+    markdown,
+    title_of,
+)
+from scratchlab.run.atomic import write_bytes, write_text
+from scratchlab.tracking.console import format_number
+from scratchlab.tracking.jsonl import METRICS, read_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CSV_COLUMNS = ("run", "metric", "unit", "better", "mean", "std", "n", "values", "reference")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A row: the folders of its finished runs (one for each seed) and figures from elsewhere.
+
+    ``note`` says what is missing (runs that failed).
+    """
+
+    label: str
+    folders: Sequence[Path]
+    reference: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one row: its values over the seeds and what they mean."""
+
+    values: tuple[float, ...]
+    unit: str
+    better: str
+    timing: bool
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def std(self) -> float | None:
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+Scores = dict[str, Score]
+
+
+def collect(row: Compared) -> Scores:
+    """Every metric that all finished runs of a row have."""
+    found: list[dict[str, Measurement]] = []
+    for folder in row.folders:
+        try:
+            results = read_results(folder)
+        except UserError:
+            continue  # a run without evaluation (the first half of a pipeline)
+        found.append({m.name: m for m in reversed(results)})
+    names = [n for n in reversed(found[0]) if all(n in f for f in found)] if found else []
+    return {
+        name: Score(
+            tuple(f[name].value for f in found),
+            found[0][name].unit,
+            found[0][name].better,
+            found[0][name].timing,
+        )
+        for name in names
+    }
+
+
+def write_comparison(
+    folder: Path,
+    title: str,
+    rows: Sequence[Compared],
+    *,
+    metrics: Sequence[str] = (),
+    curves: Sequence[str] = ("val/loss",),
+    tables: Sequence[str] = (),
+) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Write tables/comparison.{csv,md} (what was timed apart from the rest) and plots/*.png.
+
+    ``metrics`` chooses and orders the columns (empty: all). Returns (title, columns, rows) of the
+    tables for the console. Equal runs give equal files, except those of timed figures.
+    """
+    figures = [collect(row) for row in rows]
+    shown = []
+    for timed, name in ((False, "comparison"), (True, "comparison_timed")):
+        known = list(dict.fromkeys(m for f in figures for m in f if f[m].timing == timed))
+        chosen = [m for m in metrics if m in known] if metrics else known
+        if timed and not chosen:
+            chosen = [m for m in ("training_time", "peak_memory") if m in known]
+        if timed and not chosen:
+            continue
+        columns, cells = _wide(rows, figures, chosen, notes=not timed)
+        write_text(folder / "tables" / f"{name}.md", markdown(columns, cells))
+        write_text(
+            folder / "tables" / f"{name}.csv", csv_text(CSV_COLUMNS, _long(rows, figures, chosen))
+        )
+        shown.append((title if not timed else f"{title}: cost", columns, cells))
+        for metric in chosen if not timed else ():
+            _write_bars(folder, title, rows, figures, metric)
+    for name in curves:
+        _write_curves(folder, title, rows, name)
+    for name in tables:
+        _write_table_lines(folder, title, rows, name)
+    return shown
+
+
+def _wide(
+    rows: Sequence[Compared], figures: Sequence[Scores], metrics: Sequence[str], notes: bool
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """For people: a row for each run, a column for each metric, references beside their metric."""
+    columns, cells = ["run"], [[row.label] for row in rows]
+    for metric in metrics:
+        one = next(f[metric] for f in figures if metric in f)
+        unit = "" if one.unit == "bytes" else f" ({one.unit})" if one.unit else ""
+        columns.append(f"{title_of(metric)}{unit} {ARROWS[one.better]}".rstrip())
+        for line, found in zip(cells, figures, strict=True):
+            line.append(_cell(found[metric]) if metric in found else "")
+        if any(metric in row.reference for row in rows):
+            columns.append(f"reference {title_of(metric)}")
+            for line, row in zip(cells, rows, strict=True):
+                given = row.reference.get(metric)
+                line.append("" if given is None else format_number(given))
+    if any(len(row.folders) > 1 for row in rows):
+        columns.append("seeds")
+        for line, row in zip(cells, rows, strict=True):
+            line.append(str(len(row.folders)))
+    if notes and any(row.note for row in rows):
+        columns.append("missing")
+        for line, row in zip(cells, rows, strict=True):
+            line.append(row.note)
+    return tuple(columns), [tuple(line) for line in cells]
+
+
+def _cell(one: Score) -> str:
+    value, unit = format_measurement(one.mean, one.std, one.unit)
+    return f"{value} {unit}" if one.unit == "bytes" else value
+
+
+def _long(
+    rows: Sequence[Compared], figures: Sequence[Scores], metrics: Sequence[str]
+) -> Iterable[list[Any]]:
+    """For programs: a line for each figure, nothing rounded."""
+    for row, found in zip(rows, figures, strict=True):
+        for metric in metrics:
+            one, given = found.get(metric), row.reference.get(metric)
+            if one is None:
+                continue
+            yield [
+                row.label,
+                metric,
+                one.unit,
+                one.better,
+                one.mean,
+                one.std,
+                len(one.values),
+                " ".join(repr(v) for v in one.values),
+                given,
+            ]
+
+
+def _write_bars(
+    folder: Path,
+    title: str,
+    rows: Sequence[Compared],
+    figures: Sequence[Scores],
+    metric: str,
+) -> None:
+    """One picture of a metric over the runs, with references as marks; one bar shows nothing."""
+    pairs = [(r, f[metric]) for r, f in zip(rows, figures, strict=True) if metric in f]
+    pairs = [(r, one) for r, one in pairs if math.isfinite(one.mean)]
+    if len(pairs) < 2:
+        return
+    one = pairs[0][1]
+    unit = f" ({one.unit})" if one.unit else ""
+    seeds = max(len(o.values) for _, o in pairs)
+    spread = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+    figure = bars_figure(
+        [Bar(row.label, o.mean, o.std) for row, o in pairs],
+        f"{title_of(metric)}{unit} {ARROWS[one.better]}{spread}".strip(),
+        f"{title}: {title_of(metric)}",
+    )
+    _mark_references(figure, [row.reference.get(metric) for row, _ in pairs])
+    write_bytes(folder / "plots" / f"bars_{metric}.png", png(figure))
+
+
+@style()
+def _mark_references(figure: Figure, references: Sequence[float | None]) -> None:
+    points = [(value, place) for place, value in enumerate(references) if value is not None]
+    if not points:
+        return
+    axis = figure.axes[0]
+    x, y = zip(*points, strict=True)
+    axis.plot(x, y, "D", color=colour(1), markersize=6, linestyle="none", label="reference")
+    figure.legend(loc="outside upper right")
+
+
+def _write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
+    """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
+    lines: dict[str, _Line] = {}
+    for row in rows:
+        found = [dict(zip(*curve(read_lines(f / METRICS), name), strict=True)) for f in row.folders]
+        found = [f for f in found if f]
+        steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
+        if steps:
+            lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps])
+    if not any(len(line.x) > 1 for line in lines.values()):
+        return
+    metric = name.removeprefix("val/").removeprefix("train/")
+    where = {"val": " on the validation split", "train": " in training"}.get(name.split("/")[0], "")
+    better = "lower" if any(word in metric for word in LOWER_IS_BETTER) else "higher"
+    what = "loss (nats per target)" if metric == "loss" else title_of(metric)
+    figure = lines_with_bands(
+        lines, STEP_LABEL, f"{what} {ARROWS[better]}", f"{title}: {title_of(metric)}{where}"
+    )
+    write_bytes(folder / "plots" / f"curves_{name.replace('/', '_')}.png", png(figure))
+
+
+@dataclass(frozen=True)
+class _Line:
+    x: Sequence[Any]
+    y: Sequence[float]
+    spread: Sequence[float] | None
+
+    @classmethod
+    def over(cls, x: Sequence[Any], values: Sequence[Sequence[float]]) -> _Line:
+        several = min(len(v) for v in values) > 1
+        return cls(
+            x,
+            [statistics.fmean(v) for v in values],
+            [statistics.stdev(v) for v in values] if several else None,
+        )
+
+
+@style()
+def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, title: str) -> Figure:
+    """Lines of several runs; a band of one standard deviation where there are several seeds."""
+    figure, ((axis,),) = new_figure(height=420)
+    for index, (label, line) in enumerate(lines.items()):
+        few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
+        shown = label.replace("$", r"\$")
+        axis.plot(line.x, line.y, color=colour(index), linestyle=dash(index), label=shown, **few)
+        if line.spread is not None:
+            low = [y - s for y, s in zip(line.y, line.spread, strict=True)]
+            high = [y + s for y, s in zip(line.y, line.spread, strict=True)]
+            axis.fill_between(line.x, low, high, color=colour(index), alpha=0.18, linewidth=0)
+    values = [y for line in lines.values() for y in line.y]
+    if min(values) > 0 and max(values) > 50 * min(values):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: format_number(value))
+        axis.yaxis.set_minor_formatter("")
+    if all(isinstance(x, int | float) for line in lines.values() for x in line.x):
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.set_xlim(left=0)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.set_title(title)
+    if len(lines) <= 4:
+        axis.legend()
+    else:
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
+    """The last column of a table that every run has, over its first column."""
+    lines: dict[str, _Line] = {}
+    labels = ("", "")
+    for row in rows:
+        found: list[dict[str, float]] = []
+        for run in row.folders:
+            path = run / "tables" / f"{name}.csv"
+            if path.is_file():
+                labels, values = _first_and_last(path)
+                found.append(values)
+        steps = [x for x in found[0] if all(x in f for f in found)] if found else []
+        if steps:
+            lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps])
+    if lines:
+        figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
+        write_bytes(folder / "plots" / f"{name}.png", png(figure))
+
+
+def _first_and_last(path: Path) -> tuple[tuple[str, str], dict[str, float]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        columns = next(reader)
+        number: Callable[[str], float] = float
+        return (columns[0], columns[-1]), {r[0]: number(r[-1]) for r in reader if r[-1]}

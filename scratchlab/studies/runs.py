@@ -1,0 +1,110 @@
+"""The runs of a study as ordinary run folders: where they lie, what is there of them already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchlab.errors import UserError
+from scratchlab.run.atomic import write_json
+from scratchlab.run.folder import RunFolder, read_config
+from scratchlab.studies.workers import Job, Outcome
+
+# What does not change a run's results (threads only in the last bits).
+PLACE = ("output_dir", "name", "run_id", "resume", "threads", "description", "cache_dir")
+FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """``<output_dir>/<name>``: the runs of a study, and beside them its tables and pictures."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def place(self) -> list[str]:
+        """The overrides that put a run into this folder."""
+        return [f"output_dir={quoted(str(self.path.parent))}", f"name={quoted(self.path.name)}"]
+
+    def open(self) -> RunFolder:
+        """Make the folder and keep other studies out of it; ``unlock`` it afterwards."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(
+                f"the folder {self.path} cannot be made: {reason}", "See output_dir=FOLDER."
+            ) from error
+        if (self.path / "config.yaml").is_file():
+            raise UserError(f"{self.path} is a run's folder", "Give the study a name: name=NAME.")
+        folder = RunFolder(self.path)
+        folder.lock()
+        return folder
+
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Write down how every run ended, as far as they have."""
+        write_json(self.path / "runs.json", [outcome.as_dict() for outcome in outcomes])
+
+    def job(self, run_id: str, verb: Sequence[str], overrides: Sequence[str]) -> Job:
+        """The process that starts the run ``run_id``, or goes on with it."""
+        arguments = [*verb, *overrides, *self.place(), f"run_id={quoted(run_id)}", "resume=true"]
+        return Job(run_id, tuple(arguments), self.path / run_id, self.logs / f"{run_id}.log")
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run has ended well."""
+    return RunFolder(folder).status()["status"] == "done"
+
+
+def require_same(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with (or count) a run that was made with other options."""
+    if not (folder / "config.yaml").is_file():
+        return
+    found = list(differences(read_config(folder / "config.yaml"), config))
+    if found:
+        key, before, now = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise UserError(
+            f"the run {folder} was made with {key}={before!r}, now it is {now!r}{more}",
+            "Write name=NAME for a new study beside it, or move the old run away.",
+        )
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Options that differ between two configurations: full key and both values."""
+    for key in sorted({*before, *now}):
+        if not prefix and key in PLACE:
+            continue
+        a, b = before.get(key), now.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}", a, b
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's override grammar reads it back unchanged."""
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*|/[A-Za-z0-9_./-]*", text) and text.lower() not in (
+        "true",
+        "false",
+        "null",
+        "nan",
+        "inf",
+    ):
+        return text
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f"'{escaped}'"
+
+
+def file_name(text: str) -> str:
+    """``text`` with everything that cannot stand in a folder's name taken out."""
+    return FILE_NAME.sub("-", text).strip("-.")

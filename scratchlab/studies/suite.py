@@ -1,0 +1,254 @@
+"""A suite at work: its runs planned and checked, run in processes, and compared at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scratchlab.config.change import change
+from scratchlab.config.check import SECTIONS
+from scratchlab.config.compose import compose
+from scratchlab.config.root import root_options
+from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.reporting.comparison import Compared
+from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
+from scratchlab.studies.suite_file import Suite, SuiteRun
+from scratchlab.studies.workers import Job, Outcome
+
+GROUPS = (*SECTIONS, "experiment")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a suite with one seed: its process, its whole configuration, what it waits for."""
+
+    run: SuiteRun
+    seed: int
+    job: Job
+    config: Mapping[str, Any]
+    after: str | None = None
+
+
+def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Suite:
+    """The suite with some of its runs (and those that they start from), or with other seeds."""
+    known = [run.name for run in suite.runs]
+    wanted = set(only or known)
+    for name in only:
+        if name not in known:
+            hint = suggest(name, known, "Runs of this suite")
+            raise UserError(f"only: there is no run {name!r} in {suite.name}", hint)
+        source = suite.run(name).source
+        while source is not None:
+            wanted.add(source)
+            source = suite.run(source).source
+    runs = [run for run in suite.runs if run.name in wanted]
+    if seeds is not None:
+        runs = [replace(run, seeds=tuple(dict.fromkeys(seeds))) for run in runs]
+    return replace(suite, runs=tuple(runs))
+
+
+def share_out(suite: Suite, words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Overrides of a command: those of every training, and those addressed to a run by its name."""
+    runs = [run.name for run in suite.runs]
+    keys = [*GROUPS, *(o.name for o in root_options())]
+    shared: list[str] = []
+    addressed: dict[str, list[str]] = {name: [] for name in runs}
+    for word in words:
+        sign = word[: len(word) - len(word.lstrip("+~"))]
+        key, equals, value = word[len(sign) :].partition("=")
+        head, _, rest = key.partition(".")
+        if head in addressed and rest:
+            addressed[head].append(f"{sign}{rest}{equals}{value}")
+        elif head.partition("@")[0] in keys:
+            shared.append(word)
+        else:
+            hint = suggest(head, [*runs, *keys], "Runs of this suite, groups and keys")
+            raise UserError(
+                f"{word}: {head!r} is neither an option nor a run of {suite.name}", hint
+            )
+    return shared, addressed
+
+
+def plan(
+    suite: Suite,
+    words: Sequence[str],
+    folder: StudyFolder,
+    threads: int | None = None,
+    config_dir: str | None = None,
+) -> list[Member]:
+    """Every run of the suite, its configuration checked; all faults of all runs together."""
+    shared, addressed = share_out(suite, words)
+    flags = ["--config-dir", config_dir] if config_dir else []
+    members: list[Member] = []
+    configs: dict[str, dict[str, Any]] = {}
+    faults: dict[str, list[Fault]] = {}
+    for run in _in_order(suite):
+        own = [*run.overrides, *addressed[run.name]]
+        try:
+            if run.is_eval:
+                overrides = last_of_each(own)
+                if run.source in configs:
+                    configs[run.name] = change(configs[str(run.source)], overrides, config_dir)
+            else:
+                everywhere = [*suite.overrides, *run.overrides, *shared, *addressed[run.name]]
+                overrides = last_of_each(everywhere)
+                configs[run.name] = compose(overrides, config_dir=config_dir).config
+        except ConfigError as error:
+            faults[run.name] = error.faults
+            continue
+        for seed in run.seeds if run.name in configs else ():
+            after = _source_of(suite, run, seed)
+            before = next((m for m in members if m.job.name == after), None)
+            members.append(
+                _member(run, seed, configs[run.name], overrides, before, folder, threads, flags)
+            )
+    if faults:
+        raise ConfigError(_named(faults, [r.name for r in suite.runs if not r.is_eval]))
+    return members
+
+
+def _source_of(suite: Suite, run: SuiteRun, seed: int) -> str | None:
+    """The run that a run with this seed starts from or measures."""
+    if run.source is None:
+        return None
+    seeds = suite.run(run.source).seeds
+    if seed not in seeds and len(seeds) != 1:
+        raise UserError(
+            f"{run.name} with seed {seed}: {run.source} has no run with this seed",
+            f"Its seeds are {', '.join(map(str, seeds))}.",
+        )
+    return f"{run.source}-seed{seed if seed in seeds else seeds[0]}"
+
+
+def _member(
+    run: SuiteRun,
+    seed: int,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    before: Member | None,
+    folder: StudyFolder,
+    threads: int | None,
+    flags: list[str],
+) -> Member:
+    own: dict[str, Any] = {"seed": seed}
+    inherited: dict[str, Any] = {}
+    verb = ["train", *flags]
+    if run.is_eval and before is not None:
+        own["evaluate_checkpoint"] = run.checkpoint
+        inherited["init_from"] = before.config["init_from"]
+        verb = ["eval", str(before.job.folder.resolve()), *flags]
+    elif before is not None:
+        own["init_from"] = str(before.job.folder.resolve() / "checkpoints" / run.checkpoint)
+    if threads is not None:
+        own["threads"] = threads
+    written = [w for w in overrides if w.partition("=")[0] not in own]
+    written += [f"{k}={quoted(v) if isinstance(v, str) else v}" for k, v in own.items()]
+    job = folder.job(f"{run.name}-seed{seed}", verb, written)
+    return Member(
+        run, seed, job, {**config, **inherited, **own}, before.job.name if before else None
+    )
+
+
+def last_of_each(overrides: Sequence[str]) -> list[str]:
+    """Of several overrides with one key the last."""
+    return list({word.partition("=")[0]: word for word in overrides}.values())
+
+
+def _in_order(suite: Suite) -> list[SuiteRun]:
+    """Sources before what starts from them, otherwise as in the file."""
+    ordered: list[SuiteRun] = []
+    rest = list(suite.runs)
+    while rest:
+        names = {run.name for run in ordered}
+        run = next(r for r in rest if r.source is None or r.source in names)
+        ordered.append(run)
+        rest.remove(run)
+    return ordered
+
+
+def _named(faults: Mapping[str, list[Fault]], trained: Sequence[str]) -> list[Fault]:
+    """The faults with their runs; what is wrong in every run is said once."""
+    result: dict[tuple[str, str], Fault] = {}
+    for name, found in faults.items():
+        for fault in found:
+            everywhere = len(trained) > 1 and all(fault in faults.get(n, ()) for n in trained)
+            where = fault.where if everywhere else f"{name}: {fault.where}"
+            result[(where, fault.problem)] = Fault(where, fault.problem, fault.hint)
+    return list(result.values())
+
+
+class SuiteSource:
+    """Gives the workers what is not done yet; a run waits for the one that it starts from."""
+
+    def __init__(
+        self, members: Sequence[Member], folder: StudyFolder, say: Callable[[str], None]
+    ) -> None:
+        self.folder, self.say = folder, say
+        self.outcomes: dict[str, Outcome] = {}
+        self.waiting: list[Member] = []
+        self.total = len(members)
+        for member in members:
+            require_same(member.job.folder, member.config)
+            if is_done(member.job.folder):
+                self.outcomes[member.job.name] = Outcome(
+                    member.job.name, "done", "in an earlier call", str(member.job.log)
+                )
+            else:
+                self.waiting.append(member)
+        self.record()
+
+    def take(self) -> Job | None:
+        for member in list(self.waiting):
+            before = self.outcomes.get(member.after or "")
+            if member.after is None or (before is not None and before.status == "done"):
+                self.waiting.remove(member)
+                return member.job
+            if before is not None:
+                self.waiting.remove(member)
+                reason = f"{member.after} is not done"
+                self.outcomes[member.job.name] = Outcome(member.job.name, "left out", reason)
+                self.say(f"{member.job.name} is left out: {reason}")
+                self.record()
+        return None
+
+    def started(self, job: Job) -> None:
+        again = " again" if (job.folder / "config.yaml").is_file() else ""
+        self.say(f"[{len(self.outcomes) + 1}/{self.total}] {job.name}: started{again} ({job.log})")
+
+    def watch(self, job: Job) -> str:
+        return ""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        self.outcomes[job.name] = outcome
+        reason = f": {outcome.reason} (log: {outcome.log})" if outcome.reason else ""
+        self.say(f"{job.name}: {outcome.status} after {outcome.seconds:.0f} s{reason}")
+        self.record()
+
+    def record(self) -> None:
+        self.folder.record(list(self.outcomes.values()))
+
+    def missing(self) -> list[Outcome]:
+        return [o for o in self.outcomes.values() if o.status != "done"]
+
+
+def compared(
+    suite: Suite, members: Sequence[Member], outcomes: Mapping[str, Outcome]
+) -> list[Compared]:
+    """The runs of the suite as rows of one comparison, in the order of its file."""
+    rows = []
+    for run in suite.runs:
+        own = [m for m in members if m.run is run]
+        done: list[Path] = []
+        notes = []
+        for member in own:
+            outcome = outcomes.get(member.job.name)
+            if outcome is not None and outcome.status == "done":
+                done.append(member.job.folder)
+            elif outcome is not None:
+                notes.append(f"seed {member.seed} {outcome.status}: {outcome.reason}".rstrip(": "))
+            else:
+                notes.append(f"seed {member.seed} not run")
+        rows.append(Compared(run.label, done, dict(run.reference), "; ".join(notes)))
+    return rows

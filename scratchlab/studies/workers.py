@@ -1,0 +1,234 @@
+"""Runs as processes: several at once, each with its own threads and log.
+
+What is to run comes from a :class:`Source`; how each run ended goes back to it. A run that fails
+does not disturb the others. A signal is passed on once to every process, so that each saves a
+checkpoint; no process outlives this one (see :mod:`scratchlab.studies.orphans`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from scratchlab.errors import Stopped
+from scratchlab.run.folder import RunFolder
+from scratchlab.studies.orphans import PARENT
+from scratchlab.training.interrupt import Interrupt
+
+SECONDS_BETWEEN_LOOKS = 0.1
+TAIL_BYTES = 20_000
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: the words after ``scratchlab``, the run folder it fills, and the file of its output.
+
+    ``name`` tells it apart from the others of its study.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    folder: Path
+    log: Path
+
+
+@dataclass
+class Outcome:
+    """How a run ended: done, failed, stopped (with all others), pruned, or left out."""
+
+    name: str
+    status: str
+    reason: str = ""
+    log: str = ""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Source(Protocol):
+    """Where :func:`run_all` gets its work from and says how it went."""
+
+    def take(self) -> Job | None:
+        """The next run that may start now, or None. None while nothing runs ends the work."""
+
+    def started(self, job: Job) -> None:
+        """The run's process was started."""
+
+    def watch(self, job: Job) -> str:
+        """Looked at now and then while the run goes on; a text is the reason to end it early."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """The run's process has ended."""
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    log_start: int
+    began: float
+    ending: str = ""  # why we asked it to end
+
+
+def run_all(
+    source: Source,
+    workers: int,
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Run everything that ``source`` gives, ``workers`` processes at a time.
+
+    ``threads`` of each process: None leaves it to the run. Raises :class:`Stopped` after SIGINT or
+    SIGTERM, once every process has ended.
+    """
+    running: list[_Running] = []
+    waiting: list[Job] = []  # their folders are still held by another process
+    try:
+        with Interrupt() as interrupt:
+            while interrupt.requested is None:
+                _start_free(source, running, waiting, workers, threads, say)
+                if not running and not waiting:
+                    return
+                _look(source, running)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
+            for one in running:
+                one.ending = one.ending or "stopped"
+                one.process.terminate()
+            while running:
+                _look(source, running)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            raise Stopped(interrupt.requested)
+    finally:
+        for one in running:
+            one.process.kill()
+            one.process.wait()
+
+
+def _start_free(
+    source: Source,
+    running: list[_Running],
+    waiting: list[Job],
+    workers: int,
+    threads: int | None,
+    say: Callable[[str], None],
+) -> None:
+    """Fill the free places; a folder in use is waited for (its process may be about to end)."""
+    while len(running) < workers:
+        job = next((j for j in waiting if not in_use(j.folder)), None)
+        if job is not None:
+            waiting.remove(job)
+        elif len(running) + len(waiting) < workers:
+            job = source.take()
+            if job is not None and in_use(job.folder):
+                say(f"{job.name}: waits for the process that uses {job.folder}")
+                waiting.append(job)
+                continue
+        if job is None:
+            return
+        running.append(_start(job, threads))
+        source.started(job)
+
+
+def _start(job: Job, threads: int | None) -> _Running:
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    if threads is not None:
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        log.write(f"$ scratchlab {' '.join(job.arguments)}\n".encode())
+        log.flush()
+        start = log.tell()
+        # A session of its own: Ctrl-C in the terminal reaches this process, which passes it on.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "scratchlab", *job.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    return _Running(job, process, start, time.monotonic())
+
+
+def _look(source: Source, running: list[_Running]) -> None:
+    """Take out the runs that have ended; end those that are not worth going on."""
+    for one in list(running):
+        code = one.process.poll()
+        if code is None:
+            reason = "" if one.ending else source.watch(one.job)
+            if reason:
+                one.ending = reason
+                one.process.terminate()
+            continue
+        running.remove(one)
+        source.ended(one.job, _outcome(one, code))
+
+
+def _outcome(one: _Running, code: int) -> Outcome:
+    job = one.job
+    status, reason = "failed", ""
+    if code == 0 and RunFolder(job.folder).status()["status"] == "done":
+        status = "done"
+    elif one.ending == "stopped":
+        status = "stopped"
+    elif one.ending:
+        status, reason = "pruned", one.ending
+    elif code < 0:
+        name = signal.Signals(-code).name
+        reason = f"killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    elif code == 130:
+        reason = "stopped by a signal from outside"
+    else:
+        reason = _reason(job.log, one.log_start) or f"exit code {code}"
+    seconds = round(time.monotonic() - one.began, 1)
+    return Outcome(job.name, status, reason, str(job.log), seconds)
+
+
+def _reason(log: Path, start: int) -> str:
+    """What this attempt said last: its error message, or the last line of a traceback."""
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - TAIL_BYTES))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    lines = [line for line in lines if line]
+    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    if not errors:
+        return lines[-1] if lines else ""
+    text = lines[errors[-1]].removeprefix("error: ")
+    if text.endswith("problems:") and errors[-1] + 1 < len(lines):
+        text += f" {lines[errors[-1] + 1]}"
+    return text
+
+
+def in_use(folder: Path) -> bool:
+    """Whether another process trains into the folder."""
+    try:
+        handle: IO[str] = (folder / ".lock").open("r+")
+    except OSError:
+        return False
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def share_of_threads(workers: int, threads: int | None) -> int | None:
+    """Threads for each process: as asked; else the cores shared out; None for a single worker."""
+    if threads is not None or workers == 1:
+        return threads
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // workers)

@@ -1,0 +1,92 @@
+"""Language modelling: every token is predicted from those before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.data.contract import IGNORE, Spec, TokenBatch
+from scratchlab.errors import UserError
+from scratchlab.registry import option, register
+from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
+
+
+@register("task", "language_modeling")
+class LanguageModeling(Task):
+    """Cross-entropy of each target given the tokens before it; ``IGNORE`` marks what has none."""
+
+    @dataclass(frozen=True)
+    class Config:
+        label_smoothing: float = option(
+            0.0, "share of the target spread evenly over the vocabulary in training", min=0, below=1
+        )
+        fused_loss: bool = option(
+            True, "compute output layer and loss in chunks instead of keeping all logits"
+        )
+
+    def __init__(self, config: Config, spec: Spec) -> None:
+        super().__init__(config, spec)
+
+    def loss(self, model: nn.Module, batch: TokenBatch) -> Loss:
+        """Sums over all positions that have a target; no label smoothing in eval mode.
+
+        The output layer sees only those positions.
+        """
+        target = batch.targets.flatten()
+        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
+        if target.device.type != "meta":  # where contents are unknown, every row counts
+            rows = (target != IGNORE).nonzero()[:, 0]
+            if len(rows) < len(target):
+                hidden, target = hidden[rows], target[rows]
+        smoothing = self.config.label_smoothing if model.training else 0.0
+        adaptive: Any = getattr(model, "adaptive", None)
+        if adaptive is not None:
+            total, nll = self.adaptive_loss(adaptive, hidden, target)
+        else:
+            weight: Any = model.output_weight
+            total, nll = self.cross_entropy(hidden, weight, target, smoothing)
+        return Loss(total=total, count=len(target), nll=nll.detach())
+
+    def hidden(self, model: Any, batch: TokenBatch) -> Tensor:
+        """The model's last layer, [B, T, D]. Recurrent models are told where texts begin."""
+        if hasattr(model, "carried_state"):
+            return model.hidden(batch.tokens, batch.starts)
+        return model.hidden(batch.tokens)
+
+    def cross_entropy(
+        self, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Sum with label smoothing and plain sum, over hidden [N, D] against weight [V, D]."""
+        fused = self.config.fused_loss
+        loss = linear_cross_entropy if fused else plain_cross_entropy
+        return loss(hidden, weight, target, smoothing)
+
+    def adaptive_loss(self, adaptive: Any, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of an adaptive softmax: the losses of its pieces, added."""
+        if self.config.label_smoothing:
+            raise UserError(
+                "label smoothing is not defined for an adaptive softmax",
+                "Set task.label_smoothing=0 or model.output=full.",
+            )
+        pieces = [
+            self.cross_entropy(piece.hidden, piece.weight, piece.target)
+            for piece in adaptive.pieces(hidden, target)
+        ]
+        return torch.stack([t for t, _ in pieces]).sum(), torch.stack([n for _, n in pieces]).sum()
+
+    def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> TokenBatch:
+        vocabulary = self.spec.vocab_size
+        assert vocabulary is not None
+        # arbitrary ids; remainders need no random state and exist on the device meta
+        count = torch.arange(batch_size * (length + 1), device=device) % vocabulary
+        text = count.view(batch_size, length + 1)
+        return TokenBatch(
+            tokens=text[:, :-1],
+            targets=text[:, 1:],
+            indices=torch.arange(batch_size, device=device),
+            starts=torch.ones(batch_size, dtype=torch.bool, device=device),
+        )

@@ -1,0 +1,105 @@
+"""A process that has everything imported and forks one child for each command it is given.
+
+Tests of killed, starved and interrupted commands need dozens of real processes; importing torch
+anew in each would take longer than the commands. A child is a process of its own: it has its own
+memory, signals and limits, and ends as ``python -m scratchlab`` does.
+
+Reads one JSON request a line from standard input and answers with one line on standard output:
+``{"start": {...}}`` with ``{"pid": N}``, ``{"wait": N}`` with ``{"code": N}`` (minus the signal if
+one killed it), ``{"poll": N}`` with ``{"code": N or null}``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+LIMITS = {"memory": resource.RLIMIT_AS, "file": resource.RLIMIT_FSIZE}
+
+
+def preload(everything: bool) -> None:
+    """Import what commands import, and read the YAML files once."""
+    from scratchlab import registry
+    from scratchlab.config.compose import compose
+
+    for section in ("dataset", "model", "evaluator", "tracker", "trainer", "optimizer"):
+        registry.section_parts(section)
+    if everything:
+        import torch
+
+        import scratchlab.data.translation
+        import scratchlab.decoding.greedy
+        import scratchlab.experiment
+        import scratchlab.models.transformer_mt
+        import scratchlab.training.gradient  # noqa: F401
+
+        torch.set_num_threads(1)
+        compose(["model=transformer_mt"])
+
+
+def child(request: dict[str, Any]) -> int:
+    """Become the command: its folder, streams, limits and user; then run it."""
+    os.chdir(request["cwd"])
+    os.environ.update(request.get("environment", {}))
+    stdin = os.open(request.get("stdin") or os.devnull, os.O_RDONLY)
+    out = os.open(request["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    err = os.open(request["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for descriptor, number in ((stdin, 0), (out, 1), (err, 2)):
+        os.dup2(descriptor, number)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(n, m) for n, m in ((0, "r"), (1, "w"), (2, "w")))
+    for name, value in request.get("limits", {}).items():
+        if name == "memory":
+            value += int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
+                "SC_PAGESIZE"
+            )
+        resource.setrlimit(LIMITS[name], (value, value))
+    if request.get("user"):
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
+
+    from scratchlab.cli import main
+
+    code = main(request["arguments"])
+    if request.get("modules"):
+        Path(request["modules"]).write_text(json.dumps(sorted(sys.modules)))
+    return code
+
+
+def serve() -> None:
+    """Answer requests until standard input ends."""
+    codes: dict[int, int] = {}
+
+    def ended(pid: int, flags: int) -> int | None:
+        if pid not in codes:
+            found, status = os.waitpid(pid, flags)
+            if not found:
+                return None
+            codes[pid] = os.waitstatus_to_exitcode(status)
+        return codes[pid]
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "start" in request:
+            pid = os.fork()
+            if pid == 0:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                sys.exit(child(request["start"]))
+            answer = {"pid": pid}
+        elif "wait" in request:
+            answer = {"code": ended(request["wait"], 0)}
+        else:
+            answer = {"code": ended(request["poll"], os.WNOHANG)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    preload(everything="--light" not in sys.argv)
+    with contextlib.suppress(BrokenPipeError):
+        serve()
