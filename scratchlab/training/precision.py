@@ -2,57 +2,119 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import nn
+
+from scratchlab.run.seeds import random_state, restore_random_state
+from scratchlab.training.carried import carried_tensors, restore_carried
+from scratchlab.training.memory import is_out_of_memory
 
 BY_NAME = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
+# bf16 costs digits, and small gains come and go with the machine's load: it must be worth it.
+WORTHWHILE = 1.3
+# So much slower in bare products, bf16 is emulated; a whole step of it could take minutes.
+HOPELESS = 2.0
+ROUNDS, SECONDS = 5, 2.0
 
-def remembered_precision(wanted: str, before: str | None) -> tuple[torch.dtype, str] | None:
+
+def asked_precision(wanted: str) -> tuple[torch.dtype, str] | None:
+    """The dtype that was asked for by name and one line that says so; None for ``auto``."""
+    return {
+        "fp32": (torch.float32, "fp32 (as asked)"),
+        "bf16": (torch.bfloat16, "bf16 (as asked)"),
+        "fp16": (torch.float16, "fp16 with loss scaling (as asked)"),
+    }.get(wanted)
+
+
+def remembered_precision(before: str | None) -> tuple[torch.dtype, str] | None:
     """What was measured when the run began: a second measurement could come out otherwise."""
-    if wanted != "auto" or before not in BY_NAME:
-        return None
-    return BY_NAME[before], f"{before} (as before)"
+    return (BY_NAME[before], f"{before} (as before)") if before in BY_NAME else None
 
 
-def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
-    """The dtype of matrix products and one line that says why.
+def measured_precision(
+    device: torch.device, model: nn.Module, step: Callable[[torch.dtype], None]
+) -> tuple[torch.dtype, str]:
+    """The faster dtype for training ``model`` on this very device, and one line with the figures.
 
-    ``auto`` times a product in fp32 and in bf16 on this very device: a name in a processor's
-    flags says nothing about speed (bf16 can be a hundred times slower where it is emulated).
+    ``step`` computes the loss and the gradients of one batch. It is timed in fp32 and in bf16 in
+    turn, since neither the name of a processor nor the speed of bare products tells what a whole
+    step gains. Nothing of it remains: see :func:`untouched`. GPUs that compute in bf16 take it.
     """
-    if wanted == "fp32":
-        return torch.float32, "fp32 (as asked)"
-    if wanted == "bf16":
-        return torch.bfloat16, "bf16 (as asked)"
-    if wanted == "fp16":
-        return torch.float16, "fp16 with loss scaling (as asked)"
-    fp32 = seconds_per_product(torch.float32, device)
-    bf16 = seconds_per_product(torch.bfloat16, device, give_up_after=fp32 * 3)
-    if bf16 < 0.8 * fp32:
-        return torch.bfloat16, f"bf16 (measured {fp32 / bf16:.1f} × the speed of fp32 here)"
-    if bf16 < fp32 * 3:
-        return torch.float32, f"fp32 (bf16 measured {fp32 / bf16:.1f} × its speed here)"
-    return torch.float32, "fp32 (bf16 measured much slower here)"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16, "bf16 (this GPU computes in it)"
+        return torch.float32, "fp32 (this GPU has no bf16)"
+    products = [seconds_per_product(dtype, device) for dtype in (torch.float32, torch.bfloat16)]
+    if products[1] > HOPELESS * products[0]:
+        return torch.float32, f"fp32 (measured for a product: {_compared(*products)})"
+    with untouched(model):
+        try:
+            fp32, bf16 = seconds_per_step(step, device)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            return torch.float32, f"fp32 (bf16 cannot be used: {str(error).splitlines()[0]})"
+    name, dtype = ("fp32", torch.float32)
+    if fp32 >= WORTHWHILE * bf16:
+        name, dtype = ("bf16", torch.bfloat16)
+    return dtype, f"{name} (measured for a training step: {_compared(fp32, bf16)})"
 
 
-def seconds_per_product(
-    dtype: torch.dtype, device: torch.device, size: int = 256, give_up_after: float | None = None
-) -> float:
-    """Best time of a few square matrix products, in seconds."""
-    a = torch.ones(size, size, dtype=dtype, device=device)
-    best = float("inf")
-    for attempt in range(5):
-        _wait(device)
-        start = time.perf_counter()
-        a @ a
-        _wait(device)
-        taken = time.perf_counter() - start
-        best = min(best, taken)
-        if attempt >= 1 and give_up_after is not None and best > give_up_after:
+def _compared(fp32: float, bf16: float) -> str:
+    return f"fp32 {1000 * fp32:.3g} ms, bf16 {1000 * bf16:.3g} ms"
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Training steps inside leave no trace: random state, buffers, carried state, gradients."""
+    random, training = random_state(), model.training
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    carried = carried_tensors(model)
+    try:
+        yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(training)
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                if name in buffers and buffer.shape == buffers[name].shape:
+                    buffer.copy_(buffers[name])
+        restore_carried(model, carried)
+        restore_random_state(random)
+
+
+def seconds_per_step(
+    step: Callable[[torch.dtype], None], device: torch.device
+) -> tuple[float, float]:
+    """Best times of ``step`` in fp32 and in bf16; in turn, so that a busy moment hits both."""
+    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    started = time.perf_counter()
+    for turn in range(ROUNDS):
+        for dtype in best:
+            best[dtype] = min(best[dtype], _seconds(lambda d=dtype: step(d), device))  # type: ignore[misc]
+        if turn and time.perf_counter() - started > SECONDS:
             break
-    return best
+    return best[torch.float32], best[torch.bfloat16]
+
+
+def seconds_per_product(dtype: torch.dtype, device: torch.device, size: int = 256) -> float:
+    """Best time of a few square matrix products."""
+    a = torch.ones(size, size, dtype=dtype, device=device)
+    return min(_seconds(lambda: a @ a, device) for _ in range(3))
+
+
+def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    work()
+    _wait(device)
+    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:
@@ -60,6 +122,13 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    """Inside, matrix products are computed in ``dtype``."""
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -1,0 +1,63 @@
+"""What the training loop is given, and what it remembers of how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.data.contract import Dataset
+from scratchlab.run.checkpoint import Checkpoint
+from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tracking.contract import Tracker
+
+
+@dataclass
+class Job:
+    """All that the loop is given. ``validate`` runs the quick evaluators on the model as it is."""
+
+    model: nn.Module
+    task: Task
+    dataset: Dataset
+    optimizer: Any
+    scheduler: Any
+    tracker: Tracker
+    checkpoints: Path
+    metrics: Path
+    config: dict[str, Any]
+    device: torch.device
+    seed: int
+    validate: Callable[[], Mapping[str, float]] | None = None
+    resume: Checkpoint | None = None
+
+
+@dataclass
+class Progress:
+    """Where training stands; saved in every checkpoint."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    targets: int = 0
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    window: list[list[float]] = field(default_factory=list)
+
+
+class LossModule(nn.Module):
+    """Model and task as one module whose forward is the loss (what is compiled and distributed)."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, batch: Any) -> Loss:
+        return self.task.loss(self.model, batch)
