@@ -19,9 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from scratchlab.assembly import Source, assemble, read_source
 from scratchlab.data.contract import DataContext, Dataset, TranslationDataset
 from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
+from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import build, find
 from scratchlab.reporting.plots import draw_curves
 from scratchlab.reporting.results import write_results
@@ -55,9 +57,13 @@ class Parts:
     config: dict[str, Any]
     dataset: Dataset
     task: Task
-    model: nn.Module
+    adapted: Adapted
     decoder: Any
     device: torch.device
+
+    @property
+    def model(self) -> nn.Module:
+        return self.adapted.model
 
 
 @dataclass
@@ -90,20 +96,22 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device:
     return choose_device(config["device"])
 
 
-def build_parts(config: dict[str, Any], vocabulary: Path | None = None) -> Parts:
-    """Data, task, model and decoder of a checked configuration."""
+def build_parts(
+    config: dict[str, Any], source: Source | None = None, start: Source | None = None
+) -> Parts:
+    """Data, task, model and decoder of a checked configuration.
+
+    ``source`` is a checkpoint of this run, ``start`` one of the run that it begins with; weights
+    and vocabulary are taken from there.
+    """
     device = set_up_machine(config)
-    dataset: Dataset = build("dataset", config["dataset"], data_context(config, vocabulary))
-    return build_around(config, dataset, device)
-
-
-def build_around(config: dict[str, Any], dataset: Dataset, device: torch.device) -> Parts:
-    """The parts that depend on a data set's spec."""
+    origin = source or start
+    context = data_context(config, origin.path if origin else None)
+    dataset: Dataset = build("dataset", config["dataset"], context)
     task: Task = build("task", config["task"], dataset.spec)
-    torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
-    model: nn.Module = build("model", config["model"], dataset.spec)
+    adapted = assemble(config, dataset, context, device, source, start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
-    return Parts(config, dataset, task, model.to(device), decoder, device)
+    return Parts(config, dataset, task, adapted, decoder, device)
 
 
 def build_evaluators(config: Mapping[str, Any]) -> dict[str, Evaluator]:
@@ -235,10 +243,7 @@ def _train_steps(
     warnings: list[str] = []
     newest = checkpoints.load_newest(folder.checkpoints, warnings.append) if resumed else None
     start = None if newest or config["init_from"] is None else starting_point(config)
-    origin = newest or start
-    parts = build_parts(config, origin[0] if origin else None)
-    if start:
-        load_weights(parts.model, start[1].model, start[0])
+    parts = build_parts(config, Source(*newest) if newest else None, start)
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
     write_json(
         folder.path / "manifest.json",
@@ -269,12 +274,12 @@ def _train_steps(
     if newest:
         tracker.message(f"goes on from update {state['step']:,} ({newest[0].name})")
     if start:
-        tracker.message(f"starts from the weights of {start[0]}")
+        tracker.message(f"starts from the weights of {start.path}")
     _introduce(parts, tracker)
     evaluators = build_evaluators(config)
     quick = _quick_evaluators(config, evaluators)
     job = Job(
-        model=parts.model,
+        adapted=parts.adapted,
         task=parts.task,
         dataset=parts.dataset,
         optimizer=build("optimizer", config["optimizer"]),
@@ -350,7 +355,7 @@ def _evaluate_checkpoint(
     """Measure the chosen checkpoint; a signal stops between two evaluators."""
     path = checkpoint_folder(folder.path, config["evaluate_checkpoint"])
     content = checkpoints.load(path, with_optimizer=False)
-    parts.model.load_state_dict(content.model)
+    parts.adapted.load(content.model, path)
     step = content.state["step"]
     tracker.message(f"evaluating {path.name} (update {step:,}) on {config['evaluate_split']}")
     with Interrupt() as interrupt:
@@ -426,27 +431,21 @@ def checkpoint_folder(run: Path, which: str) -> Path:
     raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
 
 
-def starting_point(config: Mapping[str, Any]) -> tuple[Path, checkpoints.Checkpoint]:
+def starting_point(config: Mapping[str, Any]) -> Source:
     """The checkpoint that ``init_from`` names (of a run the best one) and its content."""
-    path = checkpoint_folder(find_run(config["init_from"], config["output_dir"]), "best")
-    return path, checkpoints.load(path, with_optimizer=False)
-
-
-def load_weights(model: nn.Module, now: dict[str, torch.Tensor], path: Path) -> None:
-    """Put saved weights into a model; every name and shape must be the same."""
-    checkpoints.fit_weights(model, now, path)
+    return read_source(
+        checkpoint_folder(find_run(config["init_from"], config["output_dir"]), "best")
+    )
 
 
 def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
     """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
-    path = checkpoint_folder(run, which)
-    content = checkpoints.load(path, with_optimizer=False)
-    parts = build_parts(config, vocabulary=path)
-    load_weights(parts.model, content.model, path)
+    source = read_source(checkpoint_folder(run, which))
+    parts = build_parts(config, source)
     parts.model.eval()
-    state = content.state
+    state = source.content.state
     return Trained(
-        **vars(parts), checkpoint=path, step=int(state["step"]), epoch=float(state["epoch"])
+        **vars(parts), checkpoint=source.path, step=int(state["step"]), epoch=float(state["epoch"])
     )
 
 
@@ -525,13 +524,16 @@ def translate_line(trained: Trained, line: str) -> str:
 
 def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
     """What the model of a configuration consists of and what a training step costs."""
-    dataset: Dataset = build("dataset", config["dataset"], data_context(config))
+    context = data_context(config)
+    dataset: Dataset = build("dataset", config["dataset"], context)
     limit = dataset.spec.max_length
     length = min(length, limit) if limit else length
     plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
     task: Task = build("task", plain, dataset.spec)
     with torch.device("meta"):
-        model: nn.Module = build("model", config["model"], dataset.spec)
+        adapted = assemble(config, dataset, context, "meta")
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     optimizer = build("optimizer", config["optimizer"])
-    return dissect(title, model, task, optimizer, batch_size, length)
+    found = dissect(title, adapted.model, task, optimizer, batch_size, length)
+    found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
+    return found

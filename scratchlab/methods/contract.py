@@ -63,7 +63,7 @@ class Method(ABC):
         """A term that is added to the mean training loss of every batch, or None."""
         return None
 
-    def export(self, folder: Path) -> None:
+    def export(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what other programs can load (the adapter's own format) into a checkpoint."""
 
     def arithmetic(self) -> list[Arithmetic]:

@@ -35,3 +35,5 @@ def show_anatomy(found: Anatomy) -> None:
             ("training memory", *format_measurement(found.training_bytes, None, "bytes")),
         ],
     )
+    for table in found.arithmetic:
+        print_table(table.title, table.columns, table.rows)

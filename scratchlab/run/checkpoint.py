@@ -225,20 +225,6 @@ def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
         raise DamagedCheckpoint(f"the checkpoint {folder} cannot be read: {error}") from error
 
 
-def fit_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], origin: Path) -> None:
-    """Put the weights of a checkpoint into a model; UserError if they belong to another one."""
-    own = model.state_dict()
-    wrong = [k for k in own if k not in weights or own[k].shape != weights[k].shape]
-    wrong += [k for k in weights if k not in own]
-    if wrong:
-        raise UserError(
-            f"the weights of {origin} do not fit the model of this configuration: {wrong[0]}"
-            + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
-            "Leave the options of the model and of the vocabulary as the run was trained with.",
-        )
-    model.load_state_dict(weights)
-
-
 def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Checkpoint] | None:
     """The newest undamaged checkpoint of a run, or None if it has none at all.
 

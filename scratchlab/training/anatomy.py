@@ -44,6 +44,7 @@ class Anatomy:
     gradient_bytes: int = 0
     optimizer_bytes: int = 0
     activation_bytes: int = 0
+    arithmetic: list[Any] = field(default_factory=list)
 
     @property
     def training_bytes(self) -> int:

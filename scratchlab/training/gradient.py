@@ -20,8 +20,9 @@ from torch import nn
 
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import Stopped, TrainingError, UserError
+from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import option, register
-from scratchlab.run.checkpoint import Checkpoint, fit_weights, save
+from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.average import WeightAverage
@@ -45,7 +46,9 @@ class Gradient:
     @dataclass(frozen=True)
     class Config:
         epochs: float = option(10.0, "passes over the training data", above=0)
-        max_steps: int | None = option(None, "updates in all; overrides epochs", min=1)
+        max_steps: int | None = option(
+            None, "updates in all; overrides epochs; 0 keeps the model as it is", min=0
+        )
         accumulate: int = option(1, "batches that make one update", min=1)
         clip_norm: float | None = option(1.0, "largest norm of the gradient; null: any", above=0)
         precision: str = option(
@@ -102,12 +105,13 @@ class _Training:
         self.config, self.job, self.total_steps = config, job, total_steps
         self.model = job.model.to(job.device)
         self.named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        if not self.named:
-            raise UserError("no parameter of this model is to be trained")
+        if not self.named and total_steps:
+            raise job.adapted.untrainable()
         self.parameters = [p for _, p in self.named]
-        self.optimizer = job.optimizer.build(self.named)
+        unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
+        self.optimizer = job.optimizer.build(self.named or unused)
         self.base_rates = [g["lr"] for g in self.optimizer.param_groups]
-        loss_module: nn.Module = LossModule(self.model, job.task)
+        loss_module: nn.Module = LossModule(job.adapted, job.task)
         self.loss: Callable[[Any], Loss] = (
             torch.compile(loss_module, dynamic=True) if config.compile else loss_module
         )
@@ -131,6 +135,10 @@ class _Training:
         self.log_clock, self.log_targets = self.clock, state.targets
         with Interrupt() as interrupt, memory_advice(self.job.config, lambda: state.step):
             saved = -1
+            if not self.total_steps:
+                state.finished = True
+                self._validate()
+                return state
             for group, end_of_epoch in self._groups():
                 self._update(group)
                 last = state.step >= self.total_steps
@@ -156,7 +164,7 @@ class _Training:
     def _choose_precision(self) -> tuple[torch.dtype, str]:
         """As asked, as before, or what is faster for the first batch (uncompiled: no long wait)."""
         job, wanted = self.job, self.config.precision
-        known = asked_precision(wanted)
+        known = asked_precision("fp32" if not self.total_steps else wanted)
         if known is None and job.resume is not None:
             known = remembered_precision(job.resume.state.get("precision"))
         if known is not None:
@@ -364,9 +372,9 @@ class _Training:
         if keep and state.step % keep == 0 and f"step-{state.step}" not in roles:
             roles = (*roles, f"step-{state.step}")
         state.window = [list(v) for v in self._window_values()]
-        largest = max(
-            float(n) for n in torch._foreach_norm([p.detach() for p in self.parameters], math.inf)
-        )
+        weights = [p.detach() for p in self.parameters]
+        norms = torch._foreach_norm(weights, math.inf) if weights else []
+        largest = max(map(float, norms), default=0.0)
         if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
             self._stop_at_bad_loss(state.step, largest, "the largest weight after update {step}")
         now = time.perf_counter()
@@ -387,16 +395,21 @@ class _Training:
             "scaler": self.scaler.state_dict(),
             "gradient_norm": None if self.gradient_norm is None else float(self.gradient_norm),
             "spec": job.dataset.spec.as_dict(),
+            "base": job.adapted.record(),
         }
         with self.average.applied() if self.average else contextlib.nullcontext():
-            content = Checkpoint(self.model.state_dict(), numbers, record, job.config)
-            save(job.checkpoints, content, roles, job.dataset.save_vocabulary)
+            content = Checkpoint(job.adapted.state(), numbers, record, job.config)
+            save(job.checkpoints, content, roles, self._save_files)
+
+    def _save_files(self, folder: Path) -> None:
+        self.job.dataset.save_vocabulary(folder)
+        self.job.adapted.save_files(folder)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         record = checkpoint.state
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = Progress(**{k: v for k, v in record.items() if k in names})
-        fit_weights(self.model, checkpoint.model, self.job.checkpoints)
+        self.job.adapted.load(checkpoint.model, self.job.checkpoints)
         if self.average is not None:
             self.average.restore(checkpoint.optimizer)
         before = (checkpoint.config.get("optimizer") or {}).get("name")

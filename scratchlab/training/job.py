@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scratchlab.data.contract import Dataset
+from scratchlab.methods.adapted import Adapted
 from scratchlab.run.checkpoint import Checkpoint
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tracking.contract import Tracker
@@ -20,7 +21,7 @@ from scratchlab.tracking.contract import Tracker
 class Job:
     """All that the loop is given. ``validate`` runs the quick evaluators on the model as it is."""
 
-    model: nn.Module
+    adapted: Adapted
     task: Task
     dataset: Dataset
     optimizer: Any
@@ -33,6 +34,10 @@ class Job:
     seed: int
     validate: Callable[[], Mapping[str, float]] | None = None
     resume: Checkpoint | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        return self.adapted.model
 
 
 @dataclass
@@ -52,12 +57,20 @@ class Progress:
 
 
 class LossModule(nn.Module):
-    """Model and task as one module whose forward is the loss (what is compiled and distributed)."""
+    """Model and task as one module whose forward is the loss (what is compiled and distributed).
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    A penalty of the methods counts once for each target, so it adds to the mean loss.
+    """
+
+    def __init__(self, adapted: Adapted, task: Task) -> None:
         super().__init__()
-        self.model = model
+        self.model = adapted.model
+        self.adapted = adapted
         self.task = task
 
     def forward(self, batch: Any) -> Loss:
-        return self.task.loss(self.model, batch)
+        loss = self.task.loss(self.model, batch)
+        penalty = self.adapted.penalty()
+        if penalty is not None:
+            loss.total = loss.total + loss.count * penalty
+        return loss

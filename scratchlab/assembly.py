@@ -1,0 +1,185 @@
+"""From a checked configuration to a model with its weights and its methods.
+
+A checkpoint of a whole model is loaded alone. One of an adapter holds the adapter and says where
+the weights below it came from: a pretrained checkpoint or another run. These are found again by
+that name and compared by hash; no path to code is ever read from a checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.data.contract import DataContext, Dataset
+from scratchlab.errors import UserError
+from scratchlab.methods.adapted import Adapted
+from scratchlab.methods.contract import Method, MethodContext
+from scratchlab.registry import build, find
+from scratchlab.run import checkpoint as checkpoints
+from scratchlab.run.folder import is_checkpoint
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint that weights are taken from: its folder and what it holds."""
+
+    path: Path
+    content: checkpoints.Checkpoint
+
+    @property
+    def base(self) -> dict[str, Any] | None:
+        return self.content.state.get("base")
+
+
+def assemble(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    context: DataContext,
+    device: torch.device | str,
+    source: Source | None = None,
+    start: Source | None = None,
+) -> Adapted:
+    """Build the model, give it weights, apply the methods.
+
+    ``source``: the checkpoint of this very run (to go on, to measure). ``start``: a checkpoint of
+    another run whose weights this one begins with. On device ``meta`` nothing has any content.
+    """
+    methods = build_methods(config["method"])
+    saved = source.content.config.get("method", {}) if source else config["method"]
+    trained, added = _split(methods, saved, config["method"])
+    model, base = _base_model(config, dataset, context, device, source, start)
+    of_methods = MethodContext(
+        spec=dataset.spec,
+        seed=config["seed"],
+        encode=getattr(dataset, "encode", None),
+        origin=str((base or {}).get("checkpoint", "")),
+    )
+    model = _apply(model, trained, of_methods)
+    adapted = Adapted(model, trained, base)
+    if source:
+        adapted.load(source.content.model, source.path)
+    elif start and start.content.config.get("method"):
+        _check_same_methods(config["method"], start)
+        adapted.load(start.content.model, start.path)
+    if added:
+        adapted = Adapted(_apply(model, added, of_methods), [*trained, *added], base)
+    return adapted
+
+
+def build_methods(section: Mapping[str, Any]) -> dict[str, Method]:
+    """The methods of a configuration in their order."""
+    return {key: build("method", entry) for key, entry in section.items()}
+
+
+def _apply(model: nn.Module, methods: list[Method], context: MethodContext) -> nn.Module:
+    for number, method in enumerate(methods):
+        torch.manual_seed(context.seed + 1 + number)  # what is new depends on the seed alone
+        model = method.apply(model, context)
+    return model
+
+
+def _split(
+    methods: Mapping[str, Method], saved: Mapping[str, Any], now: Mapping[str, Any]
+) -> tuple[list[Method], list[Method]]:
+    """The methods that a checkpoint was trained with, and those that come on top of them."""
+    keys = list(now)
+    first = keys[: len(saved)]
+    if first != list(saved) or any(now[k] != saved[k] for k in first):
+        names = ",".join(saved)
+        raise UserError(
+            f"the run was trained with method=[{names}]; that cannot be changed afterwards",
+            f"Others may follow: method=[{names},int8].",
+        )
+    return [methods[k] for k in first], [methods[k] for k in keys[len(saved) :]]
+
+
+def _check_same_methods(now: Mapping[str, Any], start: Source) -> None:
+    before = start.content.config["method"]
+    if dict(before) != dict(now):
+        raise UserError(
+            f"init_from: {start.path} was trained with method=[{','.join(before)}]",
+            "Give the same methods with the same options, or start from a run without methods.",
+        )
+
+
+def _base_model(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    context: DataContext,
+    device: torch.device | str,
+    source: Source | None,
+    start: Source | None,
+) -> tuple[nn.Module, dict[str, Any] | None]:
+    """The model before any method, and where its weights can be had again (None: nowhere)."""
+    origin = source.base if source else None
+    empty = source is not None and origin is None
+    torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
+    model: nn.Module
+    if find("model", config["model"]["name"]).facts.get("pretrained"):
+        skeleton = empty or torch.device(device).type == "meta"
+        folder = source.path if source else (start.path if start else None)
+        model = build("model", config["model"], dataset.spec, context, folder, skeleton)
+        base = getattr(model, "origin", None)
+    else:
+        model = build("model", config["model"], dataset.spec)
+        base = None
+    if start and not start.content.config.get("method"):
+        Adapted(model).load(start.content.model, start.path)
+        base = _run_origin(start)
+    elif start:
+        base = start.base
+    if origin is not None:
+        base = _restore_origin(model, origin, base)
+    return (model if torch.device(device).type == "meta" else model.to(device)), base
+
+
+def _run_origin(start: Source) -> dict[str, Any]:
+    return {
+        "kind": "run",
+        "checkpoint": str(start.path.resolve()),
+        "sha256": weights_hash(start.content.model),
+    }
+
+
+def _restore_origin(
+    model: nn.Module, origin: dict[str, Any], found: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Give the model the weights that an adapter was trained on, or see that it has them."""
+    if origin["kind"] == "run":
+        path = Path(origin["checkpoint"])
+        if not is_checkpoint(path):
+            raise UserError(
+                f"the adapter was trained on the weights of {path}, which is not there",
+                "Put that checkpoint back; an adapter does not hold the weights below it.",
+            )
+        content = checkpoints.load(path, with_optimizer=False)
+        Adapted(model).load(content.model, path)
+        found = {**origin, "sha256": weights_hash(content.model)}
+    if found is None or found["sha256"] != origin["sha256"]:
+        raise UserError(
+            f"the adapter was trained on other weights of {origin['checkpoint']} than those "
+            "that are there now",
+            "Give the version that it was trained on.",
+        )
+    return found
+
+
+def weights_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names and contents of tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_source(path: Path) -> Source:
+    """The checkpoint in a folder."""
+    return Source(path, checkpoints.load(path, with_optimizer=False))

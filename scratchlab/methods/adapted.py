@@ -1,0 +1,82 @@
+"""A model with the methods that were applied to it, and what its checkpoints hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.errors import UserError
+from scratchlab.methods.contract import Method, own_state
+
+
+@dataclass
+class Adapted:
+    """``base`` says where the weights that were there before come from: a pretrained checkpoint or
+    a run, with its hash. None: from nowhere else, so a checkpoint holds everything."""
+
+    model: nn.Module
+    methods: Sequence[Method] = ()
+    base: dict[str, Any] | None = None
+    names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.names = own_state(self.model, with_base=self.base is None)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether :meth:`state` holds all weights, so that no base is needed to load it."""
+        return len(self.names) == len(own_state(self.model, with_base=True))
+
+    def record(self) -> dict[str, Any] | None:
+        """What a checkpoint says of the weights that it does not hold."""
+        return None if self.is_complete else self.base
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors that a checkpoint holds."""
+        everything = self.model.state_dict()
+        return {name: everything[name] for name in self.names}
+
+    @torch.no_grad()
+    def load(self, weights: dict[str, Tensor], origin: Path) -> None:
+        """Put the tensors of a checkpoint back; UserError if they belong to another model."""
+        own = self.model.state_dict()
+        wrong = [n for n in self.names if n not in weights or own[n].shape != weights[n].shape]
+        wrong += [n for n in weights if n not in own]
+        if wrong:
+            raise UserError(
+                f"the weights of {origin} do not fit the model of this configuration: {wrong[0]}"
+                + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+                "Leave the options of the model, of its methods and of the vocabulary as the run "
+                "was trained with.",
+            )
+        for name in self.names:
+            own[name].copy_(weights[name])
+
+    def penalty(self) -> Tensor | None:
+        """The sum of the methods' penalties, or None."""
+        terms = [term for method in self.methods if (term := method.penalty()) is not None]
+        return sum(terms[1:], terms[0]) if terms else None
+
+    def save_files(self, folder: Path) -> None:
+        """What model and methods write into a checkpoint beside the tensors."""
+        for part in (self.model, *self.methods):
+            write: Any = getattr(part, "save_files" if part is self.model else "export", None)
+            if write is not None:
+                write(folder)
+
+    def untrainable(self) -> UserError:
+        """The message where nothing is left to be trained."""
+        quantized = [type(m).registered_name for m in self.methods if m.quantizes]  # type: ignore[attr-defined]
+        if quantized:
+            joined = ",".join(quantized)
+            return UserError(
+                f"nothing can be trained: {' and '.join(quantized)} stores the weights as integers",
+                f"Train an adapter on them (method=[{joined},lora]), or train nothing "
+                "(trainer.max_steps=0).",
+            )
+        return UserError("no parameter of this model is to be trained")
