@@ -1,0 +1,289 @@
+"""Low-rank adaptation (Hu et al. 2021), from scratch.
+
+A frozen layer y = W x gets a trained change of low rank: y = W x + (alpha / rank) · B A x, with
+A [rank, in] and B [out, rank]. B starts at zero, so the model starts as it was. A layer of in · out
+weights trains rank · (in + out). The change can be added to W and taken out again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scratchlab.errors import UserError
+from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.finetune import fresh_names, named_by
+from scratchlab.methods.replace import (
+    find_layers,
+    is_conv1d,
+    linear_shape,
+    linear_weight,
+    replace_module,
+)
+from scratchlab.registry import option, register
+from scratchlab.run.atomic import write_bytes, write_text
+
+
+class LoRALinear(Adapter):
+    """A linear layer of any kind (also quantized, also a Conv1D) with a low-rank change."""
+
+    def __init__(self, base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
+        super().__init__()
+        shape = linear_shape(base)
+        assert shape is not None
+        self.in_features, self.out_features = shape
+        self.base = base
+        self.scale = alpha / rank
+        self.dropout = dropout
+        self.merged = False
+        near = next((t for t in (*base.parameters(), *base.buffers())), torch.empty(0))
+        at: dict[str, Any] = {"device": near.device, "dtype": torch.float32}
+        self.lora_a = nn.Parameter(torch.empty(rank, self.in_features, **at))
+        self.lora_b = nn.Parameter(torch.zeros(self.out_features, rank, **at))
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]."""
+        y: Tensor = self.base(x)
+        if self.merged:
+            return y
+        inside = F.dropout(x, self.dropout, self.training) if self.dropout else x
+        low = F.linear(inside.to(self.lora_a.dtype), self.lora_a)  # [..., rank]
+        return y + F.linear(low, self.lora_b * self.scale).to(y.dtype)
+
+    def change(self) -> Tensor:
+        """What is added to the weight, [out, in]."""
+        return self.scale * (self.lora_b @ self.lora_a)
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Add the change to the weight below; UserError if that is quantized."""
+        self._add(1)
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Take the change out of the weight again."""
+        self._add(-1)
+
+    def _add(self, sign: int) -> None:
+        if self.merged == (sign > 0):
+            return
+        if not (isinstance(self.base, nn.Linear) or is_conv1d(self.base)):
+            raise UserError(
+                f"LoRA cannot be merged into a {type(self.base).__name__}: its weights are integers"
+            )
+        weight = linear_weight(self.base)
+        weight.add_(self.change().to(weight.dtype), alpha=sign)
+        self.merged = sign > 0
+
+
+@register("method", "lora")
+class LoRA(Method):
+    """Low-rank adaptation from scratch: small trained matrices beside frozen layers."""
+
+    @dataclass(frozen=True)
+    class Config:
+        rank: int = option(8, "rank of the change", min=1)
+        alpha: float = option(16.0, "the change is scaled by alpha / rank", above=0)
+        dropout: float = option(0.0, "dropped share of the inputs of the change", min=0, below=1)
+        targets: list[str] = option(
+            ["attention"], "layers: attention, mlp, linear (both), names or patterns"
+        )
+        blocks: list[int] | None = option(
+            None, "only in these blocks (below 0: from the end); null: in all"
+        )
+        also_train: list[str] = option(
+            [],
+            "weights of the model that are trained too, by name or pattern; a new head always is",
+        )
+        orthogonality: float = option(
+            0.0, "weight of the mean of |AᵀA - I|² over the layers in the loss", min=0
+        )
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (("targets != []", "lora needs targets"),)
+
+    config: Config
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        config = self.config
+        names = find_layers(model, config.targets, "method.lora.targets", config.blocks)
+        freeze(model)
+        self.layers: dict[str, LoRALinear] = {}
+        for name in names:
+            base = model.get_submodule(name)
+            shape = linear_shape(base)
+            if shape is None:
+                raise UserError(f"method.lora.targets: {name} is no linear layer")
+            if config.rank > min(shape):
+                raise UserError(
+                    f"method.lora.rank={config.rank} is larger than the layer {name} of "
+                    f"{shape[0]} × {shape[1]}",
+                    f"Give a rank of at most {min(shape)}.",
+                )
+            layer = LoRALinear(base, config.rank, config.alpha, config.dropout)
+            replace_module(model, name, layer)
+            self.layers[name] = layer
+        self.also = self._also_train(model)
+        self.origin = context.origin
+        return model
+
+    def _also_train(self, model: nn.Module) -> list[str]:
+        chosen = set(fresh_names(model))
+        names = [n for n, _ in model.named_parameters()]
+        for pattern in self.config.also_train:
+            matched = {n for n in names if named_by(n, pattern)}
+            if not matched:
+                raise UserError(
+                    f"method.lora.also_train: {pattern!r} matches no weight of this model"
+                )
+            chosen |= matched
+        for name, parameter in model.named_parameters():
+            if name in chosen:
+                parameter.requires_grad_(True)
+        return sorted(chosen)
+
+    def penalty(self) -> Tensor | None:
+        """Mean over the layers of the squared distance of AᵀA from the identity.
+
+        A here is the [in, rank] matrix of the paper's notation: the rows of ``lora_a`` are pushed
+        to be orthonormal.
+        """
+        if not self.config.orthogonality:
+            return None
+        terms = []
+        for layer in self.layers.values():
+            gram = layer.lora_a @ layer.lora_a.t()
+            terms.append((gram - torch.eye(len(gram), device=gram.device)).square().sum())
+        return self.config.orthogonality * torch.stack(terms).mean()
+
+    def merge(self) -> None:
+        """Add every change to its weight."""
+        for layer in self.layers.values():
+            layer.merge()
+
+    def unmerge(self) -> None:
+        """Take every change out again."""
+        for layer in self.layers.values():
+            layer.unmerge()
+
+    def export(self, folder: Path) -> None:
+        """``adapter/`` in peft's format, for ``PeftModel.from_pretrained``."""
+        export_adapter(self, folder / "adapter")
+
+    def arithmetic(self) -> list[Arithmetic]:
+        """How many weights each kind of layer trains in place of how many."""
+        rank = self.config.rank
+        groups: dict[tuple[str, int, int], int] = {}
+        for name, layer in self.layers.items():
+            steps = [p for p in name.removesuffix(".base").split(".") if p != "inner"]
+            numbers = [i for i, p in enumerate(steps) if p.isdigit()]
+            short = ".".join(steps[numbers[0] + 1 :]) if numbers else ".".join(steps)
+            key = (short, layer.in_features, layer.out_features)
+            groups[key] = groups.get(key, 0) + 1
+        rows = [lora_row(f"{n} × {name}", i, o, rank, n) for (name, i, o), n in groups.items()]
+        full = sum(i * o * n for (_, i, o), n in groups.items())
+        low = sum(rank * (i + o) * n for (_, i, o), n in groups.items())
+        rows.append(("all", "", f"{full:,}", "", f"{low:,}", saving(full, low)))
+        columns = ("layers", "in × out", "full", "rank · (in + out)", "LoRA", "saved")
+        return [Arithmetic(f"LoRA of rank {rank}", columns, rows)]
+
+
+def lora_row(name: str, inside: int, outside: int, rank: int, count: int = 1) -> tuple[str, ...]:
+    """One line of the arithmetic: in · out weights against rank · (in + out)."""
+    full, low = inside * outside * count, rank * (inside + outside) * count
+    return (
+        name,
+        f"{inside} × {outside}",
+        f"{full:,}",
+        f"{rank} · ({inside} + {outside})",
+        f"{low:,}",
+        saving(full, low),
+    )
+
+
+def saving(full: int, low: int) -> str:
+    """The change of a number of parameters in percent: ``-89.45 %``."""
+    return f"{100 * (low / full - 1):+.2f} %"
+
+
+# ------------------------------------------------------------------------------------------------
+# peft's format
+
+
+def adapter_layer_name(name: str) -> str:
+    """The name of a layer in the model that transformers loads: without this project's wrapper."""
+    steps = [s for s in name.split(".") if s != "base"]
+    while steps and steps[0] == "inner":
+        steps = steps[1:]
+    return ".".join(steps)
+
+
+def export_adapter(method: LoRA, folder: Path) -> None:
+    """Write ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+    Weights of the model that were trained too go in under their names, as peft saves
+    ``modules_to_save``.
+    """
+    from safetensors.torch import save
+
+    config = method.config
+    tensors: dict[str, Tensor] = {}
+    names = []
+    for name, layer in method.layers.items():
+        plain = adapter_layer_name(name)
+        names.append(plain)
+        prefix = f"base_model.model.{plain}"
+        tensors[f"{prefix}.lora_A.weight"] = layer.lora_a.detach().cpu().contiguous()
+        tensors[f"{prefix}.lora_B.weight"] = layer.lora_b.detach().cpu().contiguous()
+    fan_in_fan_out = any(is_conv1d(layer.base) for layer in method.layers.values())
+    content = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": method.origin or None,
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": config.dropout,
+        "target_modules": names,
+        "fan_in_fan_out": fan_in_fan_out,
+        "bias": "none",
+        "init_lora_weights": True,
+        "use_rslora": False,
+        "use_dora": False,
+        "inference_mode": True,
+        "task_type": None,
+        "modules_to_save": None,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+    write_text(folder / "adapter_config.json", json.dumps(content, indent=2) + "\n")
+
+
+def load_adapter(layers: Iterable[tuple[str, LoRALinear]], folder: Path) -> None:
+    """Put an adapter in peft's format into layers of the same names and shapes."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the adapter {folder} cannot be read: {error}") from error
+    for name, layer in layers:
+        prefix = f"base_model.model.{adapter_layer_name(name)}"
+        for own, theirs in ((layer.lora_a, "lora_A"), (layer.lora_b, "lora_B")):
+            tensor = tensors.pop(f"{prefix}.{theirs}.weight", None)
+            if tensor is None or tensor.shape != own.shape:
+                raise UserError(
+                    f"the adapter {folder} does not fit: {prefix}.{theirs}",
+                    "Rank and targets must be those of its adapter_config.json.",
+                )
+            with torch.no_grad():
+                own.copy_(tensor)
+    if tensors:
+        raise UserError(f"the adapter {folder} has a layer that is not adapted: {min(tensors)}")
