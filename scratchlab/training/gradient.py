@@ -20,7 +20,6 @@ from torch import nn
 
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import Stopped, TrainingError, UserError
-from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.seeds import random_state, restore_random_state
