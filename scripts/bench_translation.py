@@ -5,8 +5,15 @@
 Prints, in one run: the machine's peak in fp32 matrix products; target tokens/s, GFLOP/s and the
 share of that peak in training at d=256 and d=128 (3+3 layers, vocabulary 8,000, batches of 4,096
 target tokens), beside transformers' MarianMTModel of the same size trained by its Trainer on the
-same sentences; then sentences/s of greedy and beam-5 decoding beside Marian's ``generate``, with
-outputs of the same forced length. Sentences are random ids, as long as those of Multi30k.
+same sentences; then sentences/s of greedy and beam-5 decoding beside Marian's ``generate``, each
+output forced to be as long as its source: a sentence at a time, and a file of sentences the way
+each tool is used (ours puts sentences of similar length together and drops finished ones;
+``generate`` gets the file's lines 64 at a time). Sentences are random ids, as long as those of
+Multi30k.
+
+"Its products alone" is what is left if everything but the step's own matrix products were free:
+they are run one after another, in their own shapes. Narrow products are slower than the large
+square ones that set the peak, by how much depends on the processor; no loop can pass that line.
 
 How FLOPs are counted: two for each multiply-add of a matrix product (attention scores included) of
 the forward pass, times three for forward and backward. Only real tokens count: padding, embedding
@@ -118,6 +125,37 @@ def training_flops(size: Size, pairs: list[Pair]) -> float:
     for s, t in pairs:  # scores and weighted sums; half of the causal square is never needed
         products += layers * 2 * d * (len(s) ** 2 + len(t) * (len(t) + 1) // 2 + len(s) * len(t))
     return 3 * 2 * products
+
+
+def product_shapes(size: Size, pairs: list[Pair]) -> list[tuple[int, int, int]]:
+    """(rows, inner, columns) of the forward pass's matrix products, attention scores left out."""
+    d, ff, layers = size.d_model, size.d_ff, size.layers
+    source = len(pairs) * max(len(s) for s, _ in pairs)
+    target = len(pairs) * max(len(t) for _, t in pairs)
+    encoder = [(source, d, 3 * d), (source, d, d), (source, d, ff), (source, ff, d)]
+    decoder = [(target, d, 3 * d), (target, d, d), (target, d, d), (target, d, d)]
+    decoder += [(source, d, 2 * d), (target, d, ff), (target, ff, d)]
+    return layers * (encoder + decoder) + [(target_tokens(pairs), d, size.vocabulary)]
+
+
+def products_alone(size: Size, batches: list[list[Pair]]) -> float:
+    """GFLOP/s of a training step's matrix products and nothing else (median of the batches)."""
+    rates = []
+    for pairs in batches:
+        shapes = product_shapes(size, pairs)
+        operands = {
+            (m, k, n): (torch.randn(m, k), torch.randn(n, k), torch.randn(m, n))
+            for m, k, n in shapes
+        }
+        start = time.perf_counter()
+        for shape in shapes:
+            x, weight, gradient = operands[shape]
+            x @ weight.t()
+            gradient @ weight
+            gradient.t() @ x
+        seconds = time.perf_counter() - start
+        rates.append(sum(6 * m * k * n for m, k, n in shapes) / seconds / 1e9)
+    return statistics.median(rates)
 
 
 def gemm_peak(repeats: int = 4) -> float:
@@ -320,8 +358,8 @@ def sentences_per_second(translate: Callable[[], int], seconds: float) -> float:
     return best
 
 
-def decoding(size: Size, pairs: list[Pair], seconds: float, length: int, batch: int) -> None:
-    """Sentences/s of greedy and beam 5, ours and Marian's, all outputs ``length`` tokens long."""
+def decoding(size: Size, pairs: list[Pair], seconds: float, batch: int) -> None:
+    """Sentences/s of greedy and beam 5, ours and Marian's, outputs as long as their sources."""
     spec = spec_of(size)
     torch.manual_seed(0)
     config = TransformerMT.Config(
@@ -332,46 +370,56 @@ def decoding(size: Size, pairs: list[Pair], seconds: float, length: int, batch: 
         d_ff=size.d_ff,
     )
     model, peer = TransformerMT(config, spec).eval(), marian(size).eval()
-    limits: dict[str, Any] = {
-        "max_length_factor": 0.0,
-        "max_length_extra": length,
-        "min_length": length,
-    }
-    sources = sorted((s for s, _ in pairs), key=len)
-    chunks = [pad_rows(sources[i : i + batch], PAD) for i in range(0, len(sources), batch)]
-    for beams, decoder in ((1, Greedy(Greedy.Config(**limits))), (5, Beam(Beam.Config(**limits)))):
+    limits: dict[str, Any] = {"max_length_factor": 1.0, "max_length_extra": 0, "min_length": 2}
+    sources = [s for s, _ in pairs]
+    for batch_size, count in ((1, max(2, len(sources) // 16)), (batch, len(sources))):
+        print(f"  {'one at a time' if batch_size == 1 else f'{batch_size} at a time'}", flush=True)
+        for beams, decoder in (
+            (1, Greedy(Greedy.Config(**limits))),
+            (5, Beam(Beam.Config(**limits))),
+        ):
+            rows = sources[:count]
 
-        def ours(decoder: Any = decoder) -> int:
-            found = [h for chunk in chunks for h in decoder.generate(model, chunk, spec)]
-            if any(len(h.ids) != length - 1 for h in found):
-                raise RuntimeError("an output is not as long as it was forced to be")
-            return len(found)
+            def ours(decoder: Any = decoder, rows: Any = rows, size: int = batch_size) -> int:
+                return len(decoder.generate_all(model, rows, spec, size))
 
-        def theirs(beams: int = beams) -> int:
-            count = 0
-            for chunk in chunks:
-                with torch.inference_mode():
-                    ids = peer.generate(
-                        input_ids=chunk,
-                        attention_mask=(chunk != PAD).long(),
-                        num_beams=beams,
-                        do_sample=False,
-                        min_new_tokens=length,
-                        max_new_tokens=length,
-                        bad_words_ids=[[PAD]],
-                    )
-                if ids.shape[1] != length + 1:
-                    raise RuntimeError("a peer's output is not as long as it was forced to be")
-                count += ids.shape[0]
-            return count
+            def theirs(beams: int = beams, rows: Any = rows, size: int = batch_size) -> int:
+                return generate_with(peer, rows, beams, size)
 
-        mine, other = sentences_per_second(ours, seconds), sentences_per_second(theirs, seconds)
-        name = "greedy" if beams == 1 else f"beam {beams}"
-        print(
-            f"  {name:<8} ours {mine:7.1f} sentences/s, Marian {other:7.1f}: "
-            f"{mine / other:.1f} times as fast",
-            flush=True,
-        )
+            mine, other = sentences_per_second(ours, seconds), sentences_per_second(theirs, seconds)
+            name = "greedy" if beams == 1 else f"beam {beams}"
+            print(
+                f"    {name:<8} scratchlab {mine:7.1f} sentences/s, Marian {other:7.1f}: "
+                f"{mine / other:.1f} times as fast",
+                flush=True,
+            )
+
+
+def generate_with(peer: Any, sources: list[list[int]], beams: int, batch: int) -> int:
+    """Translate with transformers' ``generate``; each row ends at the length of its source."""
+    from transformers import LogitsProcessorList
+
+    def end_in_time(ids: Tensor, scores: Tensor) -> Tensor:
+        ends = (lengths <= ids.shape[1]).repeat_interleave(beams)  # ids holds the start token too
+        scores[~ends, EOS] = float("-inf")
+        eos = torch.full_like(scores[0], float("-inf"))
+        eos[EOS] = 0.0
+        return torch.where(ends[:, None], eos, scores)
+
+    for start in range(0, len(sources), batch):
+        rows = sources[start : start + batch]
+        lengths = torch.tensor([len(row) for row in rows])
+        chunk = pad_rows(rows, PAD)
+        with torch.inference_mode():
+            peer.generate(
+                input_ids=chunk,
+                attention_mask=(chunk != PAD).long(),
+                num_beams=beams,
+                do_sample=False,
+                max_new_tokens=int(lengths.max()),
+                logits_processor=LogitsProcessorList([end_in_time]),
+            )
+    return len(sources)
 
 
 def main() -> None:
@@ -402,23 +450,19 @@ def main() -> None:
         )
         ours = train_ours(size, batches, seconds)
         print(ours.line("scratchlab"), flush=True)
+        alone = products_alone(size, batches)
+        print(
+            f"  {'its products alone':<22} {'':>25} {alone:7.1f} GFLOP/s {alone / ours.peak:6.1%} "
+            f"of peak: the loop reaches {ours.gflops / alone:.0%} of this",
+            flush=True,
+        )
         if not options.no_peer:
             peer = train_marian(size, batches, seconds)
             print(peer.line("transformers Marian"), flush=True)
             print(f"  {ours.tokens_per_second / peer.tokens_per_second:.1f} times as fast")
-    length, batch = (6, 8) if options.quick else (16, 64)
-    count = 16 if options.quick else 128
-    print(
-        f"decoding, d={sizes[0].d_model}, {count} sentences, batches of {batch}, "
-        f"{length} tokens each"
-    )
-    decoding(
-        sizes[0],
-        sentence_pairs(count, sizes[0].vocabulary),
-        seconds / 3,
-        length=length,
-        batch=batch,
-    )
+    batch, count = (8, 32) if options.quick else (64, 512)
+    print(f"decoding, d={sizes[0].d_model}, {count} sentences")
+    decoding(sizes[0], sentence_pairs(count, sizes[0].vocabulary), seconds / 4, batch)
 
 
 if __name__ == "__main__":

@@ -104,13 +104,12 @@ class _Search:
     def advance(self, logits: Tensor, length: int) -> Tensor:
         """Take one step with logits [b * K, V]; returns the beam each beam continues, [b, K]."""
         batch, beams = self.newest.shape
-        offset = self.scores - logits.logsumexp(-1).view(batch, beams)  # [b, K]
-        logits = logits.view(batch, beams, -1)
-        self.allowed.forbid(logits, length)
+        log_p = logits.log_softmax(-1).view(batch, beams, -1)  # [b, K, V]
+        self.allowed.forbid(log_p, length)
         # the K best of each beam, then the K best of these
-        best, tokens = top_k(logits, min(beams, logits.shape[-1]))
+        best, tokens = top_k(log_p, min(beams, log_p.shape[-1]))
         width = best.shape[-1]
-        scores, chosen = (best + offset[..., None]).flatten(1).topk(beams)  # [b, K]
+        scores, chosen = (best + self.scores[..., None]).flatten(1).topk(beams)  # [b, K]
         parents = chosen // width
         tokens = tokens.flatten(1).gather(1, chosen)
 

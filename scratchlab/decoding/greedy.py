@@ -51,10 +51,9 @@ class Greedy(Decoder):
         token = torch.full_like(rows, allowed.sos_id)
         for length in range(1, longest + 1):
             logits = model.decode_step(token, cache).float()  # [rows, V]
-            normalizer = logits.logsumexp(-1)
-            allowed.forbid(logits, length)
-            best, token = logits.max(-1)
-            gain = best - normalizer
+            log_p = logits.log_softmax(-1)
+            allowed.forbid(log_p, length)
+            gain, token = log_p.max(-1)
             log_probability[rows] += gain.masked_fill(done, 0.0)
             ids[rows, length - 1] = token.masked_fill(done, allowed.eos_id)
             done |= token == allowed.eos_id
