@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from scratchlab.reporting.tables import format_measurement
 from scratchlab.tracking.console import print_table
-from scratchlab.training.anatomy import Anatomy
+from scratchlab.training.anatomy import Anatomy, Layer
 
 
 def show_anatomy(found: Anatomy) -> None:
     """Print layers, operations and memory."""
     rows = [
-        (x.name, x.kind, ", ".join(x.shapes), x.output, f"{x.parameters:,}") for x in found.layers
+        (name, _kind(one.kind, len(alike)), " + ".join(one.shapes), one.output, f"{total:,}")
+        for name, alike in repeated(found.layers)
+        for one, total in [(alike[0], sum(x.parameters for x in alike))]
     ]
     rows.append(("all", "", "", "", f"{found.parameters:,}"))
     if found.trainable != found.parameters:
@@ -37,3 +42,33 @@ def show_anatomy(found: Anatomy) -> None:
     )
     for table in found.arithmetic:
         print_table(table.title, table.columns, table.rows)
+
+
+def repeated(layers: Sequence[Layer]) -> list[tuple[str, list[Layer]]]:
+    """Layers that differ by a number in their name only, together: ``decoder.0-5.cross.q``."""
+    groups: dict[tuple[str, ...], list[Layer]] = {}
+    for layer in layers:
+        pattern = re.sub(r"(?<=\.)\d+(?=\.|$)", "#", layer.name)
+        same = (pattern, layer.kind, *layer.shapes, layer.output, str(layer.trainable))
+        groups.setdefault(same, []).append(layer)
+    return [(_name(alike), alike) for alike in groups.values()]
+
+
+def _kind(kind: str, count: int) -> str:
+    return kind if count == 1 else f"{count} {kind}"
+
+
+def _name(alike: Sequence[Layer]) -> str:
+    """The common name, with the range of each number in it."""
+    columns = zip(*(layer.name.split(".") for layer in alike), strict=True)
+    return ".".join(_range(list(dict.fromkeys(parts))) for parts in columns)
+
+
+def _range(parts: Sequence[str]) -> str:
+    """``0-5`` for a run of numbers without gaps, ``0,2,5`` for others."""
+    if len(parts) == 1:
+        return parts[0]
+    numbers = sorted(int(part) for part in parts)
+    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ",".join(map(str, numbers))

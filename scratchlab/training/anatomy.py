@@ -121,7 +121,7 @@ def _note_output(name: str, outputs: dict[str, str]) -> Any:
 
 def shape(tensor: Tensor) -> str:
     """``16 × 32 × 128``."""
-    return " × ".join(str(n) for n in tensor.shape)
+    return "×".join(str(n) for n in tensor.shape)
 
 
 def _layers(model: nn.Module, outputs: dict[str, str]) -> list[Layer]:
@@ -136,7 +136,7 @@ def _layers(model: nn.Module, outputs: dict[str, str]) -> list[Layer]:
             Layer(
                 name=name or "(model)",
                 kind=type(module).__name__,
-                shapes=tuple(f"{n} {shape(p)}" for n, p in own),
+                shapes=tuple(shape(p) for _, p in own),
                 output=outputs.get(name, ""),
                 parameters=sum(math.prod(p.shape) for _, p in fresh),
                 trainable=sum(math.prod(p.shape) for _, p in fresh if p.requires_grad),
