@@ -17,8 +17,10 @@ import os
 import resource
 import signal
 import sys
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LIMITS = {"memory": resource.RLIMIT_AS, "file": resource.RLIMIT_FSIZE}
 
@@ -32,11 +34,15 @@ def preload(everything: bool) -> None:
         registry.section_parts(section)
     if everything:
         import torch
+        import torch._dynamo  # the first step of an optimizer imports it
 
+        import scratchlab.data.text_datasets
         import scratchlab.data.translation
         import scratchlab.decoding.greedy
         import scratchlab.experiment
+        import scratchlab.models.gpt
         import scratchlab.models.transformer_mt
+        import scratchlab.reporting.comparison
         import scratchlab.training.gradient  # noqa: F401
 
         torch.set_num_threads(1)
@@ -63,6 +69,10 @@ def child(request: dict[str, Any]) -> int:
         os.setgroups([])
         os.setgid(request["user"])
         os.setuid(request["user"])
+    if request.get("fork_runs"):
+        from scratchlab.studies import workers
+
+        workers.spawn = Forked
 
     from scratchlab.cli import main
 
@@ -70,6 +80,65 @@ def child(request: dict[str, Any]) -> int:
     if request.get("modules"):
         Path(request["modules"]).write_text(json.dumps(sorted(sys.modules)))
     return code
+
+
+class Forked:
+    """A run of a suite or sweep as a fork of this process, which has everything imported.
+
+    It is a process like those that :func:`scratchlab.studies.workers.spawn` starts: a session, a
+    log, an environment and signals of its own, and the same end if its parent dies.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
+    ) -> None:
+        self.code: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                code = self.become(arguments, environment, log)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+    def become(
+        self, arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
+    ) -> int:
+        from scratchlab.cli import main
+        from scratchlab.studies.orphans import end_with_parent
+
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+        os.environ.update(environment)
+        end_with_parent()
+        return main(list(arguments))
+
+    def poll(self, flags: int = os.WNOHANG) -> int | None:
+        if self.code is None:
+            found, status = os.waitpid(self.pid, flags)
+            if found:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    def wait(self) -> int:
+        code = self.poll(0)
+        assert code is not None
+        return code
+
+    def terminate(self) -> None:
+        os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def serve() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scratchlab.commands.hydra_flags import parser
 from scratchlab.commands.study_options import read_study_options
-from scratchlab.errors import UserError
+from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import Option
 from scratchlab.studies.suite_file import Suite, load_suite, suite_files
 
@@ -26,7 +26,7 @@ Runs everything that the suite names (configs/suite/NAME.yaml, or a YAML file of
 compares it: one table (console, Markdown, CSV) and its pictures in outputs/NAME/. The same command
 again runs only what is missing: runs that are done are kept, those that were stopped go on.
 
-  workers=2           runs at a time, each a process with its share of the cores
+  workers=2           runs at a time, each a process with its share of the cores (or threads=N)
   seeds=[0,1,2]       every run once for each seed
   only=[a,b]          these runs (and those that they start from)
   name=NEW            another folder below output_dir
@@ -35,7 +35,7 @@ again runs only what is missing: runs that are done are kept, those that were st
 """
 
 OPTIONS = (
-    Option("workers", "int", 1, "runs at a time", {"min": 1}),
+    Option("workers", "int | None", None, "runs at a time", {"min": 1}),
     Option("threads", "int | None", None, "CPU threads of each; null shares them out", {"min": 1}),
     Option("seeds", "list[int] | None", None, "every run once for each", {"min": 0}),
     Option("only", "list[str]", [], "these runs and what they start from", {}),
@@ -78,8 +78,14 @@ def main(arguments: Sequence[str]) -> int:
     lock = folder.open()
     try:
         source = SuiteSource(members, folder, say)
-        say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do")
-        run_all(source, call.workers, threads, say)
+        takes = f" (in all: {call.suite.takes})" if call.suite.takes else ""
+        say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do{takes}")
+        try:
+            run_all(source, call.workers, threads, say)
+        except Stopped:
+            done = sum(is_done(m.job.folder) for m in members)
+            say(f"{done} of {len(members)} runs are done; the same command goes on")
+            raise
         _report(call, folder, members, source)
     finally:
         lock.unlock()
@@ -98,7 +104,7 @@ def _report(
     from scratchlab.tracking.console import print_table
 
     suite = call.suite
-    tables = write_comparison(
+    comparison = write_comparison(
         folder.path,
         suite.name,
         compared(suite, members, source.outcomes),
@@ -106,8 +112,10 @@ def _report(
         curves=suite.curves,
         tables=suite.tables,
     )
-    for title, columns, rows in tables:
+    for title, columns, rows in comparison.tables:
         print_table(title, columns, rows)
+    for line in comparison.missing:
+        say(f"warning: {line}")
 
 
 def _read(arguments: Sequence[str]) -> _Call | None:
@@ -132,7 +140,7 @@ def _read(arguments: Sequence[str]) -> _Call | None:
 
     suite = narrow(suite, options["only"], options["seeds"])
     folder = Path(options["output_dir"]).expanduser() / (options["name"] or suite.name)
-    workers, threads = options["workers"], options["threads"]
+    workers, threads = options["workers"] or suite.workers, options["threads"] or suite.threads
     return _Call(suite, workers, threads, folder, rest, flags.config_dir, flags.dry_run)
 
 
@@ -140,8 +148,8 @@ def _list(config_dir: str | None) -> None:
     from scratchlab.tracking.console import print_table
 
     suites = [load_suite(name, config_dir) for name in suite_files(config_dir)]
-    rows = [(s.name, str(len(s.runs)), s.description) for s in suites]
-    print_table("Suites", ("name", "runs", "what it compares"), rows)
+    rows = [(s.name, str(len(s.runs)), s.description, s.takes) for s in suites]
+    print_table("Suites", ("name", "runs", "what it compares", "takes"), rows)
 
 
 def say(text: str) -> None:

@@ -39,8 +39,9 @@ def change(
     with open_dict(config):
         for key, value in saved.items():
             config[key] = _literal(value)
-    with hydra_session() as loader:
-        groups = config_groups(loader, config_dir)
+    with hydra_session():
+        extra = searchpath(config_dir)
+        groups = config_groups(config_dir)
         chosen, values = [], []
         for override in parsed:
             if not is_group(override, groups):
@@ -61,7 +62,7 @@ def change(
         try:
             added = hydra_compose(
                 "eval",
-                overrides=[*searchpath(config_dir), *(str(o.input_line) for o in chosen)],
+                overrides=[*extra, *(str(o.input_line) for o in chosen)],
             )
         except (HydraException, OmegaConfBaseException) as error:
             faults.append(Fault("configuration", first_line(error)))

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, check
-from scratchlab.config.origin import locate
+from scratchlab.config.origin import config_folders, locate
 from scratchlab.config.root import root_options
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
 from scratchlab.registry import section_parts
@@ -33,6 +33,7 @@ from scratchlab.registry import section_parts
 Plugins  # noqa: B018 - imported early: it registers Hydra's config sources
 
 CONFIG_MODULE = "scratchlab.configs"
+STUDIES = ("suite", "sweep")  # groups of their own verbs
 
 
 @dataclass
@@ -68,9 +69,9 @@ def compose(
 ) -> Composed:
     """Compose and check; :class:`ConfigError` with all faults if there are any."""
     parsed, faults = parse_overrides(arguments)
-    with hydra_session() as loader:
+    with hydra_session():
         extra = searchpath(config_dir)
-        groups = config_groups(loader, config_dir)
+        groups = config_groups(config_dir)
         chosen: list[str] = []
         values, guessed = [], set()
         for override in parsed:
@@ -221,17 +222,17 @@ def searchpath(config_dir: str | None) -> list[str]:
     return [f"hydra.searchpath=[file://{folder}]"]
 
 
-def config_groups(loader: Any, config_dir: str | None) -> dict[str, list[str]]:
-    names = [
-        g for g in loader.list_groups("") if g not in ("hydra", "suite", "sweep", "__pycache__")
-    ]
-    found = {g: list(loader.get_group_options(g)) for g in names}
-    if config_dir is not None:
-        for folder in sorted(Path(config_dir).expanduser().iterdir()):
-            if folder.is_dir():
-                added = [p.stem for p in sorted(folder.glob("*.yaml"))]
-                found[folder.name] = sorted({*found.get(folder.name, []), *added})
-    return {g: options for g, options in found.items() if options}
+def config_groups(config_dir: str | None) -> dict[str, list[str]]:
+    """The choices of every group that a run's configuration is composed of.
+
+    Read from the folders: Hydra's own listing sets up its sources anew for each group.
+    """
+    found: dict[str, set[str]] = {}
+    for folder in config_folders(config_dir):
+        for path in folder.glob("*/*.yaml"):
+            if path.parent.name not in STUDIES:
+                found.setdefault(path.parent.name, set()).add(path.stem)
+    return {group: sorted(found[group]) for group in sorted(found)}
 
 
 def is_group(override: Override, groups: dict[str, list[str]]) -> bool:

@@ -40,13 +40,16 @@ CSV_COLUMNS = ("run", "metric", "unit", "better", "mean", "std", "n", "values", 
 class Compared:
     """A row: the folders of its finished runs (one for each seed) and figures from elsewhere.
 
-    ``note`` says what is missing (runs that failed).
+    ``note`` says what is missing (runs that failed). ``more`` holds further measurements of the
+    same row, each a list of folders: where they measured what the row's own runs have as well,
+    theirs is shown (what training cost stays the runs' own).
     """
 
     label: str
     folders: Sequence[Path]
     reference: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    more: Sequence[Sequence[Path]] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,27 @@ class Score:
 Scores = dict[str, Score]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What was written: tables for the console (title, columns, rows), and what is not there."""
+
+    tables: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]
+    missing: list[str]
+
+
 def collect(row: Compared) -> Scores:
-    """Every metric that all finished runs of a row have."""
+    """Every metric that all finished runs of a row have, and those of its further measurements."""
+    scores = _scores(row.folders)
+    for folders in row.more:
+        for name, score in _scores(folders).items():
+            if not score.timing or name not in scores:
+                scores[name] = score
+    return scores
+
+
+def _scores(folders: Sequence[Path]) -> Scores:
     found: list[dict[str, Measurement]] = []
-    for folder in row.folders:
+    for folder in folders:
         try:
             results = read_results(folder)
         except UserError:
@@ -99,11 +119,11 @@ def write_comparison(
     metrics: Sequence[str] = (),
     curves: Sequence[str] = ("val/loss",),
     tables: Sequence[str] = (),
-) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+) -> Comparison:
     """Write tables/comparison.{csv,md} (what was timed apart from the rest) and plots/*.png.
 
-    ``metrics`` chooses and orders the columns (empty: all). Returns (title, columns, rows) of the
-    tables for the console. Equal runs give equal files, except those of timed figures.
+    ``metrics`` chooses and orders the columns (empty: all). Equal runs give equal files, except
+    those of timed figures.
     """
     figures = [collect(row) for row in rows]
     shown = []
@@ -124,9 +144,29 @@ def write_comparison(
             _write_bars(folder, title, rows, figures, metric)
     for name in curves:
         _write_curves(folder, title, rows, name)
-    for name in tables:
-        _write_table_lines(folder, title, rows, name)
-    return shown
+    drawn = [name for name in tables if _write_table_lines(folder, title, rows, name)]
+    return Comparison(shown, _missing(rows, figures, metrics, set(tables) - set(drawn)))
+
+
+def _missing(
+    rows: Sequence[Compared],
+    figures: Sequence[Scores],
+    metrics: Sequence[str],
+    tables: Iterable[str],
+) -> list[str]:
+    """Metrics, references and tables that a suite names and no run has (perhaps misspelled)."""
+    known = {m for f in figures for m in f}
+    if not known:
+        return []
+    measured = f"Measured were {', '.join(sorted(known))}."
+    lines = [f"no run measured {m!r}. {measured}" for m in metrics if m not in known]
+    for row, found in zip(rows, figures, strict=True):
+        lines += [
+            f"{row.label}: there is a reference for {m!r}, which was not measured. {measured}"
+            for m in row.reference
+            if found and m not in found
+        ]
+    return lines + [f"no run has a table {name!r}" for name in sorted(tables)]
 
 
 def _wide(
@@ -286,23 +326,24 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
     return figure
 
 
-def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
+def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: str) -> bool:
     """The last column of a table that every run has, over its first column."""
     lines: dict[str, _Line] = {}
     labels = ("", "")
     for row in rows:
         found: list[dict[str, float]] = []
-        for run in row.folders:
-            path = run / "tables" / f"{name}.csv"
-            if path.is_file():
-                labels, values = _first_and_last(path)
-                found.append(values)
+        for runs in (row.folders, *row.more):
+            paths = [run / "tables" / f"{name}.csv" for run in runs]
+            read = [_first_and_last(path) for path in paths if path.is_file()]
+            if read:
+                labels, found = read[0][0], [values for _, values in read]
         steps = [x for x in found[0] if all(x in f for f in found)] if found else []
         if steps:
             lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps])
     if lines:
         figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
         write_bytes(folder / "plots" / f"{name}.png", png(figure))
+    return bool(lines)
 
 
 def _first_and_last(path: Path) -> tuple[tuple[str, str], dict[str, float]]:

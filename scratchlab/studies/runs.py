@@ -63,8 +63,13 @@ def is_done(folder: Path) -> bool:
 
 
 def require_same(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with (or count) a run that was made with other options."""
+    """Refuse to go on with (or count) a run that was made with other options.
+
+    A run that came to nothing (it failed before its first checkpoint) may start anew with others.
+    """
     if not (folder / "config.yaml").is_file():
+        return
+    if not (is_done(folder) or any((folder / "checkpoints").glob("[!.]*"))):
         return
     found = list(differences(read_config(folder / "config.yaml"), config))
     if found:

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.config.change import change
-from scratchlab.config.check import SECTIONS
 from scratchlab.config.compose import compose
-from scratchlab.config.root import root_options
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.reporting.comparison import Compared
 from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
-from scratchlab.studies.suite_file import Suite, SuiteRun
+from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun
 from scratchlab.studies.workers import Job, Outcome
-
-GROUPS = (*SECTIONS, "experiment")
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,12 @@ def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Su
     """The suite with some of its runs (and those that they start from), or with other seeds."""
     known = [run.name for run in suite.runs]
     wanted = set(only or known)
-    for name in only:
-        if name not in known:
-            hint = suggest(name, known, "Runs of this suite")
-            raise UserError(f"only: there is no run {name!r} in {suite.name}", hint)
+    unknown = next((name for name in only if name not in known), None)
+    if unknown is not None:
+        hint = suggest(unknown, known, "Runs of this suite")
+        raise UserError(f"only: there is no run {unknown!r} in {suite.name}", hint)
+    wanted |= {r.name for r in suite.runs if r.row in wanted}
+    for name in list(wanted):
         source = suite.run(name).source
         while source is not None:
             wanted.add(source)
@@ -52,7 +50,6 @@ def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Su
 def share_out(suite: Suite, words: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
     """Overrides of a command: those of every training, and those addressed to a run by its name."""
     runs = [run.name for run in suite.runs]
-    keys = [*GROUPS, *(o.name for o in root_options())]
     shared: list[str] = []
     addressed: dict[str, list[str]] = {name: [] for name in runs}
     for word in words:
@@ -61,10 +58,10 @@ def share_out(suite: Suite, words: Sequence[str]) -> tuple[list[str], dict[str, 
         head, _, rest = key.partition(".")
         if head in addressed and rest:
             addressed[head].append(f"{sign}{rest}{equals}{value}")
-        elif head.partition("@")[0] in keys:
+        elif head.partition("@")[0] in RESERVED:
             shared.append(word)
         else:
-            hint = suggest(head, [*runs, *keys], "Runs of this suite, groups and keys")
+            hint = suggest(head, [*runs, *RESERVED], "Runs of this suite, groups and keys")
             raise UserError(
                 f"{word}: {head!r} is neither an option nor a run of {suite.name}", hint
             )
@@ -140,7 +137,8 @@ def _member(
         inherited["init_from"] = before.config["init_from"]
         verb = ["eval", str(before.job.folder.resolve()), *flags]
     elif before is not None:
-        own["init_from"] = str(before.job.folder.resolve() / "checkpoints" / run.checkpoint)
+        # Named below output_dir, so that the folder of the suite can be moved.
+        own["init_from"] = f"{folder.path.name}/{before.job.name}/checkpoints/{run.checkpoint}"
     if threads is not None:
         own["threads"] = threads
     written = [w for w in overrides if w.partition("=")[0] not in own]
@@ -188,7 +186,7 @@ class SuiteSource:
         self.folder, self.say = folder, say
         self.outcomes: dict[str, Outcome] = {}
         self.waiting: list[Member] = []
-        self.total = len(members)
+        self.total, self.begun = len(members), 0
         for member in members:
             require_same(member.job.folder, member.config)
             if is_done(member.job.folder):
@@ -197,6 +195,7 @@ class SuiteSource:
                 )
             else:
                 self.waiting.append(member)
+        self.begun = len(self.outcomes)
         self.record()
 
     def take(self) -> Job | None:
@@ -215,7 +214,8 @@ class SuiteSource:
 
     def started(self, job: Job) -> None:
         again = " again" if (job.folder / "config.yaml").is_file() else ""
-        self.say(f"[{len(self.outcomes) + 1}/{self.total}] {job.name}: started{again} ({job.log})")
+        self.begun += 1
+        self.say(f"[{self.begun}/{self.total}] {job.name}: started{again} (log: {job.log})")
 
     def watch(self, job: Job) -> str:
         return ""
@@ -239,16 +239,30 @@ def compared(
     """The runs of the suite as rows of one comparison, in the order of its file."""
     rows = []
     for run in suite.runs:
-        own = [m for m in members if m.run is run]
-        done: list[Path] = []
-        notes = []
-        for member in own:
-            outcome = outcomes.get(member.job.name)
-            if outcome is not None and outcome.status == "done":
-                done.append(member.job.folder)
-            elif outcome is not None:
-                notes.append(f"seed {member.seed} {outcome.status}: {outcome.reason}".rstrip(": "))
-            else:
-                notes.append(f"seed {member.seed} not run")
-        rows.append(Compared(run.label, done, dict(run.reference), "; ".join(notes)))
+        if run.row is not None and any(r.name == run.row for r in suite.runs):
+            continue
+        joined = [r for r in suite.runs if r.row == run.name]
+        found = [_finished(members, outcomes, r) for r in (run, *joined)]
+        reference = {k: v for r in (run, *joined) for k, v in r.reference.items()}
+        notes = "; ".join(note for _, note in found if note)
+        more = [folders for folders, _ in found[1:]]
+        rows.append(Compared(run.label, found[0][0], reference, notes, more))
     return rows
+
+
+def _finished(
+    members: Sequence[Member], outcomes: Mapping[str, Outcome], run: SuiteRun
+) -> tuple[list[Path], str]:
+    """The folders of a run that are done, and a note of those that are not."""
+    done: list[Path] = []
+    notes = []
+    for member in (m for m in members if m.run is run):
+        outcome = outcomes.get(member.job.name)
+        if outcome is not None and outcome.status == "done":
+            done.append(member.job.folder)
+        elif outcome is not None:
+            note = f"{member.job.name} {outcome.status}: {outcome.reason}"
+            notes.append(note.rstrip(": "))
+        else:
+            notes.append(f"{member.job.name} not run")
+    return done, "; ".join(notes)

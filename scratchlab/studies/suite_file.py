@@ -3,6 +3,9 @@
 ::
 
     description: Which positions does the Transformer need?
+    takes: an hour on 2 cores           # shown when it starts
+    workers: 2                          # runs at a time, if the command does not say
+    threads: 1                          # of each run; default: the cores shared out
     seeds: [0, 1, 2]                    # every run is repeated
     overrides: [model=transformer_mt]   # of every training
     runs:
@@ -16,6 +19,10 @@
       greedy:
         eval: learned                   # no training: measure that run otherwise
         overrides: [decoding=greedy]
+      by_length:
+        eval: learned
+        row: learned                    # its figures stand in that run's row, not in one of its own
+        overrides: ["evaluator=[perplexity_by_length]"]
     metrics: [bleu, perplexity]         # columns of the table; default: all that was measured
     curves: [val/loss]                  # pictures of metrics.jsonl, all runs in one
     tables: [perplexity_by_length]      # pictures of the runs' own tables of this name
@@ -29,17 +36,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scratchlab.config.check import SECTIONS
 from scratchlab.config.origin import config_folders
+from scratchlab.config.root import root_options
 from scratchlab.config.schema import check_options
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Option
+from scratchlab.run.folder import read_config
 
+GROUPS = (*SECTIONS, "experiment")
+RESERVED = (*GROUPS, *(o.name for o in root_options()))
 RUN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 SUITE_OPTIONS = (
     Option("description", "str", "", "what the suite is for, in a line", {}),
+    Option("takes", "str", "", "how long it takes on which machine", {}),
     Option("name", "str | None", None, "its folder below output_dir", {}),
+    Option("workers", "int", 1, "runs at a time", {"min": 1}),
+    Option("threads", "int | None", None, "CPU threads of each run", {"min": 1}),
     Option("seeds", "list[int]", [0], "every run once for each", {"min": 0}),
     Option("overrides", "list[str]", [], "overrides of every training", {}),
     Option("runs", "dict[str, Any]", {}, "the runs by name", {}),
@@ -52,7 +65,8 @@ RUN_OPTIONS = (
     Option("overrides", "list[str]", [], "what this run has of its own", {}),
     Option("from", "str | None", None, "run (or run/last) whose weights it starts from", {}),
     Option("eval", "str | None", None, "run (or run/last) that is measured, not trained", {}),
-    Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {}),
+    Option("row", "str | None", None, "run in whose row an evaluation's figures stand", {}),
+    Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {"min": 0}),
     Option("reference", "dict[str, float]", {}, "figures from elsewhere, by metric", {}),
 )
 
@@ -68,6 +82,7 @@ class SuiteRun:
     source: str | None = None
     checkpoint: str = "best"
     is_eval: bool = False
+    row: str | None = None
     reference: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -82,6 +97,9 @@ class Suite:
     metrics: tuple[str, ...]
     curves: tuple[str, ...]
     tables: tuple[str, ...]
+    takes: str = ""
+    workers: int = 1
+    threads: int | None = None
 
     def run(self, name: str) -> SuiteRun:
         return next(run for run in self.runs if run.name == name)
@@ -102,12 +120,7 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
     path = known.get(name) or Path(name).expanduser()
     if name not in known and not (path.suffix in (".yaml", ".yml") and path.is_file()):
         raise UserError(f"there is no suite {name!r}", suggest(name, known, "Suites"))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no suite (a mapping with runs)")
+    content = read_config(path)
     options, faults = check_options("", content, SUITE_OPTIONS, ignore=())
     runs = []
     for key, entry in (options.get("runs") or {}).items():
@@ -127,6 +140,9 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
         metrics=tuple(options["metrics"]),
         curves=tuple(options["curves"]),
         tables=tuple(options["tables"]),
+        takes=options["takes"],
+        workers=options["workers"],
+        threads=options["threads"],
     )
 
 
@@ -134,6 +150,9 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
     where = f"runs.{name}"
     if not RUN_NAME.fullmatch(name):
         return [], [Fault(where, "is no name for a run", "Use letters, digits, _ and -.")]
+    if name in RESERVED:
+        problem = "is the name of a group or key, which an override could mean as well"
+        return [], [Fault(where, problem, "Choose another name.")]
     if entry is not None and not isinstance(entry, dict):
         return [], [Fault(where, f"{entry!r} is no run (a mapping with overrides)")]
     options, faults = check_options(where, entry or {}, RUN_OPTIONS, ignore=())
@@ -141,6 +160,8 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         return [], faults
     if options["from"] and options["eval"]:
         return [], [Fault(where, "has both from and eval", "An evaluation starts no training.")]
+    if options["row"] and not options["eval"]:
+        return [], [Fault(f"{where}.row", "is for evaluations only", "A training is its own row.")]
     source, _, checkpoint = (options["from"] or options["eval"] or "").partition("/")
     run = SuiteRun(
         name=name,
@@ -150,6 +171,7 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         source=source or None,
         checkpoint=checkpoint or "best",
         is_eval=bool(options["eval"]),
+        row=options["row"],
         reference=options["reference"],
     )
     return [run], []
@@ -160,6 +182,10 @@ def _links(runs: list[SuiteRun]) -> list[Fault]:
     known = {run.name: run for run in runs}
     faults = []
     for run in runs:
+        if run.row is not None and (run.row not in known or known[run.row].row is not None):
+            problem = f"there is no row {run.row!r}"
+            hint = suggest(run.row, [r.name for r in runs if r.row is None], "Rows")
+            faults.append(Fault(f"runs.{run.name}.row", problem, hint))
         key = f"runs.{run.name}.{'eval' if run.is_eval else 'from'}"
         if run.source is None:
             continue

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -71,10 +71,22 @@ class Source(Protocol):
         """The run's process has ended."""
 
 
+class Process(Protocol):
+    """A process as :class:`subprocess.Popen` has it."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
 @dataclass
 class _Running:
     job: Job
-    process: subprocess.Popen[bytes]
+    process: Process
     log_start: int
     began: float
     ending: str = ""  # why we asked it to end
@@ -149,16 +161,23 @@ def _start(job: Job, threads: int | None) -> _Running:
         log.write(f"$ scratchlab {' '.join(job.arguments)}\n".encode())
         log.flush()
         start = log.tell()
-        # A session of its own: Ctrl-C in the terminal reaches this process, which passes it on.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "scratchlab", *job.arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+        process = spawn(job.arguments, environment, log)
     return _Running(job, process, start, time.monotonic())
+
+
+def spawn(arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Process:
+    """Start ``scratchlab ARGUMENTS``; all that it prints goes to ``log``.
+
+    It has a session of its own: Ctrl-C in the terminal reaches this process, which passes it on.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "scratchlab", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=dict(environment),
+        start_new_session=True,
+    )
 
 
 def _look(source: Source, running: list[_Running]) -> None:
