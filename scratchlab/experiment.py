@@ -10,9 +10,10 @@ import logging
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ import torch
 from torch import nn
 
 from scratchlab.assembly import Source, assemble, read_source
-from scratchlab.data.contract import DataContext, Dataset, TranslationDataset
+from scratchlab.data.contract import DataContext, Dataset, TextDataset, TranslationDataset
+from scratchlab.data.knowledge import QuestionDataset
+from scratchlab.decoding.continuation import Continuation, answers
 from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
@@ -499,16 +502,51 @@ def prepare_evaluation(
     folder.write_status("done")
 
 
-def predict(config: dict[str, Any], run: Path, lines: Iterator[str]) -> Iterator[str]:
-    """Answers of a trained run, one for each line, as the lines come."""
+def predict(
+    config: dict[str, Any], run: Path, lines: Iterator[str], at_once: int = 1
+) -> Iterator[Iterable[str]]:
+    """What a trained run answers to each line, as pieces that are shown as they come.
+
+    Up to ``at_once`` lines are waited for and handled together, which changes no answer.
+    """
     trained = load_trained(config, run, config["evaluate_checkpoint"])
-    if trained.decoder is None:
-        raise UserError("this run has no decoding", "Add for example decoding=greedy.")
-    if isinstance(trained.dataset, TranslationDataset):
+    dataset = trained.dataset
+    if isinstance(dataset, TranslationDataset):
+        if trained.decoder is None:
+            raise UserError("this run has no decoding", "Add for example decoding=greedy.")
         for line in lines:
-            yield translate_line(trained, line)
-        return
-    raise UserError(f"predict cannot use a model for {trained.dataset.spec.task} yet")
+            yield [translate_line(trained, line)]
+    elif isinstance(dataset, QuestionDataset):
+        for group in batched(lines, at_once):
+            yield from ([answer] for answer in answers(trained.model, dataset, group))
+    elif isinstance(dataset, TextDataset):
+        yield from continue_lines(trained, dataset, lines, at_once)
+    else:
+        raise UserError(f"predict cannot use a model for {dataset.spec.task} yet")
+
+
+def continue_lines(
+    trained: Trained, dataset: TextDataset, lines: Iterator[str], at_once: int
+) -> Iterator[Iterable[str]]:
+    """Each line with what the language model adds to it."""
+    if trained.decoder is None:
+        raise UserError("this run has no decoding", "Add decoding=sampling.")
+    writer = Continuation(trained.model, dataset, trained.decoder, LOGGER.warning)
+    number = 0
+    for group in batched(lines, at_once):
+        wheres = [f"prompt {number + i}" for i in range(1, len(group) + 1)]
+        number += len(group)
+        if len(group) == 1:
+            pieces = writer.stream(group[0], wheres[0])  # refuses before anything is shown
+            yield chain(group, pieces)
+        else:
+            yield from zip(group, writer.batch(group, wheres), strict=True)
+
+
+def batched(lines: Iterator[str], size: int) -> Iterator[list[str]]:
+    """Lists of ``size`` lines, the last one perhaps shorter."""
+    while group := list(islice(lines, size)):
+        yield group
 
 
 def translate_line(trained: Trained, line: str) -> str:

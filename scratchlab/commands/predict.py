@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from scratchlab.commands.trained import read_run
@@ -14,9 +16,19 @@ usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
        scratchlab predict RUN input=FILE
        scratchlab predict RUN < FILE
 
-Translates (or continues, or classifies) each text, a line each; answers go to standard output line
-by line, as soon as they are there. `decoding=greedy`, `decoding.beam_size=10` and so on change how.
+Translates each text, goes on with it or answers it, whatever the run was trained for. A text is an
+argument or a line; what comes out is shown as soon as it is there.
+
+  decoding=greedy decoding.beam_size=10     translation: another search
+
+  decoding.max_new_tokens=500               language models: how much is written,
+  decoding.temperature=0                    always the most probable token (greedy),
+  decoding.temperature=0.7 decoding.seed=1  drawn, surer than at 1, with other random numbers,
+  decoding.top_k=50 decoding.top_p=0.9      drawn from the most probable tokens only
 """
+
+# Texts that are handled together where nobody watches them being written.
+AT_ONCE = 16
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,9 +42,29 @@ def main(arguments: Sequence[str]) -> int:
     from scratchlab import experiment
 
     lines = iter(given.rest) if given.rest else _lines(own[-1].partition("=")[2] if own else None)
-    for answer in experiment.predict(given.config, given.path, lines):
-        print(answer, flush=True)
+    # Lines of standard input are answered as they come: who writes them may wait for the answer.
+    watched = sys.stdout.isatty() or not (own or given.rest)
+    with remarks_shown():
+        answers = experiment.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
+        for answer in answers:
+            for piece in answer:
+                print(piece, end="", flush=True)
+            print(flush=True)
     return 0
+
+
+@contextmanager
+def remarks_shown() -> Iterator[None]:
+    """Remarks about the input go to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    logger = logging.getLogger("scratchlab")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _lines(path: str | None) -> Iterator[str]:

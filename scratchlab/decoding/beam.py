@@ -30,7 +30,7 @@ from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 
-@register("decoding", "beam")
+@register("decoding", "beam", tasks=("seq2seq",))
 class Beam(Decoder):
     """Beam search with length penalty, batched over sentences."""
 

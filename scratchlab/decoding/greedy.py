@@ -20,7 +20,7 @@ from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 
-@register("decoding", "greedy")
+@register("decoding", "greedy", tasks=("seq2seq",))
 class Greedy(Decoder):
     """The most probable next token at each step, until ``<eos>`` or the longest allowed length."""
 

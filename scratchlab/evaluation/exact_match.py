@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scratchlab.data.knowledge import QuestionDataset
-from scratchlab.decoding.sampling import Sampling
+from scratchlab.decoding.continuation import answers
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.text_samples import add_samples
@@ -79,21 +79,16 @@ class ExactMatch(Evaluator):
 
 def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list[str]) -> list[str]:
     """The model's greedy answer to each question; questions of like length share a batch."""
-    prompts = [dataset.prompt(question) for question in questions]
-    # One more than the longest answer and its end: what has not ended by then is wrong anyway.
-    decoder = Sampling(Sampling.Config(temperature=0.0, max_new_tokens=dataset.longest_answer + 2))
     model: Any = getattr(context.model, "_orig_mod", context.model)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    answers = [""] * len(prompts)
+    order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
+    found = [""] * len(questions)
     size = max(1, context.batch_size)
     for start in range(0, len(order), size):
         chosen = order[start : start + size]
-        found = decoder.generate_batch(
-            model, [prompts[i] for i in chosen], dataset.spec, stop=(dataset.mask_id,)
-        )
-        for index, ids in zip(chosen, found, strict=True):
-            answers[index] = dataset.read_answer(ids)
-    return answers
+        said = answers(model, dataset, [questions[i] for i in chosen])
+        for index, text in zip(chosen, said, strict=True):
+            found[index] = text
+    return found
 
 
 def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:

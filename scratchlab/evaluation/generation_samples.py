@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from scratchlab.data.contract import TextDataset
+from scratchlab.decoding.continuation import draw_line
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
@@ -69,22 +68,7 @@ class GenerationSamples(Evaluator):
             decoder = Sampling(Sampling.Config(temperature=0.8, top_p=0.95, seed=context.seed))
         model: Any = getattr(context.model, "_orig_mod", context.model)
         if hasattr(model, "score_tokens"):
-            return [self._count(context, decoder, prompt) for prompt in prompts]
+            temperature, end = decoder.config.temperature, spec.eos_id
+            return [draw_line(model, p, end, context.seed, new, temperature) for p in prompts]
         found: list[list[int]] = decoder.generate_batch(model, prompts, spec, max_new_tokens=new)
         return found
-
-    def _count(self, context: EvaluationContext, decoder: Any, prompt: list[int]) -> list[int]:
-        """An n-gram model goes on with the line that the prompt ends in, and ends with it."""
-        model: Any = context.model
-        line_end = context.dataset.spec.eos_id
-        inside = (
-            prompt[len(prompt) - prompt[::-1].index(line_end) :] if line_end in prompt else prompt
-        )
-        (drawn,) = model.sample(
-            1,
-            context.seed,
-            max_length=self.config.new_tokens,
-            temperature=decoder.config.temperature,
-            prefix=np.array(inside, dtype=np.int64),
-        )
-        return [int(i) for i in drawn if i >= 0]

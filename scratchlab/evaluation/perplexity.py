@@ -19,7 +19,8 @@ class Perplexity(Evaluator):
     """exp(sum of the targets' negative log-likelihoods / number of targets) over the split.
 
     Sums over all targets make it independent of how examples share batches. Its unit (word, BPE
-    token, character) is that of the data set: perplexities of different units do not compare.
+    token, character) is that of the data set: perplexities of different units do not compare, and
+    those of running text depend on the context that each target has. Both are in its settings.
     """
 
     @dataclass(frozen=True)
@@ -27,16 +28,7 @@ class Perplexity(Evaluator):
         """Nothing to choose: label smoothing is never part of it."""
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        total, count, examples = 0.0, 0, 0
-        with torch.inference_mode():
-            for batch in context.dataset.batches(context.split, seed=context.seed, epoch=0):
-                batch = first_examples(batch, context.limit)
-                if batch is None:
-                    continue
-                loss = context.task.loss(context.model, batch.to(context.device))
-                total += float(loss.nll)
-                count += loss.count
-                examples += _rows(batch)
+        total, count, examples = summed(context)
         if count == 0:
             raise UserError(f"The split {context.split!r} has no targets to predict.")
         mean = _finite(total / count, f"The mean loss on the split {context.split!r}")
@@ -45,6 +37,11 @@ class Perplexity(Evaluator):
         except OverflowError:
             value = _finite(math.inf, f"The perplexity on the split {context.split!r}")
         unit = context.dataset.spec.unit
+        settings = {"unit": unit, "nll": mean, "examples": examples}
+        if hasattr(context.dataset, "evaluation_settings"):
+            settings |= reading(context)
+            if not context.quick:
+                show(context, settings, value, count)
         return [
             Measurement(
                 name="perplexity",
@@ -53,9 +50,52 @@ class Perplexity(Evaluator):
                 better="lower",
                 n=count,
                 split=context.split,
-                settings={"unit": unit, "nll": mean, "examples": examples},
+                settings=settings,
             )
         ]
+
+
+def summed(context: EvaluationContext) -> tuple[float, int, int]:
+    """The targets' negative log-likelihoods added, the number of targets and of examples."""
+    if hasattr(context.model, "score_tokens"):  # a model that counts
+        tokens, offsets = context.dataset.sentences(context.split)  # type: ignore[attr-defined]
+        if context.limit is not None:
+            offsets = offsets[: context.limit + 1]
+        scores = context.model.score_tokens(tokens[: offsets[-1]], offsets)
+        bits = float(scores.log10_probs.sum())
+        return -math.log(10) * bits, len(scores.log10_probs), len(offsets) - 1
+    total, count, examples = 0.0, 0, 0
+    with torch.inference_mode():
+        for batch in context.dataset.batches(context.split, seed=context.seed, epoch=0):
+            batch = first_examples(batch, context.limit)
+            if batch is None:
+                continue
+            loss = context.task.loss(context.model, batch.to(context.device))
+            total += float(loss.nll)
+            count += loss.count
+            examples += _rows(batch)
+    return total, count, examples
+
+
+def reading(context: EvaluationContext) -> dict[str, Any]:
+    """What each target is predicted from: unit, context and stride."""
+    dataset: Any = context.dataset
+    settings: dict[str, Any] = dataset.evaluation_settings(context.split)
+    if hasattr(context.model, "score_tokens"):
+        settings = {k: v for k, v in settings.items() if k in ("unit", "tokenizer")}
+        settings["context"] = f"{context.model.order - 1} in the same line"
+    return settings
+
+
+def show(
+    context: EvaluationContext, settings: dict[str, Any], perplexity: float, count: int
+) -> None:
+    """A table that says how the perplexity came about, for people."""
+    read = [k for k in settings if k not in ("nll", "examples")]
+    columns = (*read, "targets", "nats per target", "bits per target", "perplexity")
+    nll = settings["nll"]
+    numbers = (count, round(nll, 4), round(nll / math.log(2), 4), round(perplexity, 4))
+    context.sink.table("perplexity", columns, [(*(settings[k] for k in read), *numbers)])
 
 
 def first_examples(batch: Any, limit: int | None) -> Any:
