@@ -40,7 +40,9 @@ class Continuation:
 
     def batch(self, texts: Sequence[str], wheres: Sequence[str]) -> list[str]:
         """The same of several texts at once; equal texts go on alike, as they do one by one."""
-        numbers = {text: i for i, text in reversed(list(enumerate(texts)))}
+        numbers: dict[str, int] = {}
+        for i, text in enumerate(texts):
+            numbers.setdefault(text, i)
         prompts = [self.encode(text, wheres[i]) for text, i in numbers.items()]
         if hasattr(self.model, "score_tokens"):
             found = [self._counted(prompt) for prompt in prompts]

@@ -71,6 +71,7 @@ def test_remarks_are_made_once_for_each_kind(tmp_path: Path) -> None:
     assert said[1].startswith("c has 20 words, more than the model's block of 12")
 
 
+@pytest.mark.filterwarnings("ignore:the counts of order")
 def test_an_n_gram_model_goes_on_to_the_end_of_the_line(tmp_path: Path) -> None:
     dataset = corpus(tmp_path, "word")
     model = NGram(order=3).fit(*dataset.sentences("train"), unk_id=dataset.spec.unk_id)
