@@ -33,6 +33,11 @@ class Source:
     content: checkpoints.Checkpoint
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it comes from another program and holds no vocabulary of this one's."""
+        return not self.content.config and not (self.path / "text_tokenizer.json").is_file()
+
+    @property
     def base(self) -> dict[str, Any] | None:
         return self.content.state.get("base")
 

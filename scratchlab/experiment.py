@@ -27,6 +27,8 @@ from scratchlab.decoding.continuation import Continuation, answers
 from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
+from scratchlab.models.exporting import export_model
+from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
 from scratchlab.registry import build, find
 from scratchlab.reporting.plots import draw_curves
 from scratchlab.reporting.results import write_results
@@ -109,7 +111,8 @@ def build_parts(
     """
     device = set_up_machine(config)
     origin = source or start
-    context = data_context(config, origin.path if origin else None)
+    foreign = origin is not None and origin.is_foreign
+    context = data_context(config, origin.path if origin and not foreign else None)
     dataset: Dataset = build("dataset", config["dataset"], context)
     task: Task = build("task", config["task"], dataset.spec)
     adapted = assemble(config, dataset, context, device, source, start)
@@ -302,11 +305,28 @@ def _train_steps(
     measurements: list[Measurement] = []
     if config["evaluate"]:
         measurements = _evaluate_checkpoint(folder, parts, evaluators, config, tracker)
+    elif config["export"]:
+        chosen = read_source(checkpoint_folder(folder.path, config["evaluate_checkpoint"]))
+        parts.adapted.load(chosen.content.model, chosen.path)
+    export(folder.path, parts, config, tracker)
     measurements += costs(progress.seconds)
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
+
+
+def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Trackers) -> None:
+    """Write the model as it is in the format that ``config`` asks for, if it does."""
+    if not config["export"]:
+        return
+    if config["method"]:
+        raise UserError(
+            "export: a model with methods (" + ", ".join(config["method"]) + ") is not exported",
+            "Export the run that the methods were applied to.",
+        )
+    path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
+    tracker.message(f"exported to {path}")
 
 
 def costs(training_seconds: float | None = None) -> list[Measurement]:
@@ -435,10 +455,15 @@ def checkpoint_folder(run: Path, which: str) -> Path:
 
 
 def starting_point(config: Mapping[str, Any]) -> Source:
-    """The checkpoint that ``init_from`` names (of a run the best one) and its content."""
-    return read_source(
-        checkpoint_folder(find_run(config["init_from"], config["output_dir"]), "best")
-    )
+    """The checkpoint that ``init_from`` names (of a run the best one) and its content.
+
+    A folder in the Hugging Face format is one of model=gpt too.
+    """
+    folder = Path(config["init_from"]).expanduser()
+    if config["model"]["name"] == "gpt" and is_hugging_face(folder):
+        return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
+    run = find_run(config["init_from"], config["output_dir"])
+    return read_source(checkpoint_folder(run, "best"))
 
 
 def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
@@ -475,7 +500,8 @@ def evaluate_trained(
         split = config["evaluate_split"]
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
         evaluators = build_evaluators(config)
-        if not evaluators:
+        export(folder.path, trained, config, tracker)
+        if not evaluators and not config["export"]:
             raise UserError(
                 "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
             )

@@ -38,6 +38,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+from machine_peak import gemm_peak
 from torch import Tensor
 
 from scratchlab.data.contract import Seq2SeqBatch, Spec
@@ -156,18 +157,6 @@ def products_alone(size: Size, batches: list[list[Pair]]) -> float:
         seconds = time.perf_counter() - start
         rates.append(sum(6 * m * k * n for m, k, n in shapes) / seconds / 1e9)
     return statistics.median(rates)
-
-
-def gemm_peak(repeats: int = 4) -> float:
-    """GFLOP/s of the fastest fp32 matrix product of 512, 1024 and 2048 squared."""
-    best = 0.0
-    for n in (512, 1024, 2048):
-        a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
-        for _ in range(repeats * (2048 // n)):
-            start = time.perf_counter()
-            torch.mm(a, b, out=out)
-            best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
-    return best
 
 
 @dataclass

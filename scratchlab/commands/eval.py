@@ -20,6 +20,8 @@ split. Anything but the model may be exchanged:
   evaluate_checkpoint=last                another checkpoint (best, last, step-N)
   dataset=tatoeba_en_fr                   another data set (the run's vocabulary is kept)
   evaluator=[bleu,chrf] decoding=greedy   other evaluators, another search
+  export=hf                               also write the model for transformers (model=gpt)
+  export=arpa                             or for KenLM and SRILM (model=ngram)
 
 Results go to RUN/evaluations/<time>/ and to the screen; the run's own results stay as they are.
 """

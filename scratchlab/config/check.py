@@ -46,6 +46,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         faults += found
         chosen[section] = found_parts
     faults += _misfits(chosen)
+    faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults
 
 
@@ -142,6 +143,15 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
                 problem = f"{trainer.name} cannot train the {model.kind} {model.name}"
                 faults.append(Fault("trainer", problem, hint))
     return faults
+
+
+def _exportable(form: Any, models: list[Part]) -> list[Fault]:
+    """A format that the model cannot be written in."""
+    if form is None or not models or form in models[0].facts.get("exports", ()):
+        return []
+    able = [n for n, p in section_parts("model").items() if form in p.facts.get("exports", ())]
+    problem = f"{models[0].name} cannot be written in the format {form!r}"
+    return [Fault("export", problem, f"It is for model={' and model='.join(able)}.")]
 
 
 def _names_for(section: str, task: str) -> list[str]:

@@ -34,6 +34,12 @@ class Config:
     evaluate: bool = option(True, "run the evaluators after training")
     evaluate_split: str = option("test", "split that the evaluators measure")
     evaluate_checkpoint: str = option("best", "checkpoint that is measured: best, last or step-N")
+    export: str | None = option(
+        None,
+        "write the measured checkpoint for other programs too: hf (model=gpt: Hugging Face's "
+        "GPT-2), arpa (model=ngram)",
+        choices=("hf", "arpa"),
+    )
     description: str = option("", "what this run is for, in a line")
 
 

@@ -76,7 +76,7 @@ class Scores:
         return float(10.0 ** -self.log10_probs[~self.unknown].mean())
 
 
-@register("estimator", "ngram", tasks=("language_modeling",))
+@register("estimator", "ngram", tasks=("language_modeling",), exports=("arpa",))
 class NGram:
     """N-gram language model with modified Kneser-Ney, add-k or stupid back-off smoothing.
 

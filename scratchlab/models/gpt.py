@@ -195,7 +195,7 @@ class Block(nn.Module):
         return x + self.feed_forward.step(self.feed_forward_norm(x))
 
 
-@register("model", "gpt", tasks=("language_modeling",))
+@register("model", "gpt", tasks=("language_modeling",), exports=("hf",))
 class GPT(nn.Module):
     """Decoder-only Transformer as in GPT-2, from scratch."""
 

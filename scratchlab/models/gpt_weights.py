@@ -79,6 +79,11 @@ def read_gpt2_config(folder: Path) -> tuple[GPT.Config, int]:
         raise UserError(f"{path} is no GPT-2 configuration: {error!r}") from error
 
 
+def is_hugging_face(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint in the Hugging Face format (of whatever model)."""
+    return (folder / "config.json").is_file() and not (folder / "state.json").is_file()
+
+
 def load_gpt2(folder: Path) -> GPT:
     """A new model with the architecture and the weights of a checkpoint folder."""
     config, vocab_size = read_gpt2_config(folder)

@@ -134,7 +134,7 @@ def test_perplexity_says_its_unit_context_and_stride(launcher: Any, home: Path) 
     done = launcher.run("eval", RUN, "dataset.eval_stride=4", cwd=home)
     assert done.code == 0, done.err
     folder = home / RUN / "evaluations" / "latest"
-    (row,) = [m for m in json.loads((folder / "results.json").read_text())["measurements"]
+    (row,) = [m for m in json.loads((folder / "results.json").read_text())
               if m["name"] == "perplexity"]  # fmt: skip
     settings = row["settings"]
     assert (settings["unit"], settings["context"], settings["stride"]) == ("character", 16, 4)

@@ -1,0 +1,60 @@
+"""Trained models in the formats of other programs: Hugging Face (GPT-2), ARPA (n-grams)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import Dataset
+from scratchlab.errors import UserError
+from scratchlab.estimators.ngram import NGram
+from scratchlab.models.gpt import GPT
+from scratchlab.models.gpt_weights import check_convertible, export_gpt2
+
+FORMATS = {"hf": "gpt", "arpa": "ngram"}
+
+
+def check_exportable(model: Any, form: str) -> None:
+    """UserError, before anything is trained, if the model cannot be written in this format."""
+    wanted = GPT if form == "hf" else NGram
+    if not isinstance(model, wanted):
+        raise UserError(
+            f"export={form} is for model={FORMATS[form]}, not for this {type(model).__name__}",
+            "Formats: " + ", ".join(f"{f} (model={m})" for f, m in FORMATS.items()) + ".",
+        )
+    if isinstance(model, GPT):
+        check_convertible(model)
+    elif model.smoothing != "kneser_ney":
+        raise UserError(
+            f"export=arpa: an ARPA file holds Kneser-Ney models, not {model.smoothing}",
+            "Train with model.smoothing=kneser_ney.",
+        )
+
+
+def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
+    """Write ``model`` below ``folder``; returns the folder ``hf`` or the file ``model.arpa``.
+
+    Beside the weights for ``from_pretrained``, the folder ``hf`` holds the vocabulary in this
+    project's own form, so that ``init_from=FOLDER`` works too.
+    """
+    check_exportable(model, form)
+    if form == "hf":
+        target = folder / "hf"
+        target.mkdir(parents=True, exist_ok=True)
+        spec = dataset.spec
+        export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
+        dataset.save_vocabulary(target)
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = getattr(dataset, "tokenizer", None)
+    if model.words_ is None and tokenizer is not None:
+        model.words_ = arpa_words(tokenizer.tokens)
+    target = folder / "model.arpa"
+    model.export_arpa(target)
+    return target
+
+
+def arpa_words(tokens: list[str]) -> list[str]:
+    """The words of a vocabulary as an ARPA file may hold them: white space is made visible."""
+    visible = {" ": "␣", "\n": "⏎", "\t": "⇥"}
+    return ["".join(visible.get(c, c) for c in token) for token in tokens]

@@ -1,0 +1,31 @@
+"""What this machine can do at best: the yardsticks of the benches beside this file."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+
+def gemm_peak(repeats: int = 4) -> float:
+    """GFLOP/s of the fastest fp32 matrix product of 512, 1024 and 2048 squared."""
+    best = 0.0
+    for n in (512, 1024, 2048):
+        a, b, out = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
+        for _ in range(repeats * (2048 // n)):
+            start = time.perf_counter()
+            torch.mm(a, b, out=out)
+            best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def read_bandwidth(megabytes: int = 512, repeats: int = 4) -> float:
+    """GB/s at which a matrix much larger than the caches is read by a matrix-vector product."""
+    matrix = torch.ones(megabytes * 256, 1024)
+    vector, out = torch.ones(1024), torch.empty(len(matrix))
+    best = 0.0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        torch.mv(matrix, vector, out=out)
+        best = max(best, matrix.nbytes / (time.perf_counter() - start) / 1e9)
+    return best

@@ -1,0 +1,93 @@
+"""Runs written for other programs: ``export=hf``, back through ``init_from``, ``export=arpa``."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from scratchlab.data.contract import DataContext
+from scratchlab.data.text_datasets import TextFile
+from scratchlab.estimators.ngram import NGram
+from scratchlab.models.exporting import arpa_words, export_model
+
+TEXT = "One for sorrow,\nTwo for joy,\nThree for a girl,\nFour for a boy.\n" * 20
+WORDS = [
+    "train",
+    "model=gpt",
+    "model.d_model=16",
+    "model.n_heads=2",
+    "model.n_layers=1",
+    "dataset=text_file",
+    "dataset.paths=[text.txt]",
+    "dataset.block_size=16",
+    "trainer.max_steps=5",
+    "trainer.precision=fp32",
+    "evaluator=[perplexity]",
+    "tracker=[jsonl]",
+    "threads=1",
+    "name=out",
+]
+
+
+def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
+    launcher: Any, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = ["model.positions=learned", "run_id=one"]
+    done = launcher.run(*WORDS, *options, "export=hf", cwd=tmp_path)
+    assert done.code == 0, done.err
+    folder = tmp_path / "outputs/out/one/export/hf"
+    theirs = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+
+    from safetensors.torch import load_file
+
+    from scratchlab.models.gpt_weights import load_gpt2
+
+    ours = load_gpt2(folder).eval()
+    tokens = torch.randint(0, theirs.config.vocab_size, (2, 16))
+    assert (ours(tokens) - theirs(tokens).logits).abs().max() < 1e-4
+    best = load_file(tmp_path / "outputs/out/one/checkpoints/best/model.safetensors")
+    assert torch.equal(best["embedding.weight"], theirs.transformer.wte.weight)
+
+    # The weights that training starts from are those of the folder: nothing is learnt at rate 0.
+    start = [f"init_from={folder}", "model.positions=learned", "optimizer.lr=0", "run_id=two"]
+    done = launcher.run(*WORDS, *start, "trainer.max_steps=1", cwd=tmp_path)
+    assert done.code == 0, done.err
+    again = load_file(tmp_path / "outputs/out/two/checkpoints/last/model.safetensors")
+    assert all(torch.equal(again[name], best[name]) for name in best)
+
+
+def test_what_a_format_has_no_place_for_is_refused_before_training(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    message = light_launcher.run("train", "model=rnn_lm", "export=hf", cwd=tmp_path).refused()
+    assert "rnn_lm cannot be written in the format 'hf'" in message
+    assert "model=gpt" in message
+    message = light_launcher.run("train", "model=gpt", "export=onnx", cwd=tmp_path).refused()
+    assert "export" in message and "arpa" in message
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char"])
+def test_an_n_gram_model_of_a_data_set_is_written_with_its_words(
+    tmp_path: Path, tokenizer: str
+) -> None:
+    kenlm = pytest.importorskip("kenlm", reason="the package kenlm is not installed")
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = {"paths": [str(tmp_path / "text.txt")], "tokenizer": tokenizer, "block_size": 8}
+    dataset = TextFile(TextFile.Config(**options), DataContext(None, tmp_path / "cache"))
+    with pytest.warns(UserWarning, match="discounts"):
+        model = NGram(order=3).fit(*dataset.sentences("train"), unk_id=dataset.spec.unk_id)
+    path = export_model(model, dataset, "arpa", tmp_path / "export")
+    assert path == tmp_path / "export/model.arpa"
+    tokens, offsets = dataset.sentences("val")
+    words = arpa_words(dataset.tokenizer.tokens)
+    reader = kenlm.Model(str(path))
+    mine = model.score_tokens(tokens, offsets).sentence_log10
+    for number, (begin, end) in enumerate(pairwise(offsets)):
+        line = " ".join(words[i] for i in tokens[begin:end])
+        assert reader.score(line) == pytest.approx(mine[number], abs=1e-4)
