@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scratchlab.errors import Stopped, UserError, suggest
+from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
 
 # verb -> (module of the command, what it is for)
 VERBS: dict[str, tuple[str, str]] = {
@@ -66,10 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        notes = getattr(error, "__notes__", [])
+        logged = next((n for n in notes if n.startswith(LOGGED_IN)), None)
+        if logged is None:  # nowhere else could it be read
+            raise
+        first = (str(error).strip().splitlines() or [""])[0]
+        print(f"error: {type(error).__name__}: {first}\n    {logged}", file=sys.stderr)
+        return 1
 
 
 def run_verb(verb: str, arguments: list[str]) -> int:
     """Import the verb's module and run it."""
+    if verb.startswith("-"):
+        known = ("--help", "--version", "--shell-completion")
+        raise UserError(f"unknown flag {verb!r}", suggest(verb, known, "Flags before a verb"))
     if verb not in VERBS:
         raise UserError(f"there is no verb {verb!r}", suggest(verb, VERBS, "Verbs"))
     logging.getLogger("scratchlab").setLevel(logging.INFO)

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LOGGED_IN = "The traceback is in "
+"""How the note on an exception begins that says where its traceback was written down."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -20,6 +23,7 @@ class Fault:
     where: str
     problem: str
     hint: str = ""
+    misfit: bool = False  # of parts that are each right, but do not go together
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.problem}" if self.where else self.problem
@@ -79,7 +83,10 @@ class Stopped(Exception):
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None:
     """The one of ``names`` that is spelled most like ``name``, or None if none is close."""
-    matches = difflib.get_close_matches(name, sorted(set(names)), n=1, cutoff=cutoff)
+    known = sorted(set(names))
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    if not matches and len(name) > 2:
+        matches = [n for n in known if n.startswith(name)]
     return matches[0] if matches else None
 
 

@@ -24,7 +24,7 @@ from scratchlab.assembly import Source, assemble, read_source
 from scratchlab.data.contract import DataContext, Dataset, TextDataset, TranslationDataset
 from scratchlab.data.knowledge import QuestionDataset
 from scratchlab.decoding.continuation import Continuation, answers
-from scratchlab.errors import Stopped, UserError, suggest
+from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
 from scratchlab.models.exporting import export_model
@@ -200,11 +200,6 @@ def open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
     """A new folder, or the one to go on with, and whether it is that."""
     output_dir, run_id = config["output_dir"], config["run_id"]
     if config["resume"] is True:
-        if run_id is None:
-            raise UserError(
-                "resume=true needs the run's name",
-                "Write run_id=NAME as well, or resume=RUN with the run's folder.",
-            )
         path = Path(output_dir).expanduser() / config["name"] / run_id
         if not (path / "config.yaml").is_file():
             return RunFolder.create(output_dir, config["name"], run_id, resume=True), False
@@ -251,6 +246,7 @@ def _train_steps(
     start = None if newest or config["init_from"] is None else starting_point(config)
     parts = build_parts(config, Source(*newest) if newest else None, start)
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
+    folder.point_latest()  # not earlier: a command with a mistake in it must not take the place
     write_json(
         folder.path / "manifest.json",
         {
@@ -430,6 +426,7 @@ def record_failure(folder: RunFolder) -> Iterator[None]:
         raise Stopped(reason, folder.path) from stop
     except BaseException as error:
         LOGGER.error("failed:\n%s", traceback.format_exc())
+        error.add_note(f"{LOGGED_IN}{folder.log}")
         try:
             folder.write_status("failed", reason=str(error).splitlines()[:1])
         except UserError as second:
@@ -509,6 +506,7 @@ def evaluate_trained(
         found += costs()
         write_results(folder.path, found)
         tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
+        tracker.message(f"written to {folder.path}")
         return found
 
 
@@ -520,6 +518,7 @@ def prepare_evaluation(
     folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
     folder.write_config(config, list(command))
     folder.write_status("running", process=os.getpid())
+    folder.point_latest()
     trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
     tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
     with log_file(folder.log), record_failure(folder), memory_advice(config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,8 @@ split. Anything but the model may be exchanged:
   export=hf                               also write the model for transformers (model=gpt)
   export=arpa                             or for KenLM and SRILM (model=ngram)
 
-Results go to RUN/evaluations/<time>/ and to the screen; the run's own results stay as they are.
+Results go to RUN/evaluations/<time>/ and to the screen (of a lone checkpoint, or where RUN cannot
+be written, to evaluations/<time>/ here); the run's own results stay as they are.
 """
 
 
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"{given.rest[0]!r} is no option", "Options are KEY=VALUE or GROUP=CHOICE.")
     from scratchlab import experiment
 
-    where: Path | RunFolder = Path.cwd() if is_checkpoint(given.path) else given.path
+    own = not is_checkpoint(given.path) and os.access(given.path, os.W_OK)
+    where: Path | RunFolder = given.path if own else Path.cwd()
     if "resume=true" in arguments:  # a folder of one's own: output_dir, name and run_id
         where, _ = experiment.open_folder(given.config)
     experiment.evaluate_trained(given.config, given.path, where, ["eval", *arguments])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _heading(path: Path) -> str:
             break
         if not line.startswith("# @package"):
             lines.append(line.lstrip("# ").rstrip())
-    return " ".join(lines).split(". ")[0].rstrip(".")
+    return re.split(r"(?<!\bal)\. ", " ".join(lines))[0].rstrip(".")
 
 
 def _registered(path: Path) -> str:

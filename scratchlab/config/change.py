@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from scratchlab.config.check import SECTIONS, check
+from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.compose import (
     apply_overrides,
     config_groups,
@@ -19,7 +19,9 @@ from scratchlab.config.compose import (
     first_line,
     group_fault,
     hydra_session,
+    is_empty,
     is_group,
+    meant_group,
     parse_overrides,
     searchpath,
 )
@@ -42,6 +44,7 @@ def change(
     with hydra_session():
         extra = searchpath(config_dir)
         groups = config_groups(config_dir)
+        faults = [meant_group(fault, groups) for fault in faults]
         chosen, values = [], []
         for override in parsed:
             if not is_group(override, groups):
@@ -51,12 +54,14 @@ def change(
             problem = group_fault(override, groups[name])
             if problem is None and name in ("model", "task", "experiment"):
                 problem = Fault(
-                    f"{name}={override.value()}",
+                    str(override.input_line),
                     f"the {name} of a trained run cannot be exchanged",
                     "Train another run instead.",
                 )
             if problem is not None:
                 faults.append(problem)
+            elif is_empty(override):
+                config[name] = {} if name in MULTIPLE else None
             else:
                 chosen.append(override)
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from scratchlab.config.root import root_options
+from scratchlab.config.root import FOLDER_NAME, root_options
 from scratchlab.config.schema import check_options
 from scratchlab.errors import ConfigError, Fault, suggest
 from scratchlab.registry import Part, section_parts
@@ -18,6 +19,8 @@ SINGLE = ("dataset", "task", "decoding", "optimizer", "scheduler", "trainer", "m
 MULTIPLE = ("method", "evaluator", "tracker")
 SECTIONS = (*SINGLE, *MULTIPLE)
 OPTIONAL = ("decoding", "optimizer", "scheduler")
+
+CHECKPOINT_NAME = re.compile(r"best|last|previous|step-\d+")
 
 
 def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
@@ -38,6 +41,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     assert isinstance(plain, dict)
     root = {str(k): v for k, v in plain.items() if k not in SECTIONS}
     complete, faults = check_options("", root, root_options(), ignore=())
+    faults += _root_faults(root)
     faults += _interpolations("", plain)
     chosen: dict[str, list[Part]] = {}
     for section in SECTIONS:
@@ -45,9 +49,48 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         complete[section] = entries
         faults += found
         chosen[section] = found_parts
-    faults += _misfits(chosen)
+    faults += [*_misfits(chosen), *_trainer_faults(complete)]
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults
+
+
+def _root_faults(root: Mapping[str, Any]) -> list[Fault]:
+    """What types and limits cannot say of the options of the run itself."""
+    faults = []
+    for key in ("name", "run_id"):
+        value = root.get(key)
+        if isinstance(value, str) and not FOLDER_NAME.fullmatch(value):
+            hint = "Use letters, digits and . _ + = , - (the first a letter or digit)."
+            faults.append(Fault(key, f"{value!r} cannot be the name of a folder", hint))
+    which = root.get("evaluate_checkpoint")
+    if isinstance(which, str) and not CHECKPOINT_NAME.fullmatch(which):
+        hint = suggest(which, ("best", "last", "step-N"))
+        faults.append(Fault("evaluate_checkpoint", f"{which!r} is no checkpoint", hint))
+    if root.get("resume") is True and root.get("run_id") is None:
+        hint = "Write run_id=NAME as well, or resume=RUN with the run's folder."
+        faults.append(Fault("resume", "resume=true needs the run's name", hint))
+    return faults
+
+
+def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
+    """What a trainer needs of the other sections."""
+    trainer, faults = complete.get("trainer") or {}, []
+    for section in ("optimizer", "scheduler"):
+        if trainer.get("name") == "gradient" and complete.get(section) is None:
+            hint = suggest("", section_parts(section))
+            faults.append(Fault(section, "is missing: gradient descent needs one", hint, True))
+    evaluators = complete.get("evaluator") or {}
+    wanted = trainer.get("validation_evaluators") or []
+    for name in wanted:
+        if name not in evaluators:
+            hint = suggest(str(name), evaluators, "Evaluators of this run")
+            problem = f"there is no evaluator {name!r} in the run"
+            faults.append(Fault("trainer.validation_evaluators", problem, hint))
+    monitor = trainer.get("monitor", "val/loss")
+    if monitor != "val/loss" and not (str(monitor).startswith("val/") and wanted):
+        hint = "Choose val/loss, or val/NAME with what trainer.validation_evaluators measure."
+        faults.append(Fault("trainer.monitor", f"{monitor!r} is not measured", hint))
+    return faults
 
 
 def _interpolations(prefix: str, node: Any) -> list[Fault]:
@@ -98,6 +141,9 @@ def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault]
         hint = suggest(str(entry), known)
         return None, [Fault(prefix, f"{entry!r} is no {section} with options", hint)], []
     name = entry.get("name")
+    if name is None and section not in MULTIPLE:
+        hint = suggest("", known)
+        return None, [Fault(section, f"is missing: choose a {section}", hint, True)], []
     if name is None and section in MULTIPLE:
         keys = list(entry)
         hint = suggest(prefix.partition(".")[2], known)
@@ -120,28 +166,38 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     if dataset is None:
         return faults
     posed = dataset.facts.get("task")
-    for section in ("task", "model", "evaluator", "trainer", "decoding"):
+    for model in chosen["model"]:
+        able = model.facts.get("tasks")
+        if posed is not None and able is not None and posed not in able:  # the rest follows
+            sets = [n for n, p in section_parts("dataset").items() if p.facts.get("task") in able]
+            hint = (
+                f"Models for {posed}: {', '.join(_names_for('model', posed)) or 'none'}. "
+                f"Data sets for {model.name}: {', '.join(sorted(sets)) or 'none'}."
+            )
+            problem = (
+                f"the model {model.name} is for {' and '.join(able)}, "
+                f"but the data set {dataset.name} poses {posed}"
+            )
+            return [Fault("model and dataset", problem, hint, True)]
+    for section in ("task", "evaluator", "trainer", "decoding"):
         for part in chosen[section]:
             able = (part.name,) if section == "task" else part.facts.get("tasks")
             if posed is None or able is None or posed in able:
                 continue
             fitting = _names_for(section, posed)
             prefix = f"{section}.{part.name}" if section in MULTIPLE else section
-            faults.append(
-                Fault(
-                    prefix,
-                    f"{part.name} is for {' and '.join(able)}, "
-                    f"but the data set {dataset.name} poses {posed}",
-                    f"For {posed}: {', '.join(fitting)}." if fitting else "",
-                )
-            )
+            problem = f"the data set {dataset.name} poses {posed}, not {' or '.join(able)}"
+            if section != "task":
+                problem = f"{part.name} is for {' and '.join(able)}, but {problem}"
+            hint = f"For {posed}: {', '.join(fitting)}." if fitting else ""
+            faults.append(Fault(prefix, problem, hint, True))
     for model in chosen["model"]:
         wanted = "fit" if model.kind == "estimator" else "gradient"
         for trainer in chosen["trainer"]:
             if trainer.name != wanted:
                 hint = f"Choose trainer={wanted}."
                 problem = f"{trainer.name} cannot train the {model.kind} {model.name}"
-                faults.append(Fault("trainer", problem, hint))
+                faults.append(Fault("trainer", problem, hint, True))
     return faults
 
 

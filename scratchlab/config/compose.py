@@ -28,12 +28,13 @@ from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.origin import config_folders, locate
 from scratchlab.config.root import root_options
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
-from scratchlab.registry import section_parts
+from scratchlab.registry import Option, section_parts
 
 Plugins  # noqa: B018 - imported early: it registers Hydra's config sources
 
 CONFIG_MODULE = "scratchlab.configs"
 STUDIES = ("suite", "sweep")  # groups of their own verbs
+NO_OVERRIDE = "is not KEY=VALUE"
 
 
 @dataclass
@@ -72,6 +73,7 @@ def compose(
     with hydra_session():
         extra = searchpath(config_dir)
         groups = config_groups(config_dir)
+        faults = [meant_group(fault, groups) for fault in faults]
         chosen: list[str] = []
         values, guessed = [], set()
         for override in parsed:
@@ -81,19 +83,30 @@ def compose(
                 continue
             problem = group_fault(override, groups[group])
             if problem is None:
-                chosen.append(str(override.input_line))
+                chosen.append(
+                    f"{group}=[]"
+                    if is_empty(override) and group in MULTIPLE
+                    else f"~{group}"
+                    if is_empty(override)
+                    else str(override.input_line)
+                )
                 continue
             # What was meant stands in, so that the faults of the other words are found as well.
             faults.append(problem)
             meant = nearest(str(plain_value(override.value())), groups[group])
             if meant is None:
                 guessed.add(group)
-            if meant is not None or group == "model":
-                chosen.append(f"{group}={meant or groups[group][0]}")
+            if meant is not None:
+                chosen.append(f"{group}={meant}")
+        named = {word.partition("=")[0] for word in chosen}
+        if not named & {"model", "experiment"}:
+            faults += _no_model(parsed, faults, groups)
+            guessed.add("model")
+            chosen.append(f"model={groups['model'][0]}")
         try:
             base = hydra_compose(config_name, overrides=[*extra, *chosen], return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            faults.append(_hydra_fault(error, groups))
+            faults.append(Fault("configuration", first_line(error)))
             raise ConfigError(faults) from error
     picked = {str(k): v for k, v in base.hydra.runtime.choices.items()}
     with open_dict(base):
@@ -102,12 +115,16 @@ def compose(
     faults += apply_overrides(config, values, groups)
     complete, found = check(config)
     origins = {o.key_or_group for o in values}
+    if "model" in guessed:  # it brings other parts; only what was named without it can be judged
+        sure = {o.name for o in root_options()} | named
+        found = [f for f in found if f.where.partition(".")[0] in sure and not f.misfit]
     for fault in found:
-        if _from_user(fault, origins):
+        if fault.where.partition(".")[0] in guessed:
+            continue
+        if fault.misfit or _from_user(fault, origins):
             faults.append(fault)
         elif not faults:  # of the files only if the user's own words are right
             faults.append(locate(fault, picked, config_dir))
-    faults = [f for f in faults if f.where.partition(".")[0] not in guessed or "=" in f.where]
     if faults:
         raise ConfigError(distinct(faults))
     return Composed(complete, list(arguments), _chosen(picked))
@@ -161,7 +178,7 @@ def apply_overrides(
             hint = suggest(head, [*groups, *(o.name for o in root_options())], "Keys and groups")
             faults.append(Fault(override.input_line or key, f"unknown key {head!r}", hint))
             continue
-        value = None if override.is_delete() else override.value()
+        value = None if override.is_delete() else as_text(config, override)
         try:
             if override.is_delete():
                 _delete(config, key)
@@ -171,6 +188,21 @@ def apply_overrides(
         except (OmegaConfBaseException, AttributeError, TypeError, KeyError) as error:
             faults.append(Fault(key, f"cannot be set: {first_line(error)}"))
     return faults
+
+
+def as_text(config: DictConfig, override: Override) -> Any:
+    """The value; as it was written where text is wanted (``run_id=7``, ``name=2024``)."""
+    value, key = override.value(), override.key_or_group
+    if not isinstance(value, bool | int | float):
+        return value
+    head, _, leaf = key.rpartition(".")
+    options: Sequence[Option] = root_options() if not head else ()
+    node = OmegaConf.select(config, head) if head else None
+    if isinstance(node, DictConfig):
+        part = section_parts(head.partition(".")[0]).get(str(node.get("name")))
+        options = part.options if part else ()
+    wants_text = any(o.name == leaf and o.type in ("str", "str | None") for o in options)
+    return str(override.input_line).partition("=")[2] if wants_text else value
 
 
 def plain_value(value: Any) -> Any:
@@ -201,7 +233,7 @@ def parse_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[Faul
             override = parser.parse_override(argument)
         except HydraException:
             hint = "Write KEY=VALUE (or GROUP=CHOICE); quote text that holds blanks or commas."
-            faults.append(Fault(argument, "is no override", hint))
+            faults.append(Fault(argument, NO_OVERRIDE, hint))
             continue
         if override.is_sweep_override():
             hint = (
@@ -239,21 +271,48 @@ def is_group(override: Override, groups: dict[str, list[str]]) -> bool:
     return override.key_or_group in groups and not isinstance(override.value(), dict)
 
 
+def is_empty(override: Override) -> bool:
+    """Whether the word takes a whole group away: ``~GROUP`` or ``GROUP=null``."""
+    return override.is_delete() or override.value() is None
+
+
 def group_fault(override: Override, options: list[str]) -> Fault | None:
+    """What is wrong with the choice from a group, or None."""
+    if is_empty(override):
+        if override.key_or_group not in ("model", "dataset", "task", "trainer"):
+            return None
+        return Fault(str(override.input_line), "cannot be left out", suggest("", options))
     value = plain_value(override.value())
     for choice in value if isinstance(value, list) else [value]:
-        if choice is not None and choice not in options and not override.is_delete():
+        if choice not in options:
             group = override.key_or_group
             hint = suggest(str(choice), options)
             return Fault(f"{group}={choice}", f"there is no {group} of this name", hint)
     return None
 
 
-def _hydra_fault(error: Exception, groups: dict[str, list[str]]) -> Fault:
-    text = first_line(error)
-    if "must specify" in text.lower() or "mandatory" in text.lower():
-        return Fault("model", "no model is chosen: write model=NAME", suggest("", groups["model"]))
-    return Fault("configuration", text)
+def meant_group(fault: Fault, groups: dict[str, list[str]]) -> Fault:
+    """A hint for a lone word that is a choice of some group: ``transformer_mt``."""
+    word = fault.where
+    if fault.problem != NO_OVERRIDE:
+        return fault
+    found = [f"{group}={word}" for group, options in groups.items() if word in options]
+    hint = f"Did you mean {' or '.join(found)}?" if found else fault.hint
+    return Fault(word, fault.problem, hint)
+
+
+def _no_model(
+    parsed: Sequence[Override], faults: Sequence[Fault], groups: dict[str, list[str]]
+) -> list[Fault]:
+    """That no model is chosen, unless that follows from a fault that is reported already."""
+    told = any(f.where.startswith(("model=", "~model", "experiment=")) for f in faults)
+    told |= any("model=" in f.hint for f in faults if f.problem == NO_OVERRIDE)
+    keys = [*groups, *(o.name for o in root_options())]
+    told |= any(
+        nearest(o.key_or_group, keys) == "model" for o in parsed if o.key_or_group not in keys
+    )
+    hint = suggest("", groups["model"])
+    return [] if told else [Fault("model", "no model is chosen: write model=NAME", hint)]
 
 
 def first_line(error: Exception) -> str:

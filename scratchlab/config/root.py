@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from scratchlab.registry import Option, option, read_options
+
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
+"""What a run and its name may be called."""
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,16 @@ import fcntl
 import json
 import logging
 import os
-import re
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
+from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, suggest
 from scratchlab.run.atomic import write_json, write_text
 
 LOGGER = logging.getLogger("scratchlab")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
 
 
 class RunFolder:
@@ -53,14 +51,15 @@ class RunFolder:
     def create(
         cls, output_dir: str | Path, name: str, run_id: str | None = None, *, resume: bool = False
     ) -> RunFolder:
-        """Make a new, empty run folder and point ``latest`` at it.
+        """Make a new, empty run folder.
 
         Without a ``run_id`` the date and time make one; if two runs start in the same second the
         later one gets a number. A ``run_id`` that exists already is a :class:`UserError`, unless
-        it is to ``resume`` and a process was killed before it had written even the configuration.
+        that run ended before its first checkpoint (a mistake in the command, say), or it is to
+        ``resume`` and a process was killed before it had written even the configuration.
         """
         for key, value in (("name", name), ("run_id", run_id)):
-            if value is not None and not _NAME.fullmatch(value):
+            if value is not None and not FOLDER_NAME.fullmatch(value):
                 raise UserError(
                     f"{key}: {value!r} cannot be the name of a folder",
                     "Use letters, digits and . _ + = , - (the first a letter or digit).",
@@ -73,6 +72,8 @@ class RunFolder:
                 path.mkdir(parents=True)
             except FileExistsError:
                 if resume and path.is_dir() and not (path / "config.yaml").exists():
+                    return cls(path)
+                if run_id is not None and cls(path).ended_untrained():
                     return cls(path)
                 if run_id is not None and path.is_dir():
                     hint = "Write resume=true to go on with it, or choose another run_id."
@@ -89,9 +90,7 @@ class RunFolder:
                     f"the run folder {path} cannot be made: {reason}",
                     "Choose another place with output_dir=FOLDER.",
                 ) from error
-            folder = cls(path)
-            folder.point_latest()
-            return folder
+            return cls(path)
         raise UserError(f"no free name for a run below {parent}")
 
     @classmethod
@@ -100,6 +99,11 @@ class RunFolder:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder (it has no config.yaml)")
         return cls(path)
+
+    def ended_untrained(self) -> bool:
+        """Whether the run failed or was stopped with nothing to go on from."""
+        ended = self.status()["status"] in ("failed", "stopped")
+        return ended and not any(self.checkpoints.glob("*"))
 
     def point_latest(self) -> None:
         """Let ``<name>/latest`` lead here (best effort: file systems without links go without)."""

@@ -184,7 +184,9 @@ def print_table(
     from rich.text import Text
 
     console = RichConsole(file=file if file is not None else sys.stdout, highlight=False)
-    table = Table(title=title or None, title_justify="left", title_style="bold")
+    if title:  # a line of its own: as a part of the table it would be folded to its width
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    table = Table()
     texts = [[_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_numeric(row[index]) for row in texts)

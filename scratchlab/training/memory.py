@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -62,10 +63,18 @@ def out_of_memory(
             break
     else:
         changes.append("a smaller batch")
-    detail = str(error).strip().splitlines()[0][:200] if str(error).strip() else "out of memory"
     where = "while the run was set up or measured" if step is None else f"in update {step + 1}"
     return TrainingError(
-        f"out of memory {where}: {detail}",
-        f"Try {' '.join(changes)}: half the memory for activations, the same updates. "
+        f"out of memory {where}{_asked_for(error)}",
+        f"Try {' '.join(changes)}: half the memory for activations, updates of the same size. "
         "If the model itself is too large, halve model.d_model (a quarter of the parameters).",
     )
+
+
+def _asked_for(error: BaseException) -> str:
+    """How much was asked for in vain, if the error tells."""
+    found = re.search(r"tried to allocate ([\d.]+) ?([KMG]iB|bytes)", str(error), re.IGNORECASE)
+    if found is None:
+        return ""
+    size = f"{int(found[1]) / 2**20:,.1f} MiB" if found[2] == "bytes" else f"{found[1]} {found[2]}"
+    return f": there was no room for {size} more"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scratchlab.errors import UserError
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.memory import is_out_of_memory
@@ -133,10 +134,13 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
 
 def choose_device(wanted: str) -> torch.device:
     """``auto`` takes a GPU if there is one."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    if torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    found = [name for name, there in here.items() if there]
+    if wanted == "auto":
+        return torch.device(found[0] if found else "cpu")
+    if wanted not in (*found, "cpu"):
+        raise UserError(
+            f"device: torch {torch.__version__} finds no {wanted} device on this machine",
+            f"Here: {', '.join([*found, 'cpu'])} (or auto).",
+        )
+    return torch.device(wanted)

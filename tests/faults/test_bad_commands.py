@@ -1,0 +1,194 @@
+"""Mistakes in a command: one clear message with the nearest name, before torch is even imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MT = "model=transformer_mt"
+
+# What is typed, and what the message must say.
+MISTAKES: dict[str, tuple[list[str], list[str]]] = {
+    "unknown verb": (["trian", MT], ["no verb 'trian'", "Did you mean 'train'?"]),
+    "unknown flag for a verb": (["--hepl"], ["unknown flag '--hepl'", "Did you mean '--help'?"]),
+    "unknown flag of a verb": (["train", MT, "--foo"], ["unrecognized arguments: --foo"]),
+    "no model": (["train"], ["no model is chosen: write model=NAME", "transformer_mt"]),
+    "a choice without its group": (
+        ["train", "transformer_mt"],
+        ["transformer_mt: is not KEY=VALUE", "Did you mean model=transformer_mt?"],
+    ),
+    "unknown group": (
+        ["train", "modle=transformer_mt", "sed=1"],
+        ["unknown key 'modle'", "Did you mean 'model'?", "unknown key 'sed'", "'seed'"],
+    ),
+    "unknown choice": (
+        ["train", MT, "dataset=phrasebok"],
+        ["dataset=phrasebok", "Did you mean 'phrasebook_en_fr'?"],
+    ),
+    "unknown choice in a list": (
+        ["train", MT, "evaluator=[bleu,chrff]"],
+        ["evaluator=chrff", "Did you mean 'chrf'?"],
+    ),
+    "unknown experiment": (
+        ["train", "experiment=multi"],
+        ["experiment=multi", "Did you mean 'multi30k_en_fr'?"],
+    ),
+    "unknown nested key": (
+        ["train", MT, "model.d_modl=5"],
+        ["model.d_modl: no such option", "Did you mean 'd_model'?"],
+    ),
+    "unknown key of an evaluator": (
+        ["train", MT, "evaluator.bleu.tokenise=char"],
+        ["evaluator.bleu.tokenise", "Did you mean 'tokenize'?"],
+    ),
+    "option of an evaluator that is not there": (
+        ["train", MT, "evaluator.bluu.x=3"],
+        ["no evaluator of this name in the run", "Did you mean 'bleu'?"],
+    ),
+    "key below a value": (["train", MT, "model.d_model.x=5"], ["model.d_model: {'x': 5} is not"]),
+    "wrong type": (
+        ["train", MT, "model.d_model=wide", "optimizer.lr=fast", "evaluate=perhaps"],
+        ["'wide' is not a whole number", "'fast' is not a number", "'perhaps' is not true or"],
+    ),
+    "half a number": (["train", MT, "model.d_model=64.5"], ["64.5 is not a whole number"]),
+    "empty value": (["train", MT, "seed="], ["seed: '' is not a whole number"]),
+    "out of range": (
+        ["train", MT, "model.dropout=1.5", "threads=0", "trainer.patience=0"],
+        ["1.5 is out of range", "threads: 0 is out of range: must be at least 1", "patience: 0"],
+    ),
+    "no choice of an option": (
+        ["train", MT, "trainer.precision=fp8", "device=gpu"],
+        ["'fp8' is not a choice. Did you mean 'fp32'?", "'gpu' is not a choice", "cuda"],
+    ),
+    "conflicting options": (
+        ["train", MT, "model.d_model=10", "model.n_heads=3"],
+        ["n_heads must divide d_model (now model.d_model=10, model.n_heads=3)"],
+    ),
+    "model on the wrong data set": (
+        ["train", MT, "dataset=python_docs"],
+        [
+            "the model transformer_mt is for seq2seq, but the data set python_docs poses",
+            "Models for language_modeling: gpt",
+            "Data sets for transformer_mt: multi30k_en_fr",
+        ],
+    ),
+    "evaluator for another task": (
+        ["train", MT, "evaluator=[exact_match]"],
+        ["evaluator.exact_match: exact_match is for language_modeling", "bleu"],
+    ),
+    "task of another data set": (
+        ["train", MT, "task=language_modeling"],
+        ["task: the data set phrasebook_en_fr poses seq2seq, not language_modeling"],
+    ),
+    "several values": (
+        ["train", MT, "model.d_model=64,128"],
+        ["holds more than one value", "a list [a,b]"],
+    ),
+    "blanks": (["train", MT, "description=two words", "x y"], ["x y: is not KEY=VALUE"]),
+    "a part that must be there": (["train", MT, "~optimizer"], ["optimizer: is missing", "adamw"]),
+    "no model on purpose": (["train", "model=null"], ["model=null: cannot be left out", "gpt"]),
+    "names of folders": (
+        ["train", MT, "name=a/b", "run_id=../x"],
+        ["name: 'a/b' cannot be the name of a folder", "run_id: '../x' cannot"],
+    ),
+    "resume without a name": (["train", MT, "resume=true"], ["needs the run's name", "run_id="]),
+    "checkpoint that cannot be": (
+        ["train", MT, "evaluate_checkpoint=bst"],
+        ["evaluate_checkpoint: 'bst' is no checkpoint", "Did you mean 'best'?"],
+    ),
+    "evaluators between epochs": (
+        ["train", MT, "trainer.validation_evaluators=[bluu]", "trainer.monitor=bleu"],
+        ["no evaluator 'bluu' in the run", "'bleu'?", "trainer.monitor: 'bleu' is not measured"],
+    ),
+    "interpolation": (["train", MT, "model.d_model=${oops}"], ["'oops' not found"]),
+    "hydra's own keys": (["train", MT, "hydra.run.dir=x"], ["see output_dir, run_id"]),
+    "group for list": (["list", "modl"], ["no group 'modl'", "Did you mean 'model'?"]),
+    "name for list": (["list", "model", "gptt"], ["no model 'gptt'", "Did you mean 'gpt'?"]),
+    "action of data": (["data", "lst"], ["no action 'lst'", "Did you mean 'list'?"]),
+    "name of data": (["data", "check", "phrasebok"], ["'phrasebok'", "'phrasebook_en_fr'?"]),
+    "size for inspect": (["inspect", MT, "batch=0"], ["batch=0: must be a whole number"]),
+    "no run": (["eval", "outputs/nope"], ["no run 'outputs/nope'", "no runs below outputs"]),
+    "no run to go on with": (["train", "resume=nope"], ["there is no run 'nope'"]),
+    "a folder that is no run": (["predict", ".", "hello"], [". is no run", "config.yaml"]),
+    "config folder": (["train", MT, "--config-dir", "nope"], ["nope is no folder"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_gets_one_clear_message_before_torch_is_imported(
+    light_launcher: Any, tmp_path: Path, mistake: str
+) -> None:
+    words, expected = MISTAKES[mistake]
+    modules = tmp_path / "modules"
+    done = light_launcher.run(*words, cwd=tmp_path, modules=str(modules))
+    message = done.refused()
+    for text in expected:
+        assert text in message, message
+    assert "torch" not in json.loads(modules.read_text())
+    assert not (tmp_path / "outputs").exists()
+    numbered = [line for line in message.splitlines() if line.startswith("  1. ")]
+    assert len(numbered) == (1 if "problems:" in message else 0)
+
+
+def test_all_mistakes_of_a_command_are_reported_together(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    words = [
+        "decoding=beamm",
+        "optimizer=adm",
+        "model.dmodel=4",
+        "seed=-1",
+        "nonsense=1",
+        "evaluator.chrf.bootstrap=many",
+    ]
+    message = light_launcher.run("train", MT, *words, cwd=tmp_path).refused()
+    assert "6 problems:" in message
+    for number, text in enumerate(
+        ["decoding=beamm", "optimizer=adm", "nonsense=1", "seed: -1", "model.dmodel"], 1
+    ):
+        assert f"  {number}. {text}" in message, message
+    assert "evaluator.chrf.bootstrap: 'many'" in message
+
+
+def test_a_wrong_model_does_not_lead_to_false_faults_of_other_words(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    words = ["model=xyz", "dataset=phrasebook_en_fr", "dataset.train_pairs=many", "trainer.epoch=3"]
+    message = light_launcher.run("train", *words, cwd=tmp_path).refused()
+    assert "model=xyz: there is no model" in message
+    assert "dataset.train_pairs: 'many' is not a whole number" in message
+    assert "poses" not in message and "2 problems" in message
+
+
+def test_help_version_and_list_load_nothing_heavy(clean_environment: dict[str, str]) -> None:
+    heavy = ("torch", "hydra", "omegaconf", "numpy", "yaml", "rich", "transformers")
+    program = (
+        "import sys; from scratchlab.cli import main; code = main(sys.argv[1:]);"
+        f"print([m for m in {heavy} if m in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    for words, allowed in ((["--help"], []), (["--version"], []), (["list"], ["yaml"])):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=clean_environment,
+        )
+        loaded = done.stderr.strip().splitlines()[-1]
+        assert loaded in (str([]), str(allowed)), (words, loaded)
+        assert done.stdout
+
+
+def test_numbers_are_taken_as_text_where_text_is_wanted(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    words = ["train", MT, "run_id=1e5", "name=2024", "description=no", "--cfg", "job"]
+    done = light_launcher.run(*words, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "run_id: '1e5'\n" in done.out or "run_id: 1e5\n" in done.out
+    assert "name: '2024'\n" in done.out
