@@ -14,6 +14,7 @@ from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "train a model and evaluate it:  scratchlab train model=transformer_mt"),
     "eval": ("eval", "evaluate a trained run:         scratchlab eval outputs/NAME/latest"),
+    "sweep": ("sweep", "many runs over values of options: scratchlab sweep KEY=A,B …"),
     "suite": ("suite", "several runs and their comparison: scratchlab suite NAME"),
     "predict": ("predict", "use a trained run:              scratchlab predict RUN < lines.txt"),
     "list": ("list", "what there is to choose from:   scratchlab list model"),

@@ -1,0 +1,107 @@
+"""The options of a sweep: ``sweep=NAME`` reads configs/sweep/NAME.yaml, ``sweep.KEY`` wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchlab.config.compose import plain_value
+from scratchlab.config.origin import config_folders
+from scratchlab.config.schema import check_options
+from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.registry import Option, option, read_options
+from scratchlab.run.folder import read_config
+
+GROUP = "sweep"
+LOWER = ("loss", "perplexity", "error", "rmse", "mae", "mse", "time", "latency", "memory", "size")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``sweep.KEY=VALUE`` and the files of configs/sweep may say."""
+
+    sampler: str = option("grid", "how points are chosen", choices=("grid", "random", "tpe"))
+    trials: int | None = option(
+        None, "points in all (random and tpe; a grid has its own number)", min=1
+    )
+    metric: str = option(
+        "val/loss",
+        "what is compared: val/NAME is the best validation of a run; NAME is measured "
+        "by an evaluator, on the validation split if the command names no other",
+    )
+    direction: str | None = option(
+        None,
+        "null: lower for losses, errors and perplexities, else higher",
+        choices=("lower", "higher", None),
+    )
+    workers: int = option(1, "trials at a time, each a process with its share of the cores", min=1)
+    pruner: str | None = option(
+        None,
+        "median: end a trial whose validation is worse than the median of those before it",
+        choices=("median", None),
+    )
+    pruner_trials: int = option(5, "trials that must have ended before any is pruned", min=1)
+    pruner_warmup: int = option(0, "updates of a trial before it may be pruned", min=0)
+    storage: str | None = option(
+        None,
+        "where the study is kept: null is a file in the sweep's folder; several machines share "
+        "the path of a journal file or an Optuna storage URL (sqlite:///…, mysql://…, redis://…)",
+    )
+    seed: int = option(0, "seed of the choice of points", min=0)
+    overrides: list[str] = option([], "overrides and search space, as in a command")
+
+    @property
+    def better(self) -> str:
+        """``lower`` or ``higher``."""
+        if self.direction is not None:
+            return self.direction
+        return "lower" if any(word in self.metric for word in LOWER) else "higher"
+
+
+def sweep_options() -> tuple[Option, ...]:
+    """The declared options."""
+    return read_options(Path(__file__), "Config")
+
+
+def sweep_files(config_dir: str | None) -> dict[str, Path]:
+    """The files of the group ``sweep`` by name; a folder of the user's comes first."""
+    found: dict[str, Path] = {}
+    for folder in config_folders(config_dir):
+        for path in sorted((folder / GROUP).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def read_sweep_options(words: Sequence[str], config_dir: str | None) -> tuple[Config, list[str]]:
+    """The options of a command, and its other words after those that the chosen file brings."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    own = [w for w in words if w.partition("=")[0] == GROUP or w.startswith(f"{GROUP}.")]
+    values: dict[str, Any] = {}
+    chosen, faults = "grid", []
+    parser = OverridesParser.create()
+    for word in own:
+        try:
+            parsed = parser.parse_override(word)
+        except HydraException:
+            faults.append(Fault(word, "is no override", "Write sweep.KEY=VALUE."))
+            continue
+        if parsed.is_sweep_override():
+            faults.append(Fault(word, "holds more than one value"))
+        elif parsed.key_or_group == GROUP:
+            chosen = str(plain_value(parsed.value()))
+        else:
+            values[parsed.key_or_group.removeprefix(f"{GROUP}.")] = plain_value(parsed.value())
+    files = sweep_files(config_dir)
+    if chosen not in files:
+        raise UserError(f"there is no sweep {chosen!r}", suggest(chosen, files))
+    complete, found = check_options(
+        GROUP, {**read_config(files[chosen]), **values}, sweep_options()
+    )
+    if faults or found:
+        raise ConfigError([*faults, *found])
+    config = Config(**complete)
+    return config, [*config.overrides, *(w for w in words if w not in own)]

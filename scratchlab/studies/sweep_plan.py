@@ -1,0 +1,146 @@
+"""A sweep before it runs: its overrides and search space read, every value in it checked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scratchlab.config.check import MULTIPLE, SECTIONS, check
+from scratchlab.config.compose import Composed, compose, config_groups
+from scratchlab.errors import ConfigError, Fault, UserError
+from scratchlab.registry import section_parts
+from scratchlab.studies.search_space import Dimension, first, grid, point_words, read_space
+from scratchlab.studies.sweep_options import Config
+
+PLACE_KEYS = ("name", "output_dir", "run_id", "resume", "threads", "description")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep: overrides of every trial, what varies, and how points are chosen.
+
+    ``config`` is the whole configuration of the first point; ``defaults`` are overrides of every
+    trial that the best configuration is to be without (what trials need not measure).
+    """
+
+    words: tuple[str, ...]
+    defaults: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
+    options: Config
+    config: dict[str, Any]
+    config_dir: str | None = None
+
+    @property
+    def trials(self) -> int:
+        if self.options.sampler == "grid":
+            return sum(1 for _ in grid(self.dimensions))
+        assert self.options.trials is not None
+        return self.options.trials
+
+    def space(self) -> dict[str, Any]:
+        return {d.key: d.as_dict() for d in self.dimensions}
+
+
+def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) -> Sweep:
+    """Read and check; :class:`ConfigError` with all faults of all values."""
+    fixed, dimensions, faults = read_space(words, PLACE_KEYS)
+    given = {word.lstrip("+").partition("=")[0] for word in fixed}
+    for key in ("run_id", "resume"):
+        if key in given:
+            faults.append(Fault(key, "is not for sweeps", "Trials name and resume themselves."))
+    faults += _misfits(dimensions, options)
+    if faults:
+        raise ConfigError(faults)
+    if not dimensions:
+        hint = "For example optimizer.lr=1e-4,1e-3 or optimizer.lr=interval(1e-4,1e-2)."
+        raise UserError("nothing varies: no key has several values", hint)
+    defaults = [w for w in _defaults(options) if w.partition("=")[0] not in given]
+    composed = compose([*fixed, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
+    dimensions = [_whole(d, composed.config) for d in dimensions]
+    faults = _faults_of_values(fixed, dimensions, composed, config_dir)
+    if faults:
+        raise ConfigError(faults)
+    return Sweep(
+        tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir
+    )
+
+
+def _defaults(options: Config) -> list[str]:
+    """Trials are compared on the validation split; the test split is for the best of them."""
+    if options.metric.startswith(("val/", "train/")):
+        return ["evaluate=false"]
+    return ["evaluate_split=val"]
+
+
+def _misfits(dimensions: Sequence[Dimension], options: Config) -> list[Fault]:
+    faults = []
+    endless = [d.key for d in dimensions if not d.finite]
+    if options.sampler == "grid" and endless:
+        hint = "Write sweep=random or sweep=tpe with sweep.trials=N, or list values."
+        faults.append(Fault(endless[0], "a grid has no intervals", hint))
+    if options.sampler == "grid" and options.trials is not None:
+        faults.append(Fault("sweep.trials", "a grid has as many trials as combinations"))
+    if options.sampler != "grid" and options.trials is None:
+        faults.append(Fault("sweep.trials", f"must be set for sweep={options.sampler}"))
+    if options.pruner and not options.metric.startswith("val/"):
+        hint = "Choose sweep.metric=val/NAME."
+        faults.append(Fault("sweep.pruner", "watches validations, not what ends a run", hint))
+    return faults
+
+
+def _whole(dimension: Dimension, config: dict[str, Any]) -> Dimension:
+    """An interval of an option that is declared as a whole number holds whole numbers."""
+    ends = (dimension.low, dimension.high)
+    if dimension.finite or dimension.integer or any(e != int(e) for e in ends):
+        return dimension
+    section, _, name = dimension.key.partition(".")
+    entry = config.get(section)
+    if section in MULTIPLE and isinstance(entry, dict):
+        key, _, name = name.partition(".")
+        entry = entry.get(key)
+    if section not in SECTIONS or not isinstance(entry, dict):
+        return dimension
+    part = section_parts(section).get(str(entry.get("name")))
+    types = [o.type for o in part.options if o.name == name] if part else []
+    whole = bool(types) and "int" in types[0] and "float" not in types[0]
+    return replace(dimension, integer=True) if whole else dimension
+
+
+def _faults_of_values(
+    fixed: Sequence[str],
+    dimensions: Sequence[Dimension],
+    composed: Composed,
+    config_dir: str | None,
+) -> list[Fault]:
+    """What is wrong with any value of a dimension while the others keep their first."""
+    start = first(dimensions)
+    groups = config_groups(config_dir)
+    found: dict[tuple[str, str], Fault] = {}
+    for dimension in dimensions:
+        for value in dimension.ends():
+            if dimension.key in groups:
+                point = point_words(dimensions, {**start, dimension.key: value})
+                try:
+                    compose([*fixed, *point], config_dir=config_dir)
+                    faults: list[Fault] = []
+                except ConfigError as error:
+                    faults = error.faults
+            elif value in dimension.values and isinstance(value, str):
+                continue  # a text may stand for a list: the trial itself is checked
+            else:
+                faults = check(_changed(composed.config, dimension.key, value))[1]
+            for fault in faults:
+                found[(fault.where, fault.problem)] = fault
+    return list(found.values())
+
+
+def _changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(config)
+    *parents, leaf = key.split(".")
+    node = changed
+    for parent in parents:
+        node = node[parent]
+    node[leaf] = value
+    return changed
