@@ -71,7 +71,8 @@ def self_attention_figure(weights: NDArray[Any], tokens: Sequence[str], title: s
     rows = -(-heads // columns)
     size = 900 / columns
     figure, axes = new_figure(rows, columns, height=max(330, rows * size * 0.95 + 110))
-    labels = [token[:8].replace("$", r"\$") for token in tokens]
+    short = [token if len(token) <= 8 else f"{token[:7]}…" for token in tokens]
+    labels = [token.replace("$", r"\$") for token in short]
     font = max(3.5, min(7.5, 0.62 * size * 72 / 150 / length))
     image: Any = None
     for index, axis in enumerate(axes.flat):
@@ -91,10 +92,8 @@ def self_attention_figure(weights: NDArray[Any], tokens: Sequence[str], title: s
         axis.tick_params(length=0, labelsize=font)
         axis.spines[:].set_visible(True)
         axis.spines[:].set_color("#999999")
-        if left:
-            axis.set_ylabel("token that looks", fontsize=8)
-        if lowest:
-            axis.set_xlabel("token that is looked at", fontsize=8)
+    figure.supylabel("token that looks", fontsize=8)
+    figure.supxlabel("token that is looked at", fontsize=8)
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.01)
     bar.set_label("attention weight")

@@ -56,6 +56,7 @@ class GPTCache:
         self.lengths = lengths.clone()
         self.longest, shortest = int(lengths.max()), int(lengths.min())
         self.ragged = shortest < self.longest
+        self.mask = None
 
     def start_step(self) -> int | Tensor:
         """Make room for one more token of every text; its position, or positions [B, 1]."""

@@ -54,6 +54,15 @@ def test_a_batch_of_unequal_prompts_writes_what_each_prompt_gets_alone(kind: str
     assert ends and all(text[-1] == SPEC.eos_id for text in ends)
 
 
+def test_texts_of_unequal_length_go_on_when_only_equal_ones_are_left() -> None:
+    model, draw = build("rotary"), sampler(temperature=0, max_new_tokens=6, stop_at_eos=False)
+    whole = draw.generate_batch(model, PROMPTS[:3], SPEC)
+    stop = whole[0][1]  # ends the first text after two tokens; the others may go on
+    alone = [draw.generate_batch(model, [p], SPEC, stop=(stop,))[0] for p in PROMPTS[:2]]
+    assert len(alone[0]) <= 2 < len(alone[1])
+    assert draw.generate_batch(model, PROMPTS[:2], SPEC, stop=(stop,)) == alone
+
+
 def test_greedy_takes_the_most_probable_token_at_every_step() -> None:
     model = build("learned")
     text = sampler(temperature=0, stop_at_eos=False, max_new_tokens=8).generate_batch(
