@@ -18,8 +18,10 @@ from torch import nn
 
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError
+from scratchlab.estimators.scoring import new_estimator
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.contract import Method, MethodContext
+from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.folder import is_checkpoint
@@ -55,6 +57,8 @@ def assemble(
     ``source``: the checkpoint of this very run (to go on, to measure). ``start``: a checkpoint of
     another run whose weights this one begins with. On device ``meta`` nothing has any content.
     """
+    if is_estimator(config):
+        return _estimator(config, source, start)
     methods = build_methods(config["method"])
     saved = source.content.config.get("method", {}) if source else config["method"]
     trained, added = _split(methods, saved, config["method"])
@@ -75,6 +79,23 @@ def assemble(
     if added:
         adapted = Adapted(_apply(model, added, of_methods), [*trained, *added], base)
     return adapted
+
+
+def is_estimator(config: Mapping[str, Any]) -> bool:
+    """Whether the model of a configuration is an estimator (and no torch module)."""
+    return find("model", config["model"]["name"]).kind == "estimator"
+
+
+def _estimator(config: Mapping[str, Any], source: Source | None, start: Source | None) -> Fitted:
+    if config["method"]:
+        names = ",".join(config["method"])
+        raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
+    if start:
+        raise UserError("init_from: an estimator learns from the start", "Leave init_from=null.")
+    fitted = Fitted(new_estimator(config["model"], config["seed"]))
+    if source:
+        fitted.load(source.content.model, source.path)
+    return fitted
 
 
 def build_methods(section: Mapping[str, Any]) -> dict[str, Method]:

@@ -20,12 +20,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from scratchlab.assembly import Source, assemble, read_source
-from scratchlab.data.contract import DataContext, Dataset, TextDataset, TranslationDataset
+from scratchlab.assembly import Source, assemble, is_estimator, read_source
+from scratchlab.data.contract import (
+    ArrayDataset,
+    DataContext,
+    Dataset,
+    TextDataset,
+    TranslationDataset,
+)
 from scratchlab.data.knowledge import QuestionDataset
 from scratchlab.decoding.continuation import Continuation, answers
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
+from scratchlab.evaluation.predictions import model_outputs
 from scratchlab.methods.adapted import Adapted
 from scratchlab.models.exporting import export_model
 from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
@@ -95,7 +102,8 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device:
     """Threads, seeds and device."""
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
-    seed_everything(config["seed"], config["deterministic"])
+    # Estimators compute in NumPy; torch's deterministic mode takes seconds to import.
+    seed_everything(config["seed"], config["deterministic"] and not is_estimator(config))
     torch.set_flush_denormal(True)
     keep_freed_memory()
     return choose_device(config["device"])
@@ -115,9 +123,22 @@ def build_parts(
     context = data_context(config, origin.path if origin and not foreign else None)
     dataset: Dataset = build("dataset", config["dataset"], context)
     task: Task = build("task", config["task"], dataset.spec)
+    check_target(config, dataset)
     adapted = assemble(config, dataset, context, device, source, start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
     return Parts(config, dataset, task, adapted, decoder, device)
+
+
+def check_target(config: Mapping[str, Any], dataset: Dataset) -> None:
+    """A data set of which only its content shows whether it has classes or numbers to predict."""
+    wanted, found = config["task"]["name"], dataset.spec.task
+    if {wanted, found} == {"classification", "regression"}:
+        what = "classes" if found == "classification" else "numbers"
+        raise UserError(
+            f"model: {config['model']['name']} is for {wanted}, but the target of "
+            f"{config['dataset']['name']} holds {what}",
+            f"Choose a model for {found}, or set dataset.target_type.",
+        )
 
 
 def build_evaluators(config: Mapping[str, Any]) -> dict[str, Evaluator]:
@@ -136,7 +157,8 @@ def evaluate(
     should_stop: Callable[[], None] = lambda: None,
 ) -> list[Measurement]:
     """Run evaluators on one split with the model as it is."""
-    parts.model.eval()
+    if isinstance(parts.model, nn.Module):
+        parts.model.eval()
     decoder = quick_decoder(parts.config) if quick else parts.decoder
     context = EvaluationContext(
         model=parts.model,
@@ -149,6 +171,7 @@ def evaluate(
         seed=parts.config["seed"],
         quick=quick,
         limit=limit,
+        folder=sink.folder if isinstance(sink, FolderSink) else None,
     )
     measurements: list[Measurement] = []
     with torch.no_grad():
@@ -254,18 +277,35 @@ def _train_steps(
             "seed": config["seed"],
             "data": vars(parts.dataset.provenance),
             "spec": parts.dataset.spec.as_dict(),
-            "parameters": sum(p.numel() for p in parts.model.parameters()),
+            "parameters": parameter_counts(parts.model)[0],
         },
     )
     state = newest[1].state if newest else {}
     trainer = build("trainer", config["trainer"])
+    evaluators = build_evaluators(config)
+    quick = _quick_evaluators(config, evaluators)
+    job = Job(
+        adapted=parts.adapted,
+        task=parts.task,
+        dataset=parts.dataset,
+        optimizer=build("optimizer", config["optimizer"]) if config["optimizer"] else None,
+        scheduler=build("scheduler", config["scheduler"]) if config["scheduler"] else None,
+        tracker=tracker,
+        checkpoints=folder.checkpoints,
+        metrics=folder.metrics,
+        config=config,
+        device=parts.device,
+        seed=config["seed"],
+        validate=(lambda: _validation_scores(parts, quick)) if quick else None,
+        resume=newest[1] if newest else None,
+    )
     tracker.start(
         RunInfo(
             name=folder.name,
             run_id=folder.run_id,
             folder=folder.path,
             config=config,
-            total_steps=trainer.total_steps(parts.dataset, config["seed"]),
+            total_steps=trainer.total_steps(job),
             resumed_from=int(state.get("step", 0)),
             metrics_bytes=int(state.get("metrics_bytes", 0)),
         )
@@ -278,23 +318,6 @@ def _train_steps(
     if start:
         tracker.message(f"starts from the weights of {start.path}")
     _introduce(parts, tracker)
-    evaluators = build_evaluators(config)
-    quick = _quick_evaluators(config, evaluators)
-    job = Job(
-        adapted=parts.adapted,
-        task=parts.task,
-        dataset=parts.dataset,
-        optimizer=build("optimizer", config["optimizer"]),
-        scheduler=build("scheduler", config["scheduler"]),
-        tracker=tracker,
-        checkpoints=folder.checkpoints,
-        metrics=folder.metrics,
-        config=config,
-        device=parts.device,
-        seed=config["seed"],
-        validate=(lambda: _validation_scores(parts, quick)) if quick else None,
-        resume=newest[1] if newest else None,
-    )
     progress = trainer.train(job)
     for path in draw_curves(folder.path):
         tracker.image(progress.step, path.stem, path)
@@ -334,16 +357,25 @@ def costs(training_seconds: float | None = None) -> list[Measurement]:
     return [seconds, memory]
 
 
+def parameter_counts(model: Any) -> tuple[int | None, int | None]:
+    """All and trainable parameters; None of an estimator, which has none before it has learnt."""
+    if not isinstance(model, nn.Module):
+        return None, None
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+
+
 def _introduce(parts: Parts, tracker: Trackers) -> None:
     """Say what is trained on what."""
     dataset = parts.dataset
-    total = sum(p.numel() for p in parts.model.parameters())
-    trained = sum(p.numel() for p in parts.model.parameters() if p.requires_grad)
+    total, trained = parameter_counts(parts.model)
     sizes = ", ".join(f"{s} {dataset.size(s):,}" for s in dataset.splits)
-    share = "" if trained == total else f", {trained:,} of them trained"
+    what = parts.config["model"]["name"]
+    if total is not None:
+        share = "" if trained == total else f", {trained:,} of them trained"
+        what += f": {total:,} parameters{share} on {parts.device}"
     tracker.message(
-        f"{parts.config['model']['name']}: {total:,} parameters{share} on {parts.device}; "
-        f"{parts.config['dataset']['name']} ({dataset.provenance.kind}): {sizes}"
+        f"{what}; {parts.config['dataset']['name']} ({dataset.provenance.kind}): {sizes}"
     )
 
 
@@ -467,7 +499,8 @@ def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trai
     """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
     source = read_source(checkpoint_folder(run, which))
     parts = build_parts(config, source)
-    parts.model.eval()
+    if isinstance(parts.model, nn.Module):
+        parts.model.eval()
     state = source.content.state
     return Trained(
         **vars(parts), checkpoint=source.path, step=int(state["step"]), epoch=float(state["epoch"])
@@ -536,7 +569,10 @@ def predict(
     """
     trained = load_trained(config, run, config["evaluate_checkpoint"])
     dataset = trained.dataset
-    if isinstance(dataset, TranslationDataset):
+    if isinstance(dataset, ArrayDataset):
+        for line in lines:
+            yield [answer_row(trained, line)]
+    elif isinstance(dataset, TranslationDataset):
         if trained.decoder is None:
             raise UserError("this run has no decoding", "Add for example decoding=greedy.")
         for line in lines:
@@ -585,8 +621,28 @@ def translate_line(trained: Trained, line: str) -> str:
     return dataset.decode_target(list(hypothesis.ids))
 
 
+def answer_row(trained: Trained, line: str) -> str:
+    """The class (with its probability) or the value for one line; an empty line stays empty."""
+    dataset = trained.dataset
+    assert isinstance(dataset, ArrayDataset)
+    if not line.strip():
+        return ""
+    values, shares = model_outputs(
+        trained.model, dataset.spec, dataset.encode(line), trained.device
+    )
+    if not dataset.spec.n_classes:
+        return f"{values[0]:.6g}"
+    name = dataset.spec.class_names[int(values[0])]
+    return name if shares is None else f"{name}\t{shares[0].max():.4f}"
+
+
 def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
     """What the model of a configuration consists of and what a training step costs."""
+    if is_estimator(config):
+        raise UserError(
+            "inspect counts the layers of torch models; estimators have none",
+            f"`scratchlab list model {config['model']['name']}` shows its options.",
+        )
     context = data_context(config)
     dataset: Dataset = build("dataset", config["dataset"], context)
     limit = dataset.spec.max_length

@@ -206,8 +206,9 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
     if "@register(" not in source:
         return
     tree = _parse(path, source)
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
-    for node in classes.values():
+    own = _classes(tree)
+    classes = {**_imported_classes(tree), **own}
+    for node in own.values():
         for decorator in node.decorator_list:
             if _called_name(decorator) != "register":
                 continue
@@ -229,6 +230,26 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
                 summary=doc.split("\n\n")[0].replace("\n", " "),
                 path=path,
             )
+
+
+def _classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _imported_classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
+    """Classes of this package that a module imports to inherit options from (``…Options``)."""
+    found: dict[str, ast.ClassDef] = {}
+    for node in tree.body:
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(__package__):
+            continue
+        names = [alias.name for alias in node.names if alias.name.endswith("Options")]
+        if names:
+            parts = str(node.module).split(".")[1:]
+            path = Path(__file__).parent.joinpath(*parts).with_suffix(".py")
+            inner = _parse(path, path.read_text(encoding="utf-8"))
+            classes = {**_imported_classes(inner), **_classes(inner)}
+            found |= {name: c for name, c in classes.items() if name.endswith("Options")}
+    return found
 
 
 @functools.cache
@@ -291,7 +312,7 @@ def _read_option(name: str, annotation: str, line: ast.AnnAssign, path: Path) ->
 def read_options(path: Path, class_name: str) -> tuple[Option, ...]:
     """The options that a top-level dataclass of a source file declares, without importing it."""
     tree = _parse(path, path.read_text(encoding="utf-8"))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    classes = _classes(tree)
     return _read_fields(classes[class_name], classes, path)[0]
 
 

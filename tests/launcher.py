@@ -36,6 +36,7 @@ def preload(everything: bool) -> None:
     if everything:
         import torch
         import torch._dynamo  # the first step of an optimizer imports it
+        import torch._inductor  # what torch's deterministic mode imports, in seconds
 
         import scratchlab.data.text_datasets
         import scratchlab.data.translation

@@ -165,31 +165,37 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     dataset = next(iter(chosen["dataset"]), None)
     if dataset is None:
         return faults
-    posed = dataset.facts.get("task")
+    posed = _posed(dataset)
     for model in chosen["model"]:
         able = model.facts.get("tasks")
-        if posed is not None and able is not None and posed not in able:  # the rest follows
-            sets = [n for n, p in section_parts("dataset").items() if p.facts.get("task") in able]
+        if posed and able is not None and not set(posed) & set(able):  # the rest follows
+            shown = " or ".join(posed)
+            sets = [n for n, p in section_parts("dataset").items() if set(_posed(p)) & set(able)]
+            fitting = sorted({name for one in posed for name in _names_for("model", one)})
             hint = (
-                f"Models for {posed}: {', '.join(_names_for('model', posed)) or 'none'}. "
+                f"Models for {shown}: {', '.join(fitting) or 'none'}. "
                 f"Data sets for {model.name}: {', '.join(sorted(sets)) or 'none'}."
             )
             problem = (
                 f"the model {model.name} is for {' and '.join(able)}, "
-                f"but the data set {dataset.name} poses {posed}"
+                f"but the data set {dataset.name} poses {shown}"
             )
             return [Fault("model and dataset", problem, hint, True)]
-    for section in ("task", "evaluator", "trainer", "decoding"):
+    task = next((part.name for part in chosen["task"]), None)
+    if task in posed:  # of the tasks that are possible this one is chosen
+        posed = (str(task),)
+    for section in ("model", "task", "evaluator", "trainer", "decoding"):
         for part in chosen[section]:
             able = (part.name,) if section == "task" else part.facts.get("tasks")
-            if posed is None or able is None or posed in able:
+            if not posed or able is None or set(posed) & set(able):
                 continue
-            fitting = _names_for(section, posed)
+            shown = " or ".join(posed)
+            fitting = sorted({name for one in posed for name in _names_for(section, one)})
             prefix = f"{section}.{part.name}" if section in MULTIPLE else section
-            problem = f"the data set {dataset.name} poses {posed}, not {' or '.join(able)}"
+            problem = f"the data set {dataset.name} poses {shown}, not {' or '.join(able)}"
             if section != "task":
                 problem = f"{part.name} is for {' and '.join(able)}, but {problem}"
-            hint = f"For {posed}: {', '.join(fitting)}." if fitting else ""
+            hint = f"For {shown}: {', '.join(fitting)}." if fitting else ""
             faults.append(Fault(prefix, problem, hint, True))
     for model in chosen["model"]:
         wanted = "fit" if model.kind == "estimator" else "gradient"
@@ -198,6 +204,15 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
                 hint = f"Choose trainer={wanted}."
                 problem = f"{trainer.name} cannot train the {model.kind} {model.name}"
                 faults.append(Fault("trainer", problem, hint, True))
+        for section in ("optimizer", "scheduler"):
+            if model.kind == "estimator" and chosen[section]:
+                problem = f"the estimator {model.name} has its own way to learn"
+                hint = f"Leave {section}=null; see the options of the model."
+                faults.append(Fault(section, problem, hint, True))
+            elif model.kind == "model" and not chosen[section] and not faults:
+                hint = suggest("", section_parts(section))
+                problem = f"is missing: choose one for {model.name}"
+                faults.append(Fault(section, problem, hint, True))
     return faults
 
 
@@ -208,6 +223,12 @@ def _exportable(form: Any, models: list[Part]) -> list[Fault]:
     able = [n for n, p in section_parts("model").items() if form in p.facts.get("exports", ())]
     problem = f"{models[0].name} cannot be written in the format {form!r}"
     return [Fault("export", problem, f"It is for model={' and model='.join(able)}.")]
+
+
+def _posed(dataset: Part) -> tuple[str, ...]:
+    """The tasks that a data set can be used for, its own first; none if it does not say."""
+    own = dataset.facts.get("task")
+    return (own, *dataset.facts.get("also", ())) if own else ()
 
 
 def _names_for(section: str, task: str) -> list[str]:

@@ -268,7 +268,9 @@ def config_groups(config_dir: str | None) -> dict[str, list[str]]:
 
 
 def is_group(override: Override, groups: dict[str, list[str]]) -> bool:
-    return override.key_or_group in groups and not isinstance(override.value(), dict)
+    """Whether an override chooses a file; ``GROUP=null`` sets the section to nothing instead."""
+    value = override.value()
+    return override.key_or_group in groups and value is not None and not isinstance(value, dict)
 
 
 def is_empty(override: Override) -> bool:

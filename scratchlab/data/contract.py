@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+
+from scratchlab.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ class DataContext:
     vocabulary: Path | None = None
 
 
+@dataclass(frozen=True)
+class Examples:
+    """A whole split: learnt by ``fit(*arguments, **options)``, scored by ``evaluate(*arguments)``.
+
+    Tables and images give X [rows, features] and y [rows]; running text gives its tokens [n] and
+    the bounds [lines + 1] of the lines in them.
+    """
+
+    arguments: tuple[Any, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 class Dataset(ABC):
     """A data set that was read, split, tokenised and is ready to be batched.
 
@@ -90,6 +104,13 @@ class Dataset(ABC):
     @abstractmethod
     def save_vocabulary(self, folder: Path) -> None:
         """Write what turns text into ids and back, for a checkpoint that works alone."""
+
+    def examples(self, split: str) -> Examples:
+        """The split as estimators learn it and are scored on it; the same at every call."""
+        raise UserError(
+            f"{type(self).__name__} gives batches only, and an estimator learns from whole splits",
+            "Choose a model that is trained by gradient descent.",
+        )
 
 
 @dataclass
@@ -189,3 +210,49 @@ class TextDataset(Dataset):
     @abstractmethod
     def token_labels(self, ids: list[int]) -> list[str]:
         """One printable label for each id (for pictures)."""
+
+
+@dataclass
+class ArrayBatch:
+    """Rows of a table, or images.
+
+    ``inputs`` [batch, features] or [batch, channels, height, width], float32; ``targets`` [batch],
+    int64 class numbers or float32 values; ``indices`` [batch]: positions of the examples in their
+    split. ``clean``: the inputs without the noise that was added, where there is some.
+    """
+
+    inputs: Any
+    targets: Any
+    indices: Any
+    clean: Any = None
+
+    def to(self, device: Any) -> ArrayBatch:
+        return ArrayBatch(
+            self.inputs.to(device),
+            self.targets.to(device),
+            self.indices.to(device),
+            None if self.clean is None else self.clean.to(device),
+        )
+
+
+class ArrayDataset(Dataset):
+    """Tables and images: the same rows for NumPy estimators (``rows``) and torch (``batches``)."""
+
+    @abstractmethod
+    def rows(self, split: str) -> tuple[Any, Any]:
+        """X [rows, features] as models see it (scaled; images flattened) and y [rows]."""
+
+    @abstractmethod
+    def clean_rows(self, split: str) -> Any:
+        """X without the noise that the data set adds; ``rows(split)[0]`` where it adds none."""
+
+    @abstractmethod
+    def original(self, split: str, index: int) -> dict[str, str]:
+        """One example as a person reads it: column names and cells (images: none)."""
+
+    @abstractmethod
+    def encode(self, line: str) -> Any:
+        """X [1, features] of one line that a user gives: CSV cells, or the path of an image."""
+
+    def examples(self, split: str) -> Examples:
+        return Examples(self.rows(split))

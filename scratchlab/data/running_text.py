@@ -17,6 +17,7 @@ from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
+    Examples,
     Provenance,
     Spec,
     TextDataset,
@@ -159,6 +160,10 @@ class RunningText(TextDataset):
         For models that count and that mark the ends of lines themselves; an empty line is kept.
         """
         return split_lines(self.tokens(split).all(), self.tokenizer.line_end_id)
+
+    def examples(self, split: str) -> Examples:
+        """The sentences; ``<unk>`` is named, so that it is not taken for a word."""
+        return Examples(self.sentences(split), {"unk_id": self.tokenizer.unk_id})
 
     def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
         """``count`` places of a split, evenly spread: ``tokens`` ids to go on from, and as many

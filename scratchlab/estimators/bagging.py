@@ -122,7 +122,7 @@ class _Bagging(BaseEstimator, ABC):
         return self
 
 
-@register("estimator", "bagging_classifier", tasks=("classification",))
+@register("estimator", "bagging", tasks=("classification",))
 class BaggingClassifier(ClassifierMixin, _Bagging):
     """Bagging for classification, from scratch, over any registered estimator."""
 
@@ -133,7 +133,7 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
         vote: str = option("soft", "mean probability or majority", choices=("soft", "hard"))
 
     _task = "classification"
-    _usual: ClassVar[dict[str, str]] = {"name": "decision_tree_classifier"}
+    _usual: ClassVar[dict[str, str]] = {"name": "decision_tree"}
     classes_: np.ndarray
 
     def __init__(

@@ -23,7 +23,7 @@ from scratchlab.estimators.targets import ClassifierTargets
 from scratchlab.registry import option, register
 
 
-@register("estimator", "logistic_regression", tasks=("classification",))
+@register("estimator", "logistic", tasks=("classification",))
 class LogisticRegression(ClassifierMixin, ClassifierTargets):
     """Multinomial logistic regression, from scratch, by gradient descent, momentum or Adam."""
 

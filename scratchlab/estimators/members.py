@@ -1,6 +1,6 @@
 """Members of an ensemble: built from a description, saved as part of the whole.
 
-A description is what a configuration can say: ``{"name": "mlp_classifier", "hidden": [64]}``, a
+A description is what a configuration can say: ``{"name": "mlp", "hidden": [64]}``, a
 registered estimator and those of its options that differ from the defaults. In Python an unfitted
 estimator object serves as well.
 """

@@ -99,7 +99,7 @@ class _MLP(GradientEstimator):
         return Network(sizes, self.activation, loss, self.l2, np.dtype(self.dtype))
 
 
-@register("estimator", "mlp_classifier", tasks=("classification",))
+@register("estimator", "mlp", tasks=("classification",))
 class MLPClassifier(ClassifierMixin, ClassifierTargets, _MLP):
     """Multi-layer perceptron for classification, from scratch: softmax and cross entropy."""
 

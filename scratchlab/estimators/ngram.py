@@ -262,6 +262,11 @@ class NGram:
         """Perplexity per word, every ``</s>`` counted as one."""
         return self.score_tokens(tokens, offsets).perplexity
 
+    def evaluate(self, tokens: ArrayLike, offsets: ArrayLike) -> dict[str, float]:
+        """``loss``: mean negative log-likelihood in nats per word, every ``</s>`` one of them."""
+        perplexity = self.perplexity(tokens, offsets)
+        return {"loss": float(np.log(perplexity)), "perplexity": perplexity}
+
     def _ids(self, tokens: Sequence[str]) -> NDArray[np.int64]:
         """Ids of word strings; an id that no word has where the word is unknown."""
         if self.words_ is None:

@@ -168,7 +168,7 @@ class _Stacking(BaseEstimator, ABC):
         return self
 
 
-@register("estimator", "stacking_classifier", tasks=("classification",))
+@register("estimator", "stacking", tasks=("classification",))
 class StackingClassifier(ClassifierMixin, _Stacking):
     """Stacking for classification, from scratch, over any registered estimators.
 
@@ -182,12 +182,12 @@ class StackingClassifier(ClassifierMixin, _Stacking):
 
     _task = "classification"
     _usual0: ClassVar[dict[str, Any]] = {
-        "logistic": {"name": "logistic_regression"},
-        "mlp": {"name": "mlp_classifier", "hidden": [32], "epochs": 50},
-        "forest": {"name": "random_forest_classifier", "n_estimators": 50},
+        "logistic": {"name": "logistic"},
+        "mlp": {"name": "mlp", "hidden": [32], "epochs": 50},
+        "forest": {"name": "random_forest", "n_estimators": 50},
     }
     _usual1: ClassVar[dict[str, Any]] = {
-        "name": "logistic_regression",
+        "name": "logistic",
         "epochs": 1000,
         "l2": 0.001,
     }
@@ -229,11 +229,11 @@ class StackingRegressor(RegressorMixin, _Stacking):
 
     _task = "regression"
     _usual0: ClassVar[dict[str, Any]] = {
-        "linear": {"name": "linear_regression", "l2": 0.001},
+        "linear": {"name": "linear", "l2": 0.001},
         "mlp": {"name": "mlp_regressor", "hidden": [32], "epochs": 50},
         "forest": {"name": "random_forest_regressor", "n_estimators": 50},
     }
-    _usual1: ClassVar[dict[str, Any]] = {"name": "linear_regression", "l2": 0.0001}
+    _usual1: ClassVar[dict[str, Any]] = {"name": "linear", "l2": 0.0001}
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train both levels on X [rows, features] and numbers y [rows]."""

@@ -161,7 +161,7 @@ class _Tree(_Trees):
         self.feature_importances_ = model.feature_importances_
 
 
-@register("estimator", "decision_tree_classifier", tasks=("classification",))
+@register("estimator", "decision_tree", tasks=("classification",))
 class DecisionTreeClassifier(_TreesClassifier, _Tree):
     """A decision tree for classification (Gini impurity), grown by scikit-learn."""
 
@@ -234,7 +234,7 @@ class _Forest(_Trees):
         self.feature_importances_ = model.feature_importances_
 
 
-@register("estimator", "random_forest_classifier", tasks=("classification",))
+@register("estimator", "random_forest", tasks=("classification",))
 class RandomForestClassifier(_TreesClassifier, _Forest):
     """A random forest for classification (Breiman 2001), grown by scikit-learn."""
 
@@ -322,7 +322,7 @@ class _Boosting(_Trees):
         self.feature_importances_ = summed / (summed.sum() or 1.0)
 
 
-@register("estimator", "boosted_trees_classifier", tasks=("classification",))
+@register("estimator", "boosted_trees", tasks=("classification",))
 class BoostedTreesClassifier(_TreesClassifier, _Boosting):
     """Histogram gradient boosting for classification, grown by scikit-learn."""
 

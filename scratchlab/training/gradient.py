@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from scratchlab.data.contract import Dataset
 from scratchlab.errors import Stopped, TrainingError, UserError
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
@@ -83,9 +82,9 @@ class Gradient:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def total_steps(self, dataset: Dataset, seed: int) -> int:
+    def total_steps(self, job: Job) -> int:
         """Updates from start to end; an epoch counts as long as the first one."""
-        count = dataset.batch_count("train", seed=seed, epoch=0)
+        count = job.dataset.batch_count("train", seed=job.seed, epoch=0)
         if count == 0:
             raise UserError("the training split has no batches")
         if self.config.max_steps is not None:
@@ -95,7 +94,7 @@ class Gradient:
 
     def train(self, job: Job) -> Progress:
         """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""
-        return _Training(self.config, job, self.total_steps(job.dataset, job.seed)).run()
+        return _Training(self.config, job, self.total_steps(job)).run()
 
 
 class _Training:
@@ -314,7 +313,7 @@ class _Training:
             if not math.isfinite(scalars["val/loss"]):
                 what = "val/loss after update {step}"
                 self._stop_at_bad_loss(state.step, scalars["val/loss"], what)
-            if self._improved(scalars):
+            if state.judge(scalars, self.config, self.job.tracker):
                 roles.append("best")
         elif state.finished:
             roles.append("best")
@@ -338,26 +337,6 @@ class _Training:
         if job.validate is not None:
             scalars.update(job.validate())
         return scalars
-
-    def _improved(self, scalars: Mapping[str, float]) -> bool:
-        state, monitor = self.progress, self.config.monitor
-        if monitor not in scalars:
-            known = ", ".join(sorted(scalars))
-            raise UserError(f"trainer.monitor: {monitor!r} is not measured", f"Measured: {known}.")
-        value = scalars[monitor]
-        sign = 1 if self.config.monitor_better == "higher" else -1
-        if state.best is None or sign * value > sign * state.best:
-            state.best, state.best_step, state.stale = value, state.step, 0
-            return True
-        state.stale += 1
-        patience = self.config.patience
-        if patience is not None and state.stale >= patience:
-            state.finished = True
-            self.job.tracker.message(
-                f"stopped early: {monitor} has not improved in {patience} validations "
-                f"(best {state.best:.4f} at update {state.best_step:,})"
-            )
-        return False
 
     def _checkpoint_due(self) -> bool:
         step, c = self.progress.step, self.config

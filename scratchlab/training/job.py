@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from scratchlab.data.contract import Dataset
+from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.run.checkpoint import Checkpoint
 from scratchlab.tasks.contract import Loss, Task
@@ -19,7 +20,10 @@ from scratchlab.tracking.contract import Tracker
 
 @dataclass
 class Job:
-    """All that the loop is given. ``validate`` runs the quick evaluators on the model as it is."""
+    """All that a trainer is given. ``validate`` runs the quick evaluators on the model as it is.
+
+    The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator.
+    """
 
     adapted: Adapted
     task: Task
@@ -54,6 +58,29 @@ class Progress:
     finished: bool = False
     seconds: float = 0.0
     window: list[list[float]] = field(default_factory=list)
+
+    def judge(self, scalars: Mapping[str, float], config: Any, tracker: Tracker) -> bool:
+        """Whether a validation is the best so far; the end of training where patience is over.
+
+        ``config`` has the options ``monitor``, ``monitor_better`` and ``patience``.
+        """
+        monitor = config.monitor
+        if monitor not in scalars:
+            known = ", ".join(sorted(scalars))
+            raise UserError(f"trainer.monitor: {monitor!r} is not measured", f"Measured: {known}.")
+        value = scalars[monitor]
+        sign = 1 if config.monitor_better == "higher" else -1
+        if self.best is None or sign * value > sign * self.best:
+            self.best, self.best_step, self.stale = value, self.step, 0
+            return True
+        self.stale += 1
+        if config.patience is not None and self.stale >= config.patience:
+            self.finished = True
+            tracker.message(
+                f"stopped early: {monitor} has not improved in {config.patience} validations "
+                f"(best {self.best:.4f} at update {self.best_step:,})"
+            )
+        return False
 
 
 class LossModule(nn.Module):

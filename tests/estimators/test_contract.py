@@ -19,30 +19,30 @@ from scratchlab.registry import parts
 
 # Fewer trees, rounds and epochs than the defaults, since each check fits dozens of times.
 SMALL: dict[str, dict[str, Any]] = {
-    "random_forest_classifier": {"n_estimators": 5},
+    "random_forest": {"n_estimators": 5},
     "random_forest_regressor": {"n_estimators": 5},
-    "boosted_trees_classifier": {"n_rounds": 10},
+    "boosted_trees": {"n_rounds": 10},
     "boosted_trees_regressor": {"n_rounds": 20},
-    "mlp_classifier": {"hidden": [32], "epochs": 30, "learning_rate": 0.01},
+    "mlp": {"hidden": [32], "epochs": 30, "learning_rate": 0.01},
     "mlp_regressor": {"hidden": [32], "epochs": 30, "learning_rate": 0.01},
-    "logistic_regression": {"epochs": 50},
+    "logistic": {"epochs": 50},
     "perceptron": {"epochs": 10},
-    "stacking_classifier": {
+    "stacking": {
         "folds": 2,
         "level0": {
-            "tree": {"name": "decision_tree_classifier"},
+            "tree": {"name": "decision_tree"},
             "line": {"name": "adaline", "epochs": 20},
         },
-        "level1": {"name": "logistic_regression", "epochs": 20},
+        "level1": {"name": "logistic", "epochs": 20},
     },
     "stacking_regressor": {
         "folds": 2,
         "level0": {
             "tree": {"name": "decision_tree_regressor"},
-            "line": {"name": "linear_regression"},
+            "line": {"name": "linear"},
         },
     },
-    "bagging_classifier": {"n_estimators": 5},
+    "bagging": {"n_estimators": 5},
     "bagging_regressor": {"n_estimators": 5},
 }
 CLASSES = {
@@ -69,8 +69,8 @@ def test_all_estimators_of_the_table_are_registered() -> None:
     assert set(CLASSES) >= {
         "perceptron",
         "adaline",
-        "linear_regression",
-        "logistic_regression",
+        "linear",
+        "logistic",
         *(
             f"{kind}_{task}"
             for kind in ("mlp", "bagging", "stacking", "random_forest", "boosted_trees")
@@ -122,11 +122,11 @@ def test_a_saved_state_loaded_elsewhere_predicts_the_same_bits(name: str) -> Non
 ITERATIVE = [name for name, cls in CLASSES.items() if issubclass(cls, IterativeEstimator)]
 RESUMED: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ITERATIVE),
-    ("mlp_classifier", {"update": "momentum", "schedule": "cosine", "dtype": "float64"}),
-    ("mlp_classifier", {"early_stopping": True, "patience": 3, "learning_rate": 0.05}),
+    ("mlp", {"update": "momentum", "schedule": "cosine", "dtype": "float64"}),
+    ("mlp", {"early_stopping": True, "patience": 3, "learning_rate": 0.05}),
     ("mlp_regressor", {"early_stopping": True, "batch_size": 1, "epochs": 6, "update": "sgd"}),
-    ("logistic_regression", {"update": "adam", "batch_size": 16}),
-    ("linear_regression", {"solver": "gradient", "batch_size": 8, "update": "adam", "epochs": 9}),
+    ("logistic", {"update": "adam", "batch_size": 16}),
+    ("linear", {"solver": "gradient", "batch_size": 8, "update": "adam", "epochs": 9}),
     ("adaline", {"batch_size": 1, "epochs": 10}),
 ]
 
@@ -166,7 +166,7 @@ def test_an_outer_trainer_sees_every_epoch_and_may_stop(name: str) -> None:
 
     estimator.fit_epochs(X[::2], y[::2], X_val=X[1::2], y_val=y[1::2], on_epoch=on_epoch)
     assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
-    assert len(seen) == (1 if name == "linear_regression" else 3)
+    assert len(seen) == (1 if name == "linear" else 3)
     assert estimator.history_ == [metrics for _, metrics in seen]
     measured = estimator.evaluate(X[1::2], y[1::2])
     for key, value in measured.items():

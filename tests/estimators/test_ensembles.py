@@ -59,9 +59,9 @@ def test_bagged_trees_are_within_a_point_of_scikit_learns(name: str) -> None:
 def test_stacking_is_within_a_point_of_scikit_learns(name: str) -> None:
     ours = StackingClassifier(
         level0={
-            "forest": {"name": "random_forest_classifier", "n_estimators": 30},
-            "logistic": {"name": "logistic_regression", "l2": 0.002},
-            "tree": {"name": "decision_tree_classifier"},
+            "forest": {"name": "random_forest", "n_estimators": 30},
+            "logistic": {"name": "logistic", "l2": 0.002},
+            "tree": {"name": "decision_tree"},
         }
     )
     theirs = ensemble.StackingClassifier(
@@ -111,7 +111,7 @@ def test_hard_votes_follow_the_majority() -> None:
 def test_without_bootstrap_and_with_all_rows_members_see_the_same() -> None:
     X, X_test, y, _ = split("wine", 0)
     model = BaggingClassifier(
-        base={"name": "logistic_regression", "epochs": 30}, n_estimators=3, bootstrap=False
+        base={"name": "logistic", "epochs": 30}, n_estimators=3, bootstrap=False
     ).fit(X, y)
     first, *others = (m.predict_proba(X_test) for m in model.members_)
     assert all(other == pytest.approx(first, abs=1e-9) for other in others)
@@ -120,7 +120,7 @@ def test_without_bootstrap_and_with_all_rows_members_see_the_same() -> None:
 def test_the_number_of_threads_does_not_change_the_result() -> None:
     X, X_test, y, _ = split("wine", 0)
     one, two = (
-        BaggingClassifier(n_estimators=5, n_jobs=n, base={"name": "mlp_classifier", "epochs": 3})
+        BaggingClassifier(n_estimators=5, n_jobs=n, base={"name": "mlp", "epochs": 3})
         .fit(X, y)
         .predict_proba(X_test)
         for n in (1, 2)
@@ -172,8 +172,8 @@ def test_level_1_learns_from_predictions_of_models_that_have_not_seen_the_row() 
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 5)), rng.integers(0, 2, 300)
     model = StackingClassifier(
-        level0={"tree": {"name": "decision_tree_classifier"}},
-        level1={"name": "logistic_regression", "epochs": 2000},
+        level0={"tree": {"name": "decision_tree"}},
+        level1={"name": "logistic", "epochs": 2000},
     ).fit(X, y)
     assert model.level0_["tree"].score(X, y) == 1.0
     assert abs(model.level1_.coef_[0, 0]) < 1
@@ -181,7 +181,7 @@ def test_level_1_learns_from_predictions_of_models_that_have_not_seen_the_row() 
 
 def test_passthrough_shows_level_1_the_features() -> None:
     X, X_test, y, y_test = split("wine", 0)
-    level0 = {"tree": {"name": "decision_tree_classifier", "max_depth": 1}}
+    level0 = {"tree": {"name": "decision_tree", "max_depth": 1}}
     without, shown = (
         StackingClassifier(level0=level0, passthrough=p).fit(X, y) for p in (False, True)
     )
@@ -196,7 +196,7 @@ def test_stacking_regression_equals_scikit_learns_on_the_same_members() -> None:
     ours = StackingRegressor(
         level0={
             "forest": {"name": "random_forest_regressor", "n_estimators": 20},
-            "linear": {"name": "linear_regression"},
+            "linear": {"name": "linear"},
         }
     ).fit(X_train, y_train)
     theirs = ensemble.StackingRegressor(
@@ -257,7 +257,7 @@ def test_a_tree_of_given_depth_has_no_longer_path() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (BaggingClassifier(base={"name": "mlp_clasifier"}), "Did you mean 'mlp_classifier'"),
+        (BaggingClassifier(base={"name": "mpl"}), "Did you mean 'mlp'"),
         (BaggingClassifier(base={"name": "mlp_regressor"}), "no estimator for classification"),
         (BaggingClassifier(base={"name": "adaline", "epoch": 3}), "Did you mean 'epochs'"),
         (BaggingClassifier(base={"hidden": [3]}), "describes no estimator"),

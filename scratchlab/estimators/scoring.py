@@ -1,0 +1,53 @@
+"""Scores of any estimator on a split, and how one is built from a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from scratchlab.registry import find
+
+_SMALLEST = 1e-15  # a probability of 0 would make the log loss infinite
+
+
+def new_estimator(entry: Mapping[str, Any], seed: int) -> Any:
+    """The unfitted estimator that a checked section ``model`` describes.
+
+    An option ``random_state`` that is null takes the run's ``seed``.
+    """
+    options = {name: value for name, value in entry.items() if name != "name"}
+    if "random_state" in options and options["random_state"] is None:
+        options["random_state"] = seed
+    return find("model", str(entry["name"])).load()(**options)
+
+
+def score(estimator: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
+    """Metrics of a fitted estimator on one split: ``loss`` and what else its kind has.
+
+    An estimator with a method ``evaluate`` measures itself (its loss is what it minimises). For
+    others ``loss`` is the mean log loss of classes (of estimators that give probabilities, else the
+    share of errors) or the mean squared error of numbers.
+    """
+    if hasattr(estimator, "evaluate"):
+        return estimator.evaluate(*arguments)
+    X, y = arguments
+    if is_classifier(estimator):
+        return _class_scores(estimator, X, y)
+    mse = float(np.mean((estimator.predict(X) - y) ** 2))
+    return {"loss": mse, "rmse": math.sqrt(mse)}
+
+
+def _class_scores(estimator: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    if not hasattr(estimator, "predict_proba"):
+        accuracy = float(np.mean(estimator.predict(X) == y))
+        return {"loss": 1 - accuracy, "accuracy": accuracy}
+    shares = estimator.predict_proba(X)
+    columns = np.searchsorted(estimator.classes_, y).clip(max=len(estimator.classes_) - 1)
+    seen = estimator.classes_[columns] == y
+    true = np.where(seen, shares[np.arange(len(y)), columns], 0.0)
+    accuracy = float(np.mean(estimator.classes_[shares.argmax(axis=1)] == y))
+    return {"loss": float(-np.log(true.clip(min=_SMALLEST)).mean()), "accuracy": accuracy}

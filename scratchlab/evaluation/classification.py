@@ -1,0 +1,91 @@
+"""Classes against the truth: accuracy, precision, recall, F1, overall and class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.predictions import Predicted, predictions
+from scratchlab.registry import register
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Per class [classes]; ``support`` are its rows. 0 where a class was never predicted."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    support: NDArray[np.int64]
+    predicted: NDArray[np.bool_]
+
+    def mean(self, values: NDArray[np.float64], weighted: bool) -> float:
+        """Over the classes that occur, in the truth or among the predictions."""
+        occurs = (self.support > 0) | self.predicted
+        return float(np.average(values, weights=self.support if weighted else occurs))
+
+
+def confusion(found: Predicted, classes: int) -> NDArray[np.int64]:
+    """Rows by true class, columns by predicted class [classes, classes]."""
+    pairs = found.truth.astype(np.int64) * classes + found.values.astype(np.int64)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_scores(matrix: NDArray[np.int64]) -> ClassScores:
+    """Precision, recall and F1 of each class from a confusion matrix."""
+    hits = np.diag(matrix).astype(np.float64)
+    predicted, support = matrix.sum(axis=0), matrix.sum(axis=1)
+    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
+    recall = np.divide(hits, support, out=np.zeros_like(hits), where=support > 0)
+    both = precision + recall
+    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
+    return ClassScores(precision, recall, f1, support, predicted > 0)
+
+
+@register("evaluator", "classification", tasks=("classification",))
+class Classification(Evaluator):
+    """Accuracy, macro and weighted precision, recall and F1; a report class by class.
+
+    Macro means are over the classes that occur in the split or among the predictions, each counted
+    alike; weighted ones count each class by its rows. A class that is never predicted has
+    precision 0. ``log_loss`` and, for two classes, ``roc_auc`` need probabilities.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to choose."""
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        found = predictions(context)
+        names = context.dataset.spec.class_names
+        matrix = confusion(found, len(names))
+        scores = class_scores(matrix)
+        accuracy = float(np.trace(matrix) / matrix.sum())
+        measured = {"accuracy": accuracy}
+        for kind, weighted in (("macro", False), ("weighted", True)):
+            for name in ("precision", "recall", "f1"):
+                measured[f"{name}_{kind}"] = scores.mean(getattr(scores, name), weighted)
+        if found.shares is not None and len(names) == 2 and len(np.unique(found.truth)) == 2:
+            from sklearn.metrics import roc_auc_score
+
+            measured["roc_auc"] = float(roc_auc_score(found.truth, found.shares[:, 1]))
+        rows: list[tuple[Any, ...]] = [
+            (names[i], scores.precision[i], scores.recall[i], scores.f1[i], int(scores.support[i]))
+            for i in range(len(names))
+        ]
+        for kind, weighted in (("macro mean", False), ("weighted mean", True)):
+            means = [scores.mean(getattr(scores, n), weighted) for n in ("precision", "recall")]
+            rows.append((kind, *means, scores.mean(scores.f1, weighted), int(matrix.sum())))
+        if not context.quick:
+            columns = ("class", "precision", "recall", "f1", "rows")
+            context.sink.table("classification_report", columns, rows)
+        result = [Measurement(n, v, n=len(found.truth)) for n, v in measured.items()]
+        if found.shares is not None:
+            true = found.shares[np.arange(len(found.truth)), found.truth]
+            loss = float(-np.log(true.clip(min=1e-15)).mean())
+            result.append(Measurement("log_loss", loss, "nats", "lower", n=len(found.truth)))
+        return result

@@ -1,0 +1,206 @@
+"""Training of estimators: NumPy models with ``fit``, watched and saved like any other run.
+
+An update of the run is an epoch of the estimator. Estimators that learn in epochs
+(:class:`~scratchlab.estimators.protocol.IterativeEstimator`) are validated, logged and saved
+between them and go on from a checkpoint to the same bits; others learn in one step, their
+only epoch.
+What they learn from is :meth:`~scratchlab.data.contract.Dataset.examples`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scratchlab.data.contract import Examples
+from scratchlab.errors import Stopped, TrainingError
+from scratchlab.estimators.protocol import IterativeEstimator
+from scratchlab.estimators.scoring import score
+from scratchlab.registry import option, register
+from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.training.interrupt import Interrupt
+from scratchlab.training.job import Job, Progress
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+
+@register("trainer", "fit")
+class Fit:
+    """Epochs of a NumPy estimator; how many there are is an option of the model."""
+
+    @dataclass(frozen=True)
+    class Config:
+        validate_every: int = option(1, "epochs between two validations", min=1)
+        validation_evaluators: list[str] = option([], "evaluators that run at each validation")
+        validation_limit: int | None = option(200, "examples they measure; null: all", min=1)
+        checkpoint_every: int | None = option(
+            None, "epochs between two checkpoints; null: one every ten seconds", min=1
+        )
+        keep_every: int | None = option(
+            None, "epochs between two checkpoints that are kept for good as step-N", min=1
+        )
+        monitor: str = option("val/loss", "metric that tells the best checkpoint")
+        monitor_better: str = option(
+            "lower", "which way the metric improves", choices=("lower", "higher")
+        )
+        patience: int | None = option(
+            None, "validations without improvement before training stops; null: never", min=1
+        )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def total_steps(self, job: Job) -> int:
+        """Epochs of the estimator; 1 where it learns in one step."""
+        model: Any = job.model
+        return int(model.epochs) if isinstance(model, IterativeEstimator) else 1
+
+    def train(self, job: Job) -> Progress:
+        """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""
+        return _Fitting(self.config, job, self.total_steps(job)).run()
+
+
+class _Fitting:
+    """One call of :meth:`Fit.train`: its state and its steps."""
+
+    def __init__(self, config: Fit.Config, job: Job, total_steps: int) -> None:
+        self.config, self.job, self.total_steps = config, job, total_steps
+        self.estimator: Any = job.model
+        self.progress = Progress()
+        self.validation: Examples | None = None
+        self.best: Checkpoint | None = None  # not yet on the disk
+        self.clock = self.saved_clock = time.perf_counter()
+        if job.resume is not None:
+            self._restore(job.resume)
+
+    def run(self) -> Progress:
+        state, dataset = self.progress, self.job.dataset
+        if state.finished:
+            self.job.tracker.message(f"training was complete after {state.step:,} epochs")
+            return state
+        if "val" in dataset.splits and dataset.size("val"):
+            self.validation = dataset.examples("val")
+        examples = dataset.examples("train")
+        self.clock = self.saved_clock = time.perf_counter()
+        if isinstance(self.estimator, IterativeEstimator):
+            self._fit_epochs(examples)
+        else:
+            self.estimator.fit(*examples.arguments, **examples.options)
+            self._end_epoch(score(self.estimator, examples.arguments), last=True)
+        return state
+
+    def _fit_epochs(self, examples: Examples) -> None:
+        X, y = examples.arguments
+        if self.job.resume is None:
+            self.estimator.start(X, y)
+        with Interrupt() as interrupt:
+
+            def after_epoch(number: int, metrics: dict[str, float]) -> bool:
+                last = self.estimator.finished_
+                if last:
+                    self.estimator.finish()  # the last validation sees what will be predicted with
+                self._end_epoch(metrics, last)
+                if interrupt.requested:
+                    self._save()
+                    raise Stopped(interrupt.requested)
+                return self.progress.finished
+
+            self.estimator.fit_epochs(X, y, on_epoch=after_epoch, resume=True)
+
+    def _end_epoch(self, metrics: Mapping[str, float], last: bool) -> None:
+        """Log an epoch, validate, save what is due."""
+        state, tracker = self.progress, self.job.tracker
+        state.step += 1
+        state.epoch = state.step
+        now = time.perf_counter()
+        state.seconds += now - self.clock
+        self.clock = now
+        tracker.log(
+            state.step,
+            {"epoch": state.step, **{_logged(k): v for k, v in metrics.items()}},
+            {"seconds": state.seconds},
+        )
+        tracker.progress(state.step, float(state.step), {})
+        state.finished = last
+        if last or state.step % self.config.validate_every == 0:
+            self._validate()
+        if state.finished or self._due():
+            self._save()
+
+    def _validate(self) -> None:
+        state, job = self.progress, self.job
+        if self.validation is None:
+            if state.finished:
+                self.best = self._checkpoint()
+            return
+        started = time.perf_counter()
+        measured = score(self.estimator, self.validation.arguments)
+        scalars = {f"val/{name}": value for name, value in measured.items()}
+        if job.validate is not None:
+            scalars.update(job.validate())
+        job.tracker.log(state.step, {"epoch": state.step, **scalars}, {})
+        loss = scalars["val/loss"]
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"val/loss after epoch {state.step} is {loss}: training cannot go on",
+                "Lower model.learning_rate, or scale the features (dataset.scale=standard).",
+            )
+        if state.judge(scalars, self.config, job.tracker):
+            self.best = self._checkpoint()
+        self.clock += time.perf_counter() - started
+
+    def _due(self) -> bool:
+        c, step = self.config, self.progress.step
+        if c.keep_every and step % c.keep_every == 0:
+            return True
+        if c.checkpoint_every is not None:
+            return step % c.checkpoint_every == 0
+        return time.perf_counter() - self.saved_clock > SECONDS_BETWEEN_CHECKPOINTS
+
+    def _checkpoint(self) -> Checkpoint:
+        job = self.job
+        job.tracker.flush()
+        record = {
+            **dataclasses.asdict(self.progress),
+            "metrics_bytes": job.metrics.stat().st_size if job.metrics.exists() else 0,
+            "total_steps": self.total_steps,
+            "spec": job.dataset.spec.as_dict(),
+        }
+        return Checkpoint(self.job.adapted.state(), {}, record, job.config)
+
+    def _save(self) -> None:
+        """Write the best state if it is a new one, then the present one.
+
+        In this order: a run that goes on from ``last`` finds the ``best`` that it remembers.
+        """
+        job, step, keep = self.job, self.progress.step, self.config.keep_every
+        started = time.perf_counter()
+        roles = ["last", *([f"step-{step}"] if keep and step % keep == 0 else [])]
+        if self.best is not None and self.best.state["step"] == step:
+            roles.append("best")
+        elif self.best is not None:
+            save(job.checkpoints, self.best, ("best",), job.dataset.save_vocabulary)
+        self.best = None
+        save(job.checkpoints, self._checkpoint(), tuple(roles), job.dataset.save_vocabulary)
+        self.saved_clock = time.perf_counter()
+        self.clock += self.saved_clock - started
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        record = checkpoint.state
+        names = {f.name for f in dataclasses.fields(Progress)}
+        self.progress = Progress(**{k: v for k, v in record.items() if k in names})
+        self.job.adapted.load(checkpoint.model, self.job.checkpoints)
+        if self.progress.step < self.total_steps and self.total_steps > record["total_steps"]:
+            self.progress.finished = self.estimator.finished_ = False  # more epochs are wanted now
+
+
+def _logged(name: str) -> str:
+    """How a metric of an epoch is called in the log: rows held out are no training rows."""
+    held_out = "held_out_"
+    if name.startswith(held_out):
+        return f"held_out/{name.removeprefix(held_out)}"
+    return f"train/{name}"
