@@ -136,10 +136,18 @@ class RowsDataset(ArrayDataset):
         """The scaling of the training rows X [rows, features]."""
         return learn_scaling(X, self.config.scale)
 
+    @property
+    def own_preparation(self) -> dict[str, Any]:
+        """What ``read`` learnt, of the checkpoint in use if there is one."""
+        return dict(self._kept["own"]) if self._kept is not None else self.raw.preparation
+
     # --- the contract ---------------------------------------------------------------------------
 
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
+        if self._kept is not None:
+            kept: dict[str, Any] = self._kept["spec"]
+            return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()})
         raw = self.raw
         return Spec(
             task="classification" if raw.class_names else "regression",
@@ -186,14 +194,14 @@ class RowsDataset(ArrayDataset):
 
     def encode(self, line: str) -> NDArray[Any]:
         cells = [c.strip() for c in line.split(",")]
-        names = self.raw.feature_names
+        names = self.spec.feature_names
         if len(cells) != len(names):
             raise UserError(
                 f"{len(cells)} numbers were given, and this model reads {len(names)}",
                 f"In this order, with commas between them: {', '.join(names)}.",
             )
         try:
-            values = np.array([[float(c) for c in cells]], dtype=self.raw.X.dtype)
+            values = np.array([[float(c) for c in cells]], dtype=np.float64)
         except ValueError as error:
             bad = next(c for c in cells if not _is_number(c))
             raise UserError(f"{bad!r} is no number") from error
@@ -226,12 +234,12 @@ class RowsDataset(ArrayDataset):
         """X and ``clean`` [n, features], y [n] as the tensors that models and tasks read."""
         import torch
 
-        shape = self.raw.image_shape or (X.shape[1],)
+        shape = self.spec.image_shape or (X.shape[1],)
 
         def tensor(values: NDArray[Any]) -> Any:
             return torch.from_numpy(values.astype(np.float32)).view(len(values), *shape)
 
-        targets = y.astype(np.int64) if self.raw.class_names else y.astype(np.float32)
+        targets = y.astype(np.int64) if self.spec.n_classes else y.astype(np.float32)
         return ArrayBatch(
             inputs=tensor(X),
             targets=torch.from_numpy(targets),
@@ -240,7 +248,11 @@ class RowsDataset(ArrayDataset):
         )
 
     def save_vocabulary(self, folder: Path) -> None:
-        content = {"scaling": self.scaling.to_json(), "own": self.raw.preparation}
+        content = {
+            "scaling": self.scaling.to_json(),
+            "own": self.own_preparation,
+            "spec": self.spec.as_dict(),
+        }
         write_json(folder / PREPARATION, content)
 
     @functools.cached_property
@@ -260,7 +272,7 @@ def _read_preparation(folder: Path) -> dict[str, Any] | None:
     path = folder / PREPARATION
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {"scaling": content["scaling"], "own": content["own"]}
+        return {key: content[key] for key in ("scaling", "own", "spec")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read: {error}", "Only a run on a table or on images has it."

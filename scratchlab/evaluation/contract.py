@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from scratchlab.data.contract import Dataset
@@ -52,6 +53,7 @@ class EvaluationContext:
     ``decoder`` generates (None where the task has nothing to generate). ``memo`` keeps what several
     evaluators share, such as the translations of a split: ``context.once(key, make)``.
     ``quick`` is set for the evaluations between epochs: greedy decoding, no pictures.
+    ``folder``: where results are written, if they are.
     """
 
     model: Any
@@ -65,6 +67,7 @@ class EvaluationContext:
     seed: int = 0
     quick: bool = False
     limit: int | None = None
+    folder: Path | None = None
     memo: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:

@@ -1,0 +1,213 @@
+"""Tables: the classic ones from files, and any CSV of the user's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from scratchlab.data.columns import Plan, features, make_plan, targets
+from scratchlab.data.contract import Provenance
+from scratchlab.data.csv_cells import Cells, is_missing, read_cells
+from scratchlab.data.locating import layout_hint, own_file
+from scratchlab.data.rows import Raw, RowOptions, RowsDataset
+from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.errors import UserError
+from scratchlab.registry import option, register
+
+
+class TableDataset(RowsDataset):
+    """A :class:`RowsDataset` of CSV cells."""
+
+    def table(
+        self,
+        cells: Cells,
+        provenance: Provenance,
+        kept: Mapping[str, Any] | None,
+        target: str,
+        *,
+        target_type: str = "auto",
+        categories: Sequence[str] = (),
+        drop: Sequence[str] = (),
+    ) -> Raw:
+        """Cells as raw rows; after a checkpoint's plan if there is one."""
+        notes: list[str] = []
+        if kept:
+            plan = Plan.from_json(kept)
+        else:
+            plan, notes = make_plan(cells, target, target_type, categories, drop)
+        X = features(cells, plan)
+        missing = {f: int(n) for f, n in zip(plan.features, np.isnan(X).sum(axis=0)) if n}
+        if missing:
+            listed = ", ".join(f"{name} {n:,}" for name, n in missing.items())
+            notes.append(f"missing values, taken as the median of train: {listed}")
+        return Raw(
+            X=X,
+            y=targets(cells, plan),
+            feature_names=plan.features,
+            class_names=plan.classes,
+            target_name=plan.target,
+            provenance=provenance,
+            notes=notes,
+            cells=cells.rows,
+            columns=tuple(cells.columns),
+            missing=missing,
+            preparation=plan.to_json(),
+        )
+
+    def encode(self, line: str) -> Any:
+        plan = Plan.from_json(self.own_preparation)
+        names = [c.name for c in plan.columns]
+        given = [cell.strip() for cell in line.split(",")]
+        if len(given) != len(names):
+            raise UserError(
+                f"{len(given)} cells were given, and this model reads {len(names)}",
+                f"In this order, with commas between them: {', '.join(names)}.",
+            )
+        return self.scaling.apply(features(Cells(Path("input"), names, [given], [1]), plan))
+
+
+def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Path]:
+    """Files below the data folder; UserError with the layout if one is missing."""
+    found = [root and find_file(root / name) for name in names]
+    for name, path in zip(names, found, strict=True):
+        if path is None:
+            where = f"no file {root / name}" if root else "no folder of data files is known"
+            raise UserError(where, layout_hint(list(names), root, origin))
+    return [path for path in found if path is not None]
+
+
+def joined(parts: Sequence[Cells], where: Path) -> Cells:
+    """Tables of the same columns below each other."""
+    rows = [row for part in parts for row in part.rows]
+    return Cells(where, parts[0].columns, rows, [line for part in parts for line in part.lines])
+
+
+@register(
+    "dataset",
+    "wine_quality",
+    task="classification",
+    also=("regression",),
+    sources=("files",),
+    files=("wine_quality/winequality-red.csv", "wine_quality/winequality-white.csv"),
+    origin="https://archive.ics.uci.edu/dataset/186/wine+quality",
+)
+class WineQuality(TableDataset):
+    """Wine quality (Cortez et al. 2009): 6,497 wines, 11 measurements, grades from 3 to 9."""
+
+    @dataclass(frozen=True)
+    class Config(RowOptions):
+        colour: str = option("both", "which wines", choices=("both", "red", "white"))
+        colour_column: bool = option(False, "tell the model the colour as well")
+        target_type: str = option(
+            "class", "the grade as a class or as a number", choices=("class", "number")
+        )
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            ("not colour_column or colour == 'both'", "colour_column needs colour=both"),
+        )
+
+    def read(self, kept: Mapping[str, Any] | None) -> Raw:
+        facts, config = self.registered_facts, self.config
+        paths = data_files(facts["files"], self.context.root, facts["origin"])
+        colours = {"red": paths[0], "white": paths[1]}
+        chosen = {c: p for c, p in colours.items() if config.colour in ("both", c)}
+        parts = []
+        for colour, path in chosen.items():
+            cells = read_cells(path, ";")
+            if config.colour_column:
+                cells = dataclasses.replace(
+                    cells,
+                    columns=["colour", *cells.columns],
+                    rows=[[colour, *row] for row in cells.rows],
+                )
+            parts.append(cells)
+        hashes = {f"wine_quality/{p.name}": sha256_of(p) for p in chosen.values()}
+        provenance = Provenance("files", str(paths[0].parent), hashes)
+        return self.table(
+            joined(parts, paths[0].parent),
+            provenance,
+            kept,
+            "quality",
+            target_type=config.target_type,
+        )
+
+
+@register(
+    "dataset",
+    "boston_housing",
+    task="regression",
+    sources=("files",),
+    files=("boston_housing/boston_housing.csv",),
+    origin="http://lib.stat.cmu.edu/datasets/boston (as CSV with a header, CRIM to MEDV)",
+)
+class BostonHousing(TableDataset):
+    """Boston housing (Harrison & Rubinfeld 1978): 506 districts, median price in 1,000 dollars.
+
+    Column B of this old set encodes race; it is kept for comparison with published figures.
+    """
+
+    @dataclass(frozen=True)
+    class Config(RowOptions):
+        pass
+
+    def read(self, kept: Mapping[str, Any] | None) -> Raw:
+        facts = self.registered_facts
+        (path,) = data_files(facts["files"], self.context.root, facts["origin"])
+        provenance = Provenance("files", str(path.parent), {facts["files"][0]: sha256_of(path)})
+        return self.table(read_cells(path), provenance, kept, "MEDV", target_type="number")
+
+
+@register("dataset", "table", task="classification", also=("regression",), sources=("files",))
+class OwnTable(TableDataset):
+    """Your own table: a CSV file whose first line names the columns.
+
+    Columns of numbers and of text are told apart, missing values filled, text taken as categories.
+    """
+
+    @dataclass(frozen=True)
+    class Config(RowOptions):
+        path: str = option("", "the CSV file (may be packed with gzip)")
+        target: str | None = option(None, "the column to predict; null: the last one")
+        target_type: str = option(
+            "auto",
+            "auto: text and at most 20 different whole numbers are classes",
+            choices=("auto", "class", "number"),
+        )
+        categories: list[str] = option([], "columns of numbers that are names of things")
+        drop: list[str] = option([], "columns to leave out")
+        delimiter: str | None = option(None, "what parts cells; null: found in the first line")
+        missing_target: str = option(
+            "error", "rows whose target is missing", choices=("error", "drop")
+        )
+
+    def read(self, kept: Mapping[str, Any] | None) -> Raw:
+        config = self.config
+        if not config.path:
+            raise UserError("table needs to know your file", "Give dataset.path=FILE.csv.")
+        path = own_file(config.path, self.context.root)
+        cells = read_cells(path, config.delimiter)
+        target = config.target or (kept["target"] if kept else cells.columns[-1])
+        place = cells.column(target, "target column")
+        notes = [] if config.target else [f"the last column, {target!r}, is the target"]
+        if config.missing_target == "drop":
+            rows = [i for i, row in enumerate(cells.rows) if not is_missing(row[place])]
+            if len(rows) < len(cells.rows):
+                notes.append(f"{len(cells.rows) - len(rows)} rows without a target left out")
+            cells = dataclasses.replace(
+                cells, rows=[cells.rows[i] for i in rows], lines=[cells.lines[i] for i in rows]
+            )
+        raw = self.table(
+            cells,
+            Provenance("files", str(path), {path.name: sha256_of(path)}),
+            kept,
+            target,
+            target_type=config.target_type,
+            categories=config.categories,
+            drop=config.drop,
+        )
+        raw.notes[:0] = notes
+        return raw
