@@ -146,8 +146,10 @@ class RowsDataset(ArrayDataset):
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
         if self._kept is not None:
-            kept: dict[str, Any] = self._kept["spec"]
-            return Spec(**{k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()})
+            kept: dict[str, Any] = {}
+            for name, value in self._kept["spec"].items():
+                kept[name] = tuple(value) if isinstance(value, list) else value
+            return Spec(**kept)
         raw = self.raw
         return Spec(
             task="classification" if raw.class_names else "regression",
