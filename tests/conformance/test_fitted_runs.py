@@ -124,7 +124,7 @@ def test_predict_answers_rows(tmp_path: Path) -> None:
     run = train(tmp_path, "random_forest", "rows", "evaluate=false")
     config = change(read_config(run / "config.yaml"), [])
     row = "14.23,1.71,2.43,15.6,127,2.8,3.06,.28,2.29,5.64,1.04,3.92,1065"
-    (answer,) = experiment.predict(config, run, iter([row]))
+    ((answer,),) = experiment.predict(config, run, iter([row]))
     assert answer.startswith("class_0\t")
     for line, message in (("1,2", "reads 13"), (row.replace("1.71", "x"), "'x' is no number")):
         with pytest.raises(UserError, match=message):
