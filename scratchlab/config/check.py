@@ -87,7 +87,9 @@ def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
             problem = f"there is no evaluator {name!r} in the run"
             faults.append(Fault("trainer.validation_evaluators", problem, hint))
     monitor = trainer.get("monitor", "val/loss")
-    if monitor != "val/loss" and not (str(monitor).startswith("val/") and wanted):
+    # Estimators measure more than their loss; what, they say in training.
+    more = wanted or trainer.get("name") == "fit"
+    if monitor != "val/loss" and not (str(monitor).startswith("val/") and more):
         hint = "Choose val/loss, or val/NAME with what trainer.validation_evaluators measure."
         faults.append(Fault("trainer.monitor", f"{monitor!r} is not measured", hint))
     return faults
