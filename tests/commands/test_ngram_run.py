@@ -79,4 +79,8 @@ def test_it_is_measured_again_on_another_split_from_its_checkpoint(
     done = launcher.run("eval", f"{RUN}/checkpoints/best", *words, cwd=home)
     assert done.code == 0, done.err
     found = measured(home / "evaluations/latest")
-    assert found["perplexity"]["value"] < measured(home / RUN)["perplexity"]["value"]
+    before = measured(home / RUN)["perplexity"]
+    assert (found["perplexity"]["split"], before["split"]) == ("train", "test")
+    assert found["perplexity"]["n"] > 5 * before["n"]
+    # The rhyme stands in both splits, again and again.
+    assert found["perplexity"]["value"] == pytest.approx(before["value"], rel=0.05)
