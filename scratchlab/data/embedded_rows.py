@@ -1,4 +1,4 @@
-"""Small tables and images that scikit-learn ships: no network, no files."""
+"""Small tables that scikit-learn ships: no network, no files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from scratchlab.data.contract import Provenance
 from scratchlab.data.rows import Raw, RowOptions, RowsDataset
-from scratchlab.registry import option, register
+from scratchlab.registry import register
 
 
 def read_bunch(loader: str, description: str, target: str) -> Raw:
@@ -67,28 +67,3 @@ class Diabetes(RowsDataset):
 
     def read(self, kept: Mapping[str, Any] | None) -> Raw:
         return read_bunch("load_diabetes", "442 patients", "progression")
-
-
-@register(
-    "dataset",
-    "digits",
-    task="classification",
-    also=("reconstruction",),
-    sources=("embedded",),
-)
-class Digits(RowsDataset):
-    """1,797 handwritten digits of 8 × 8 pixels, grey values from 0 to 1."""
-
-    @dataclass(frozen=True)
-    class Config(RowOptions):
-        scale: str = option(
-            "none",
-            "features, learnt on train: mean 0 and deviation 1, 0 to 1, or as they are",
-            choices=("standard", "minmax", "none"),
-        )
-
-    def read(self, kept: Mapping[str, Any] | None) -> Raw:
-        raw = read_bunch("load_digits", "1,797 digits of 8 × 8 pixels", "digit")
-        raw.X = (raw.X / 16).astype(np.float32)
-        raw.image_shape = (1, 8, 8)
-        return raw

@@ -94,6 +94,37 @@ def _pairs(where: HubText, table: Any) -> list[Pair]:
     return list(zip(source, target, strict=True))
 
 
+def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
+    """Images [n, height, width] and labels [n] (bytes) of train, then those of test.
+
+    Raises:
+        MissingPackageError: ``datasets`` is not installed.
+        UserError: the hub cannot be reached, or the data set has no such splits or columns.
+    """
+    import numpy as np
+
+    try:
+        import datasets
+    except ImportError as error:
+        purpose = f"Loading {hub_id} from the Hugging Face hub"
+        raise MissingPackageError("datasets", purpose, "hub") from error
+    datasets.disable_progress_bars()
+    where = HubText(hub_id, None, "image", "label")
+    try:
+        with _no_vain_retries(hub_id):
+            loaded = datasets.load_dataset(hub_id)
+    except Exception as error:  # the library raises its own, requests', httpx' and plain errors
+        raise _explain(where, error, by_hand) from error
+    arrays: list[Any] = []
+    for split in ("train", "test"):
+        if split not in loaded or not {"image", "label"} <= set(loaded[split].column_names):
+            raise UserError(f"{hub_id} has no split {split} of image and label", by_hand)
+        table = loaded[split]
+        arrays.append(np.stack([np.asarray(i.convert("L"), np.uint8) for i in table["image"]]))
+        arrays.append(np.asarray(table["label"], dtype=np.uint8))
+    return arrays
+
+
 def _explain(where: HubText, error: Exception, by_hand: str) -> UserError:
     """One clear message for whatever the library raised."""
     text = " ".join(str(error).split())

@@ -110,6 +110,15 @@ class RowsDataset(ArrayDataset):
     @functools.cached_property
     def row_numbers(self) -> dict[str, NDArray[np.int64]]:
         """The rows of each split."""
+        found = self._divide()
+        return {**found, "train": found["train"][: self.train_rows]}
+
+    @property
+    def train_rows(self) -> int | None:
+        """How many of the training rows are used; None: all."""
+        return None
+
+    def _divide(self) -> dict[str, NDArray[np.int64]]:
         raw, config = self.raw, self.config
         strata = raw.y if raw.class_names else None
         given = dict(raw.given)
