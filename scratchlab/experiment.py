@@ -37,7 +37,7 @@ from scratchlab.methods.adapted import Adapted
 from scratchlab.models.exporting import export_model
 from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
 from scratchlab.registry import build, find
-from scratchlab.reporting.plots import draw_curves
+from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.reporting.tables import results_table
@@ -319,7 +319,7 @@ def _train_steps(
         tracker.message(f"starts from the weights of {start.path}")
     _introduce(parts, tracker)
     progress = trainer.train(job)
-    for path in draw_curves(folder.path):
+    for path in draw_curves(folder.path, loss_label=loss_label(config)):
         tracker.image(progress.step, path.stem, path)
     measurements: list[Measurement] = []
     if config["evaluate"]:
@@ -355,6 +355,14 @@ def costs(training_seconds: float | None = None) -> list[Measurement]:
         return [memory]
     seconds = Measurement("training_time", training_seconds, "s", "lower", timing=True)
     return [seconds, memory]
+
+
+def loss_label(config: Mapping[str, Any]) -> str:
+    """What the loss of a run counts: estimators have losses of their own."""
+    if is_estimator(config):
+        return "loss"
+    squared = config["task"]["name"] in ("regression", "reconstruction")
+    return "mean squared error" if squared else LOSS_LABEL
 
 
 def parameter_counts(model: Any) -> tuple[int | None, int | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from scratchlab.data.catalog import (
@@ -29,6 +31,10 @@ Files are looked for in the folder that SCRATCHLAB_DATA names. Options are those
 
   scratchlab data describe multi30k_en_fr tokenizer=word
   scratchlab data check parallel_text train_source=train.en train_target=train.fr
+  scratchlab data describe table path=my.csv target=price
+
+`describe` writes its tables as CSV and Markdown and its pictures into outputs/data/NAME/
+(output_dir=FOLDER: below another folder).
 """
 
 
@@ -46,17 +52,21 @@ def main(arguments: Sequence[str]) -> int:
     actions: dict[str, Callable[[Part, Any], int]] = {
         "get": _get,
         "check": _check,
-        "describe": _describe,
     }
-    if action not in actions:
-        raise UserError(
-            f"data has no action {action!r}", suggest(action, ["list", *actions], "Actions")
-        )
+    known = ["list", *actions, "describe"]
+    if action not in known:
+        raise UserError(f"data has no action {action!r}", suggest(action, known, "Actions"))
     if not rest or "=" in rest[0]:
         names = ", ".join(parts("dataset"))
         raise UserError(f"data {action} needs the name of a data set", f"Data sets: {names}.")
     part = find_dataset(rest[0])
-    return actions[action](part, read_options(part, rest[1:]))
+    words, where = rest[1:], Path("outputs")
+    if action == "describe":
+        given = [w for w in words if w.startswith("output_dir=")]
+        where = Path(given[-1].partition("=")[2]).expanduser() if given else where
+        words = [w for w in words if w not in given]
+        return _describe(part, read_options(part, words), where / "data" / part.name)
+    return actions[action](part, read_options(part, words))
 
 
 def _list() -> int:
@@ -122,7 +132,7 @@ def _check(part: Part, options: dict[str, Any]) -> int:
     return 0
 
 
-def _describe(part: Part, options: dict[str, Any]) -> int:
+def _describe(part: Part, options: dict[str, Any], folder: Path) -> int:
     context = data_context()
     print(f"{part.name}: {part.summary}")
     if "origin" in part.facts:
@@ -137,11 +147,26 @@ def _describe(part: Part, options: dict[str, Any]) -> int:
     for note in getattr(dataset, "notes", []):
         print(f"note: {note}")
     if hasattr(dataset, "describe"):
-        _show(dataset.describe())
+        tables = dataset.describe()
     else:
         spec = {k: v for k, v in dataset.spec.as_dict().items() if v not in (None, (), False)}
-        _show([Table("spec", ["what", "value"], [[k, str(v)] for k, v in spec.items()])])
+        tables = [Table("spec", ["what", "value"], [[k, str(v)] for k, v in spec.items()])]
+    _show(tables)
+    _write(folder, tables, dataset.pictures() if hasattr(dataset, "pictures") else {})
     return 0
+
+
+def _write(folder: Path, tables: Sequence[Table], pictures: Mapping[str, Any]) -> None:
+    """Tables as CSV and Markdown, pictures as PNG."""
+    from scratchlab.reporting.sink import FolderSink
+
+    sink = FolderSink(folder)
+    for number, table in enumerate(tables, 1):
+        words = re.findall(r"[a-z0-9]+", table.title.lower())[:3]
+        sink.table(f"{number}_{'_'.join(words)}", table.columns, table.rows)
+    for name, figure in pictures.items():
+        sink.figure(name, figure)
+    print(f"tables{' and pictures' if pictures else ''}: {folder}")
 
 
 def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:

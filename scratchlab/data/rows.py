@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
 from scratchlab.data.row_splits import split_rows
 from scratchlab.data.scaling import Scaling, learn_scaling
@@ -265,6 +266,18 @@ class RowsDataset(ArrayDataset):
             "spec": self.spec.as_dict(),
         }
         write_json(folder / PREPARATION, content)
+
+    def describe(self) -> list[Table]:
+        """Statistics of features, labels and correlations, for a person."""
+        from scratchlab.data.describing_rows import describe_rows
+
+        return describe_rows(self)
+
+    def pictures(self) -> dict[str, Any]:
+        """Histograms, label balance, correlations, sample images: figures by file name."""
+        from scratchlab.data.describing_rows import picture_rows
+
+        return picture_rows(self)
 
     @functools.cached_property
     def _scaled(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:

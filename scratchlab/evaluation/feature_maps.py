@@ -71,9 +71,8 @@ def maps_figure(image: NDArray[Any], maps: list[NDArray[Any]], channels: int, ti
             line[0].set_title("input", fontsize=8, fontweight="normal", loc="center", pad=3)
         for channel in range(min(channels, len(layer))):
             line[channel + 1].imshow(layer[channel], cmap=SEQUENTIAL, interpolation="nearest")
-            line[channel + 1].set_title(
-                f"layer {row + 1}, channel {channel}", fontsize=6.5, fontweight="normal",
-                loc="center", pad=3,
-            )  # fmt: skip
+            name = f"layer {row + 1}: channel 0" if channel == 0 else f"channel {channel}"
+            title_of_map = {"fontsize": 7.5, "fontweight": "normal", "loc": "center", "pad": 3}
+            line[channel + 1].set_title(name, **title_of_map)
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     return figure

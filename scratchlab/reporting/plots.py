@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Curve = tuple[Sequence[float], Sequence[float]]
 STEP_LABEL = "updates of the weights"
+LOSS_LABEL = "loss (nats per target)"
 LOWER_IS_BETTER = ("loss", "perplexity", "error", "rmse", "mae", "mse")
 # Metrics of validation that stand in another picture already.
 DRAWN_ELSEWHERE = ("val/loss",)
@@ -38,7 +39,7 @@ def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float],
     return [p[0] for p in points], [p[1] for p in points]
 
 
-def draw_curves(folder: Path, title: str = "") -> list[Path]:
+def draw_curves(folder: Path, title: str = "", loss_label: str = LOSS_LABEL) -> list[Path]:
     """Draw the curves of the run in ``folder`` from its metrics.jsonl into plots/.
 
     ``loss``, ``learning_rate`` and one ``val_METRIC`` for each score of the validations; those with
@@ -48,7 +49,7 @@ def draw_curves(folder: Path, title: str = "") -> list[Path]:
     title = title or f"{folder.parent.name}/{folder.name}"
     figures: dict[str, Figure] = {}
     if any(curve(entries, name)[0] for name in ("train/loss", "val/loss")):
-        figures["loss"] = loss_figure(entries, title)
+        figures["loss"] = loss_figure(entries, title, loss_label)
     if curve(entries, "lr")[0]:
         figures["learning_rate"] = learning_rate_figure(entries, title)
     scores = dict.fromkeys(n for e in entries for n in e if n.startswith("val/"))
@@ -66,7 +67,9 @@ def draw_curves(folder: Path, title: str = "") -> list[Path]:
 
 
 @style()
-def loss_figure(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def loss_figure(
+    entries: Sequence[Mapping[str, Any]], title: str, label: str = LOSS_LABEL
+) -> Figure:
     """Training and validation loss over the updates, the best validation marked."""
     figure, ((axis,),) = new_figure()
     x, y = curve(entries, "train/loss")
@@ -76,7 +79,7 @@ def loss_figure(entries: Sequence[Mapping[str, Any]], title: str) -> Figure:
     if x:
         axis.plot(x, y, color=colour(1), label="validation", **_points(x, "o"))
         _mark_best(axis, x, y, "lower")
-    axis.set_ylabel("loss (nats per target)")
+    axis.set_ylabel(label)
     _finish_steps(axis, "Training and validation loss", title, entries)
     axis.legend()
     return figure
@@ -208,7 +211,10 @@ def _finish_steps(axis: Any, what: str, run: str, entries: Sequence[Mapping[str,
     epochs = [e["epoch"] for e in entries if e.get("epoch")]
     axis.set_xlim(left=0, right=max(steps) * 1.02 if steps and max(steps) else None)
     passes = f" ({epochs[-1]:.3g} epoch{'s' if epochs[-1] != 1 else ''})" if epochs else ""
-    axis.set_xlabel(STEP_LABEL + passes)
+    if steps and all(e.get("epoch") == e["step"] for e in entries):
+        axis.set_xlabel("epochs")  # an update of an estimator is an epoch
+    else:
+        axis.set_xlabel(STEP_LABEL + passes)
 
 
 def _fitting(text: str, length: int = 100) -> str:

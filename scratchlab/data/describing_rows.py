@@ -1,0 +1,235 @@
+"""What a person wants to know of a table or of images: statistics, balance, correlations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchlab.data.catalog import Table
+from scratchlab.figure_style import colour, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scratchlab.data.rows import RowsDataset
+
+MOST_FEATURES = 20  # more are summed up
+MOST_HISTOGRAMS = 16
+SAMPLES = 40
+DIVERGING = "RdBu_r"
+
+
+def describe_rows(dataset: RowsDataset) -> list[Table]:
+    """Splits with the balance of classes, features, and what goes with the target."""
+    tables = [_splits(dataset), _features(dataset)]
+    if not dataset.spec.image_shape:
+        tables.append(_correlations(dataset))
+    return tables
+
+
+def _used(dataset: RowsDataset) -> list[str]:
+    return [s for s in dataset.splits if dataset.size(s)]
+
+
+def _splits(dataset: RowsDataset) -> Table:
+    spec, rows = dataset.spec, []
+    for split in _used(dataset):
+        y = dataset.raw.y[dataset.row_numbers[split]]
+        if spec.n_classes:
+            counts = np.bincount(y, minlength=spec.n_classes)
+            shares = ", ".join(
+                f"{name} {count:,} ({count / len(y):.1%})"
+                for name, count in zip(spec.class_names, counts.tolist(), strict=True)
+            )
+            present = counts[counts > 0]
+            ratio = f"{present.max() / present.min():.1f} : 1"
+            rows.append([split, f"{len(y):,}", shares, ratio])
+        else:
+            low, middle, high = np.percentile(y, (0, 50, 100))
+            spread = f"{y.mean():.4g} ± {y.std():.4g}; {low:.4g} / {middle:.4g} / {high:.4g}"
+            rows.append([split, f"{len(y):,}", spread])
+    if spec.n_classes:
+        columns = ["split", dataset.spec.unit + "s", "rows of each class", "largest : smallest"]
+    else:
+        columns = ["split", "rows", "target: mean ± deviation; least / median / greatest"]
+    return Table(f"splits and the target {dataset.raw.target_name!r}", columns, rows)
+
+
+def _features(dataset: RowsDataset) -> Table:
+    """Of all rows, before scaling."""
+    raw = dataset.raw
+    X = raw.X.astype(np.float64)
+    if raw.image_shape is not None:
+        top = 255 if raw.X.dtype == np.uint8 else 1
+        row = [f"{X.mean() / top:.4f}", f"{X.std() / top:.4f}", f"{(X == 0).mean():.1%}"]
+        shape = " × ".join(map(str, raw.image_shape))
+        return Table(
+            f"pixels from 0 to 1 ({shape}: channels, height, width)",
+            ["mean", "deviation", "share that is 0"],
+            [row],
+        )
+    missing = np.isnan(X).sum(axis=0)
+    rows = [
+        [
+            name,
+            *(f"{f(X[:, i]):.5g}" for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)),
+            f"{np.nanmedian(X[:, i]):.5g}",
+            f"{missing[i]:,}",
+        ]
+        for i, name in enumerate(raw.feature_names)
+    ]
+    columns = ["feature", "mean", "deviation", "least", "greatest", "median", "missing"]
+    return Table("features, before scaling", columns, rows)
+
+
+def _matrix(dataset: RowsDataset) -> tuple[list[str], NDArray[np.float64]]:
+    """Correlations of all features and the target (of classes: their order) on train."""
+    X, y = dataset.rows("train")
+    everything = np.column_stack([X.astype(np.float64), y])
+    spread = everything.std(axis=0) > 0
+    matrix = np.zeros((everything.shape[1],) * 2)
+    matrix[np.ix_(spread, spread)] = np.corrcoef(everything[:, spread].T)
+    return [*dataset.spec.feature_names, dataset.raw.target_name], matrix
+
+
+def _correlations(dataset: RowsDataset) -> Table:
+    names, matrix = _matrix(dataset)
+    strongest = np.argsort(-np.abs(matrix[-1, :-1]), kind="stable")[:MOST_FEATURES]
+    rows = []
+    for i in strongest.tolist():
+        others = np.abs(matrix[i, :-1])
+        others[i] = 0
+        partner = int(others.argmax())
+        rows.append(
+            [names[i], f"{matrix[-1, i]:+.3f}", f"{names[partner]} {matrix[i, partner]:+.3f}"]
+        )
+    title = f"correlation with {names[-1]!r} on train, strongest first"
+    if dataset.spec.n_classes and dataset.spec.n_classes > 2:
+        title += " (classes in their order)"
+    return Table(title, ["feature", "with the target", "nearest other feature"], rows)
+
+
+def picture_rows(dataset: RowsDataset) -> dict[str, Figure]:
+    """Figures by file name."""
+    figures = {"target": target_figure(dataset)}
+    if dataset.spec.image_shape:
+        figures["samples"] = samples_figure(dataset)
+    else:
+        figures["features"] = features_figure(dataset)
+        figures["correlations"] = correlations_figure(dataset)
+    return figures
+
+
+@style()
+def target_figure(dataset: RowsDataset) -> Figure:
+    """Rows of each class in each split, or the histogram of the target."""
+    spec = dataset.spec
+    figure, ((axis,),) = new_figure(height=380)
+    used = _used(dataset)
+    if spec.n_classes:
+        width = 0.8 / len(used)
+        for number, split in enumerate(used):
+            y = dataset.raw.y[dataset.row_numbers[split]]
+            shares = np.bincount(y, minlength=spec.n_classes) / len(y)
+            places = np.arange(spec.n_classes) + (number - (len(used) - 1) / 2) * width
+            label = f"{split} ({len(y):,} {spec.unit}s)"
+            axis.bar(places, shares, width * 0.92, color=colour(number), label=label)
+        turned = any(len(n) > 6 for n in spec.class_names)
+        axis.set_xticks(range(spec.n_classes), spec.class_names, rotation=30 if turned else 0)
+        axis.set_ylabel("share of the split")
+        axis.grid(axis="x", visible=False)
+        axis.set_title(f"{dataset.registered_name}: balance of the classes")
+    else:
+        values = [dataset.raw.y[dataset.row_numbers[s]] for s in used]
+        labels = [f"{s} ({len(v):,} rows)" for s, v in zip(used, values, strict=True)]
+        colours = [colour(i) for i in range(len(used))]
+        axis.hist(values, 30, stacked=True, color=colours, label=labels)
+        axis.set_ylabel("rows")
+        axis.set_title(f"{dataset.registered_name}: the target")
+    axis.set_xlabel(dataset.raw.target_name)
+    axis.legend()
+    return figure
+
+
+@style()
+def features_figure(dataset: RowsDataset) -> Figure:
+    """A histogram of each feature before scaling."""
+    raw = dataset.raw
+    count = min(len(raw.feature_names), MOST_HISTOGRAMS)
+    rows = -(-count // 4)
+    figure, axes = new_figure(rows, 4, height=60 + 190 * rows, width=1000)
+    for index, axis in enumerate(axes.flat):
+        if index >= count:
+            axis.set_visible(False)
+            continue
+        values = raw.X[:, index]
+        axis.hist(values[~np.isnan(values)], 30, color=colour(0))
+        name = raw.feature_names[index]
+        axis.set_title(name if len(name) <= 26 else name[:25] + "…", fontsize=8.5)
+        axis.tick_params(labelsize=7)
+        axis.locator_params(axis="x", nbins=5)
+        if index % 4 == 0:
+            axis.set_ylabel("rows", fontsize=8)
+    shown = "" if count == len(raw.feature_names) else f" (first {count})"
+    title = f"{dataset.registered_name}: {len(raw.feature_names)} features{shown}"
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    return figure
+
+
+@style()
+def correlations_figure(dataset: RowsDataset) -> Figure:
+    """Correlations of the features (of many: those that go with the target most) and the target."""
+    names, matrix = _matrix(dataset)
+    if len(names) > MOST_FEATURES + 1:
+        strongest = np.argsort(-np.abs(matrix[-1, :-1]), kind="stable")[:MOST_FEATURES]
+        kept = [*sorted(strongest.tolist()), len(names) - 1]
+        names, matrix = [names[i] for i in kept], matrix[np.ix_(kept, kept)]
+    count = len(names)
+    size = 190 + 36 * count
+    figure, ((axis,),) = new_figure(height=max(420, size), width=max(560, size + 110))
+    image = axis.imshow(matrix, cmap=DIVERGING, vmin=-1, vmax=1)
+    labels = [n if len(n) <= 22 else n[:21] + "…" for n in names]
+    axis.set_xticks(range(count), labels, rotation=90)
+    axis.set_yticks(range(count), labels)
+    axis.grid(False)
+    if count <= 16:
+        for row, column in np.ndindex(count, count):
+            value = matrix[row, column]
+            shade = "white" if abs(value) > 0.6 else "black"
+            text = f"{value:.1f}".replace("-0.0", "0.0")
+            axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=shade)
+    axis.set_title(f"{dataset.registered_name}: correlations on train")
+    bar = figure.colorbar(image, ax=axis, shrink=0.7)
+    bar.set_label("Pearson's correlation")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@style()
+def samples_figure(dataset: RowsDataset) -> Figure:
+    """Images of train as models see them, of all classes in turn."""
+    X, y = dataset.inputs("train"), dataset.rows("train")[1]
+    spec = dataset.spec
+    shape: Any = spec.image_shape
+    chosen: list[int] = []
+    each = max(1, SAMPLES // max(spec.n_classes or 1, 1))
+    for label in np.unique(y).tolist():
+        chosen += np.flatnonzero(y == label)[:each].tolist()
+    columns = min(10, len(chosen))
+    rows = -(-len(chosen[:SAMPLES]) // columns)
+    figure, axes = new_figure(rows, columns, height=60 + 112 * rows, width=1000)
+    for index, axis in enumerate(axes.flat):
+        axis.axis("off")
+        if index >= len(chosen):
+            continue
+        image = X[chosen[index]].reshape(shape)
+        shown = image[0] if shape[0] == 1 else np.moveaxis(image, 0, -1)
+        axis.imshow(shown, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        if spec.class_names:
+            name = spec.class_names[int(y[chosen[index]])]
+            axis.set_title(name[:14], fontsize=8, fontweight="normal", loc="center", pad=2)
+    title = f"{dataset.registered_name}: images of train, as models see them"
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    return figure
