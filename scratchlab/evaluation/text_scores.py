@@ -101,10 +101,13 @@ def example_nll(context: EvaluationContext) -> list[NDArray[np.float64]]:
 
 def targets_nll(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
     """-log p of each of ``targets`` [N] given the last layer ``hidden`` [N, D], in nats."""
-    vocabulary = int(model.output_weight.shape[0])
-    rows = max(1, AT_ONCE // vocabulary)
+    adaptive = getattr(model, "adaptive", None)
+    widest = adaptive.bounds[-1][1] if adaptive is not None else model.output_weight.shape[0]
+    rows = max(1, AT_ONCE // int(widest))
     parts = [
-        F.cross_entropy(model.project(h).float(), t, reduction="none")
+        adaptive.nll(h, t)
+        if adaptive is not None
+        else F.cross_entropy(model.project(h).float(), t, reduction="none")
         for h, t in zip(hidden.split(rows), targets.split(rows), strict=True)
     ]
     joined = torch.cat(parts) if parts else hidden.new_zeros(0)
