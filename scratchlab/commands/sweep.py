@@ -86,7 +86,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
             done = sweep.trials - source.missing()
             say(f"{done} of {sweep.trials} trials are done; the same command goes on")
             raise
-        failed = [t for t in tried(study) if t.status == "failed"]
+        failed = [t for t in tried(study, folder) if t.status == "failed"]
         for t in failed:
             say(f"{t.run} failed: {t.reason}\n    log: {t.log or '-'}")
         _report(sweep, source)
@@ -108,7 +108,7 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         options.metric,
         options.better,
         [d.key for d in sweep.dimensions],
-        tried(source.study),
+        tried(source.study, folder),
         frozenset(d.key for d in sweep.dimensions if d.log),
         frozenset(d.key for d in sweep.dimensions if d.finite),
         importance(source.study),

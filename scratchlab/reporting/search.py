@@ -89,7 +89,7 @@ def search_table(search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     for t in [*ranked, *rest]:
         value = "" if t.value is None else format_number(t.value)
         params = (shown_value(t.params.get(k)) for k in search.keys)
-        reason = f"{t.reason} (log: {t.log})" if t.status == "failed" else t.reason
+        reason = f"{t.reason} (log: {t.log})" if t.status == "failed" else ""
         rows.append((t.run, value, *params, t.status, reason))
     if not any(row[-1] for row in rows):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
@@ -143,11 +143,12 @@ def history_figure(search: Search) -> Figure:
         "o",
         color=colour(0),
         markersize=5,
-        label="trial",
+        label="done",
     )
     choose = min if search.better == "lower" else max
     best = [choose(_number(t) for t in done[: i + 1]) for i in range(len(done))]
-    axis.step([places[t.run] for t in done], best, where="post", color=BEST, label="best so far")
+    steps = [*(places[t.run] for t in done), len(search.tried)]
+    axis.step(steps, [*best, best[-1]], where="post", color=BEST, label="best so far")
     if pruned:
         axis.plot(
             [places[t.run] for t in pruned],
@@ -273,45 +274,53 @@ def map_figure(search: Search) -> Figure:
     """Trials as points over two options, coloured by their value."""
     figure, ((axis,),) = new_figure(height=440)
     ranked = search.ranked()
+    pruned = [t for t in search.tried if t.status == "pruned"]
     x_key, y_key = search.keys
     colours = SEQUENTIAL + ("_r" if search.better == "lower" else "")
-    places = {}
-    for key, name in ((x_key, "x"), (y_key, "y")):
-        values = [t.params[key] for t in ranked]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            places[key] = values
-            if key in search.logarithmic:
-                getattr(axis, f"set_{name}scale")("log")
-        else:
-            names = _values(search, key)
-            keys = [shown_value(v) for v in names]
-            places[key] = [keys.index(shown_value(v)) for v in values]
-            getattr(axis, f"set_{name}ticks")(range(len(names)), [shown_value(v) for v in names])
+    places = {t.run: [0.0, 0.0] for t in search.tried}
+    for index, (key, name) in enumerate(((x_key, "x"), (y_key, "y"))):
+        values = _values(search, key)
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        labels = [shown_value(v) for v in values]
+        for t in search.tried:
+            value = t.params[key]
+            places[t.run][index] = value if numbers else labels.index(shown_value(value))
+        if key in search.logarithmic:
+            getattr(axis, f"set_{name}scale")("log")
+        elif not numbers:
+            getattr(axis, f"set_{name}ticks")(range(len(labels)), labels)
+    if pruned:
+        x, y = zip(*(places[t.run] for t in pruned), strict=True)
+        axis.plot(x, y, "v", color="#777777", markerfacecolor="none", label="pruned")
+    x, y = zip(*(places[t.run] for t in ranked), strict=True)
     points = axis.scatter(
-        places[x_key],
-        places[y_key],
+        x,
+        y,
         c=[_number(t) for t in ranked],
         cmap=colours,
         edgecolors="#555555",
         linewidths=0.6,
         s=46,
+        zorder=3,
     )
     axis.plot(
-        places[x_key][0],
-        places[y_key][0],
+        x[0],
+        y[0],
         "o",
         markersize=12,
         markerfacecolor="none",
         markeredgecolor=BEST,
         markeredgewidth=2,
         label=f"best: {format_number(_number(ranked[0]))}",
+        linestyle="none",
+        zorder=4,
     )
     figure.colorbar(points, ax=axis, label=search.label)
     axis.margins(0.07)
     axis.set_xlabel(x_key)
     axis.set_ylabel(y_key)
     axis.set_title(f"{search.title}: {len(ranked)} trials")
-    figure.legend(loc="outside upper right")
+    figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 

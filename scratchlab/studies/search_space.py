@@ -18,6 +18,7 @@ from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
     Override,
+    QuotedString,
     RangeSweep,
     Transformer,
     ValueType,
@@ -72,7 +73,8 @@ class Dimension:
         """The values that a configuration is checked with before anything runs."""
         if self.finite:
             return self.values
-        return (int(self.low), int(self.high)) if self.integer else (self.low, self.high)
+        # A whole number may stand for a float as well, not the other way round.
+        return tuple(int(end) if end == int(end) else end for end in (self.low, self.high))
 
     def as_dict(self) -> dict[str, Any]:
         """What makes it the same dimension, as plain values."""
@@ -144,7 +146,7 @@ def _dimension(parsed: Override) -> Dimension | Fault:
             whole,
             kind="range",
         )
-    texts = [Transformer.str(element) for element in value.list]
+    texts = [_text(element) for element in value.list]
     # A list or mapping has no place in a study's table: its text stands for it.
     plain = [_scalar(e, t) for e, t in zip(value.list, texts, strict=True)]
     if len(set(texts)) < len(texts):
@@ -152,10 +154,17 @@ def _dimension(parsed: Override) -> Dimension | Fault:
     return Dimension(key, tuple(plain), tuple(texts))
 
 
+def _text(element: Any) -> str:
+    """An element of a list as a command writes it."""
+    if isinstance(element, QuotedString):
+        return element.with_quotes()
+    return str(element).lower() if isinstance(element, bool) else Transformer.str(element)
+
+
 def _scalar(element: Any, text: str) -> Value:
     if element is None or isinstance(element, bool | int | float | str):
         return element
-    return str(element.text) if hasattr(element, "text") else text
+    return element.text if isinstance(element, QuotedString) else text
 
 
 def _interval(word: str, key: str, value: IntervalSweep) -> Dimension | Fault:

@@ -31,7 +31,7 @@ STATUS = {
     TrialState.COMPLETE: "done",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
-    TrialState.RUNNING: "stopped",
+    TrialState.RUNNING: "running",
     TrialState.WAITING: "to run",
 }
 
@@ -129,7 +129,12 @@ def run_of(trial: FrozenTrial | optuna.Trial) -> str:
     return str(trial.user_attrs.get("run") or f"trial-{trial.number:03d}")
 
 
-def tried(study: optuna.Study) -> list[Tried]:
+def place_of(folder: StudyFolder) -> str:
+    """What tells a folder from those of other machines that share the study."""
+    return f"{socket.gethostname()}:{folder.path.resolve()}"
+
+
+def tried(study: optuna.Study, folder: StudyFolder) -> list[Tried]:
     """Every run of the study as it stands, in the order of their first trials."""
     runs: dict[str, Tried] = {}
     for trial in study.get_trials(deepcopy=False):
@@ -138,11 +143,14 @@ def tried(study: optuna.Study) -> list[Tried]:
         attrs = trial.user_attrs
         if not params:
             continue
+        status = STATUS[trial.state]
+        if trial.state == TrialState.RUNNING and attrs.get("place") == place_of(folder):
+            status = "stopped"
         runs[name] = Tried(
             name,
             dict(params),
             trial.value if trial.state in ENDED else None,
-            STATUS[trial.state],
+            status,
             str(attrs.get("reason", "")),
             str(attrs.get("log", "")),
             float(attrs.get("seconds", 0.0)),
@@ -164,7 +172,7 @@ class SweepSource:
         self.sweep, self.study, self.folder, self.say = sweep, study, folder, say
         self.threads = [] if threads is None else [f"threads={threads}"]
         self.running: dict[str, optuna.Trial] = {}
-        self.place = f"{socket.gethostname()}:{folder.path.resolve()}"
+        self.place = place_of(folder)
         trials = study.get_trials(deepcopy=False)
         self.adopted = [t for t in trials if t.state == TrialState.RUNNING and self._is_mine(t)]
         self._enqueue(trials)
@@ -292,7 +300,11 @@ class SweepSource:
     def record(self) -> None:
         """Write down how every run ended, as far as they have."""
         self.folder.record(
-            [Outcome(t.run, t.status, t.reason, t.log, t.seconds) for t in tried(self.study)]
+            [
+                Outcome(t.run, t.status, t.reason, t.log, t.seconds)
+                for t in tried(self.study, self.folder)
+                if t.run not in self.running and t.status != "to run"
+            ]
         )
 
 
