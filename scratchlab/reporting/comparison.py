@@ -6,10 +6,11 @@ with the standard deviation over the seeds (n - 1 in the denominator).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +167,7 @@ def _missing(
             for m in row.reference
             if found and m not in found
         ]
-    return lines + [f"no run has a table {name!r}" for name in sorted(tables)]
+    return lines + [f"no run has a table of numbers {name!r}" for name in sorted(tables)]
 
 
 def _wide(
@@ -299,6 +300,8 @@ class _Line:
 @style()
 def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, title: str) -> Figure:
     """Lines of several runs; a band of one standard deviation where there are several seeds."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, ((axis,),) = new_figure(height=420)
     for index, (label, line) in enumerate(lines.items()):
         few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
@@ -314,6 +317,7 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
         axis.yaxis.set_major_formatter(lambda value, _: format_number(value))
         axis.yaxis.set_minor_formatter("")
     if all(isinstance(x, int | float) for line in lines.values() for x in line.x):
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_xlim(left=0)
     axis.set_xlabel(x_label)
@@ -347,8 +351,11 @@ def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name:
 
 
 def _first_and_last(path: Path) -> tuple[tuple[str, str], dict[str, float]]:
+    """Headings and values of the outer columns; lines whose last cell is no number are left out."""
+    values: dict[str, float] = {}
     with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        columns = next(reader)
-        number: Callable[[str], float] = float
-        return (columns[0], columns[-1]), {r[0]: number(r[-1]) for r in reader if r[-1]}
+        columns, *rows = [row for row in csv.reader(file) if row] or [[""]]
+        for row in rows:
+            with contextlib.suppress(ValueError):
+                values[row[0]] = float(row[-1])
+    return (columns[0], columns[-1]), values

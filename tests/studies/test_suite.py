@@ -326,7 +326,7 @@ def test_figures_that_nobody_measured_are_pointed_out(
     assert done.code == 0, done.err
     assert "warning: no run measured 'perplexty'. Measured were" in done.err
     assert "warning: one: there is a reference for 'bleu'" in done.err
-    assert "warning: no run has a table 'perplexity_by_length'" in done.err
+    assert "warning: no run has a table of numbers 'perplexity_by_length'" in done.err
 
 
 def test_two_commands_do_not_fill_one_suite(
