@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.check import check
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder, read_config
@@ -71,7 +72,7 @@ def require_same(folder: Path, config: Mapping[str, Any]) -> None:
         return
     if not (is_done(folder) or any((folder / "checkpoints").glob("[!.]*"))):
         return
-    found = list(differences(read_config(folder / "config.yaml"), config))
+    found = list(differences(completed(read_config(folder / "config.yaml")), config))
     if found:
         key, before, now = found[0]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -79,6 +80,12 @@ def require_same(folder: Path, config: Mapping[str, Any]) -> None:
             f"the run {folder} was made with {key}={before!r}, now it is {now!r}{more}",
             "Write name=NAME for a new study beside it, or move the old run away.",
         )
+
+
+def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A saved configuration with the defaults of options that did not exist when it was saved."""
+    complete, faults = check(config)
+    return config if faults else complete
 
 
 def differences(

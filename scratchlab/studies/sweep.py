@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scratchlab.errors import UserError
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.search import Tried, shown_value
-from scratchlab.studies.runs import StudyFolder, differences, is_done
+from scratchlab.studies.runs import StudyFolder, completed, differences, is_done
 from scratchlab.studies.search_space import grid, point_words, seed_of
 from scratchlab.studies.sweep_options import Config
 from scratchlab.studies.sweep_plan import Sweep
@@ -89,7 +89,7 @@ def _pruner(options: Config) -> optuna.pruners.BasePruner:
     return optuna.pruners.MedianPruner(options.pruner_trials, options.pruner_warmup)
 
 
-def _sampler(options: Config, number: int) -> optuna.samplers.BaseSampler:
+def sampler_of(options: Config, number: int) -> optuna.samplers.BaseSampler:
     """A sampler whose draws depend on the trial's number and the trials before it alone."""
     seed = seed_of(options.seed, number)
     if options.sampler == "tpe":
@@ -116,7 +116,7 @@ def _require_same(study: optuna.Study, sweep: Sweep) -> None:
                 f"the sweep {study.study_name} has another {key}: {before[key]}, now {now[key]}",
                 hint,
             )
-    changed = list(differences(before["config"], now["config"]))
+    changed = list(differences(completed(before["config"]), now["config"]))
     if changed:
         key, old, new = changed[0]
         raise UserError(
@@ -207,7 +207,7 @@ class SweepSource:
                 return None
             if trial.user_attrs.get("place") != self.place:
                 trial.set_user_attr("place", self.place)
-            self.study.sampler = _sampler(self.sweep.options, trial.number)
+            self.study.sampler = sampler_of(self.sweep.options, trial.number)
             point = {d.key: d.suggest(trial) for d in self.sweep.dimensions}
             job = self._job(run_of(trial), point)
             self.running[job.name] = trial
@@ -219,14 +219,18 @@ class SweepSource:
     def _next(self) -> optuna.Trial | None:
         if self.adopted:
             return optuna.trial.Trial(self.study, self.adopted.pop(0)._trial_id)
-        trials = self.study.get_trials(deepcopy=False)
-        waiting = any(t.state == TrialState.WAITING for t in trials)
-        if not waiting and (
-            self.sweep.options.sampler == "grid"
-            or len({run_of(t) for t in trials}) >= self.sweep.trials
-        ):
-            return None
-        return self.study.ask()
+        is_grid = self.sweep.options.sampler == "grid"
+        while True:
+            trials = self.study.get_trials(deepcopy=False)
+            waiting = any(t.state == TrialState.WAITING for t in trials)
+            begun = len({run_of(t) for t in trials})
+            if not waiting and (is_grid or begun >= self.sweep.trials):
+                return None
+            trial = self.study.ask()
+            if not is_grid or trial.storage.get_trial_system_attrs(trial._trial_id):
+                return trial
+            # Another machine took the last point in between, and this trial has none.
+            self.study.tell(trial, state=TrialState.FAIL)
 
     def _job(self, name: str, point: dict[str, Any]) -> Job:
         sweep = self.sweep
@@ -330,4 +334,7 @@ def importance(study: optuna.Study) -> dict[str, float]:
         return {}
     # PED-ANOVA, Optuna's default, looks at the best tenth only: of a small study a trial or two.
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    try:
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    except RuntimeError:  # its trees see no difference between the trials
+        return {}

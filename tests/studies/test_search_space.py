@@ -17,6 +17,8 @@ from scratchlab.studies.search_space import (
     read_space,
     seed_of,
 )
+from scratchlab.studies.sweep import sampler_of
+from scratchlab.studies.sweep_options import Config
 
 
 def dimension(word: str) -> Dimension:
@@ -69,6 +71,27 @@ def test_of_several_words_with_one_key_the_last_counts() -> None:
 def test_the_draw_of_a_trial_depends_on_its_number_and_the_seed() -> None:
     seeds = {seed_of(seed, number) for seed in range(20) for number in range(50)}
     assert len(seeds) == 1000 and seed_of(3, 7) == seed_of(3, 7)
+
+
+def study_of(sampler: str, trials: int) -> list[float]:
+    """The values that a sampler draws for one option whose best is 0.3, trial by trial."""
+    space = dimension("x=interval(0, 1)")
+    options = Config(sampler=sampler, trials=trials)
+    study = optuna.create_study()
+    for _ in range(trials):
+        trial = study.ask()
+        study.sampler = sampler_of(options, trial.number)
+        value = space.suggest(trial)
+        assert isinstance(value, float)
+        study.tell(trial, (value - 0.3) ** 2)
+    return [t.params["x"] for t in study.trials]
+
+
+def test_tpe_learns_where_good_trials_are_and_random_draws_do_not() -> None:
+    tpe, drawn = study_of("tpe", 40), study_of("random", 40)
+    assert sum(abs(x - 0.3) for x in tpe[-15:]) / 15 < 0.1
+    assert sum(abs(x - 0.3) for x in drawn[-15:]) / 15 > 0.15
+    assert study_of("tpe", 40) == tpe
 
 
 @pytest.mark.parametrize(
