@@ -49,7 +49,14 @@ log = logging.getLogger(__name__)
 
 # Raise it whenever the code changes what is prepared from the same input.
 PREPARATION = 1
-PREPARED_OPTIONS = ("tokenizer", "vocab_size", "min_frequency", "empty_lines", "lines")
+PREPARED_OPTIONS = (
+    "tokenizer",
+    "checkpoint",
+    "vocab_size",
+    "min_frequency",
+    "empty_lines",
+    "lines",
+)
 
 
 class RunningText(TextDataset):
@@ -305,6 +312,10 @@ class RunningText(TextDataset):
             options[name] = getattr(self.config, name, None)
         given = self.context.vocabulary
         tokenizer = read_text_tokenizer(given) if given is not None else None
+        if tokenizer is None and self.config.tokenizer == "pretrained":
+            from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
+
+            tokenizer = load_pretrained_tokenizer(self.config.checkpoint, self.context.cache)
         key = content_key(
             preparation=PREPARATION,
             options=options,

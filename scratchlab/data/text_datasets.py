@@ -38,8 +38,11 @@ class RunningTextOptions:
     tokenizer: str = option(
         "char",
         "char: characters; word: lower-cased words; whitespace: what stands between spaces; bpe: "
-        "pieces of words",
-        choices=("char", "word", "whitespace", "bpe"),
+        "pieces of words; pretrained: that of a checkpoint",
+        choices=("char", "word", "whitespace", "bpe", "pretrained"),
+    )
+    checkpoint: str | None = option(
+        None, "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)"
     )
     vocab_size: int | None = option(
         None, "largest number of words or pieces; null: all words, 8000 pieces", min=5
@@ -79,6 +82,10 @@ class RunningTextOptions:
             "eval_stride is None"
             " or eval_stride <= (block_size if eval_context is None else eval_context)",
             "eval_stride must not be larger than the context (eval_context, else block_size)",
+        ),
+        (
+            "tokenizer != 'pretrained' or checkpoint is not None",
+            "tokenizer=pretrained needs the checkpoint",
         ),
     )
 

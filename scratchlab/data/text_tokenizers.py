@@ -293,6 +293,10 @@ def text_tokenizer_from_json(stored: Any, where: str) -> TextTokenizer:
             return Characters(stored["characters"], with_mask=bool(stored["with_mask"]))
         if kind in ("word", "whitespace") and all(isinstance(w, str) for w in stored["words"]):
             return Words(kind, stored["words"])
+        if kind == "pretrained":
+            from scratchlab.data.pretrained_tokenizer import PretrainedTokenizer
+
+            return PretrainedTokenizer.from_json(stored)
         if kind == "bpe":
             inner = tokenizer_from_json(stored["tokenizer"], where)
             if isinstance(inner, BPETokenizer):

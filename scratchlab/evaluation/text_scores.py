@@ -102,7 +102,7 @@ def example_nll(context: EvaluationContext) -> list[NDArray[np.float64]]:
 def targets_nll(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
     """-log p of each of ``targets`` [N] given the last layer ``hidden`` [N, D], in nats."""
     adaptive = getattr(model, "adaptive", None)
-    widest = adaptive.bounds[-1][1] if adaptive is not None else model.output_weight.shape[0]
+    widest = adaptive.bounds[-1][1] if adaptive is not None else model.output.out_features
     rows = max(1, AT_ONCE // int(widest))
     parts = [
         adaptive.nll(h, t)

@@ -277,9 +277,12 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
 
     @property
-    def output_weight(self) -> Tensor:
-        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax)."""
-        return self.output.weight
+    def output_weight(self) -> Tensor | None:
+        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax).
+
+        None if a method made another layer of the output: ask :meth:`project` then.
+        """
+        return self.output.weight if type(self.output) is nn.Linear else None
 
     def hidden(
         self,
@@ -322,7 +325,7 @@ class GPT(nn.Module):
         """An empty cache for texts of at most ``max_length`` tokens (never more than the block)."""
         length = min(max_length, self.block_size)
         heads = self.config.n_heads
-        return GPTCache(len(self.blocks), batch_size, heads, length, self.embedding.weight)
+        return GPTCache(len(self.blocks), batch_size, heads, length, self.norm.weight)
 
     def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: GPTCache) -> Tensor:
         """Read the prompts: tokens [B, T], of which the first ``lengths`` [B] are real (None: all).

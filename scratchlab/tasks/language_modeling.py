@@ -6,13 +6,48 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scratchlab.data.contract import IGNORE, Spec, TokenBatch
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
+
+# Logits computed at once where the output layer is no plain matrix: rows times vocabulary.
+AT_ONCE = 1 << 23
+
+
+def projected_cross_entropy(
+    model: Any, hidden: Tensor, target: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The two sums of an output layer that a method changed, asked through ``model.project``.
+
+    A chunk of rows at a time; in training its logits are computed again for the gradient instead of
+    being kept.
+    """
+    vocabulary = int(model.output.out_features)
+    rows = max(16, AT_ONCE // vocabulary)
+
+    def chunk(h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = F.log_softmax(model.project(h).float(), -1)
+        nll = -log_p.gather(1, y[:, None]).sum()
+        total = nll
+        if smoothing:
+            total = (1 - smoothing) * nll - smoothing * log_p.mean(-1).sum()
+        return total, nll.detach()
+
+    totals, nlls = [hidden.new_zeros(())], [hidden.new_zeros(())]
+    for h, y in zip(hidden.split(rows), target.split(rows), strict=True):
+        if torch.is_grad_enabled() and h.device.type != "meta":
+            total, nll = checkpoint(chunk, h, y, use_reentrant=False)
+        else:
+            total, nll = chunk(h, y)
+        totals.append(total)
+        nlls.append(nll)
+    return torch.stack(totals).sum(), torch.stack(nlls).sum()
 
 
 @register("task", "language_modeling")
@@ -48,7 +83,10 @@ class LanguageModeling(Task):
             total, nll = self.adaptive_loss(adaptive, hidden, target)
         else:
             weight: Any = model.output_weight
-            total, nll = self.cross_entropy(hidden, weight, target, smoothing)
+            if weight is None:
+                total, nll = projected_cross_entropy(model, hidden, target, smoothing)
+            else:
+                total, nll = self.cross_entropy(hidden, weight, target, smoothing)
         return Loss(total=total, count=len(target), nll=nll.detach())
 
     def hidden(self, model: Any, batch: TokenBatch) -> Tensor:

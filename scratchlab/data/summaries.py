@@ -1,0 +1,171 @@
+"""Texts with their summaries: docstrings (embedded), CNN/DailyMail (files or hub)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import Provenance
+from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
+from scratchlab.data.locating import layout_hint
+from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
+from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import option, register
+
+
+@dataclass(frozen=True)
+class SummaryOptions(PromptedOptions):
+    """How a summary is asked for."""
+
+    opening: str = option("", "stands before the text")
+    separator: str = option("\n\nSummary:", "stands between the text and its summary")
+    chat: bool = option(
+        False, "ask as the checkpoint's chat template asks, with the opening as instruction"
+    )
+
+
+class SummaryDataset(PromptedDataset):
+    """Summarisation as language modelling: the text, a separator, the summary."""
+
+    def frame(self, text: str) -> Example:
+        return self._example(text, "")
+
+    def _example(self, text: str, summary: str) -> Example:
+        config = self.config
+        if not config.chat:
+            return Example(text, " " + summary, config.opening, config.separator)
+        before, after = chat_frame(self.tokenizer, config.opening)
+        return Example(text, summary, before, after, special=True)
+
+    def examples_of(self, pairs: Sequence[tuple[str, str]]) -> list[Example]:
+        return [self._example(text, summary) for text, summary in pairs]
+
+    def references(self, split: str) -> list[str]:
+        return [answer.strip() for answer in super().references(split)]
+
+
+MARK = "\ue000"  # stands where the text goes; of a private plane, so that no text has it
+
+
+def chat_frame(tokenizer: Any, instruction: str) -> tuple[str, str]:
+    """What a checkpoint's chat template writes before and behind the text of a request."""
+    if not hasattr(tokenizer, "chat"):
+        raise UserError(
+            "dataset.chat=true needs the tokenizer of a checkpoint",
+            "Set dataset.tokenizer=pretrained and dataset.checkpoint=NAME.",
+        )
+    message = f"{instruction}\n\n{MARK}" if instruction else MARK
+    whole = tokenizer.chat([{"role": "user", "content": message}], prompt=True)
+    before, _, after = whole.partition(MARK)
+    return before, after
+
+
+@register("dataset", "docstrings", task="language_modeling", sources=("embedded",))
+class Docstrings(SummaryDataset):
+    """Documentation or code of a Python function, to be summarised in one line; built in.
+
+    4,500 functions of the standard library, NumPy and scikit-learn; all of a module are in the
+    same split.
+    """
+
+    @dataclass(frozen=True)
+    class Config(SummaryOptions):
+        pass
+
+    def locate(self) -> Prompted:
+        from scratchlab.data import embedded_text
+
+        splits = embedded_text.docstring_splits()
+        pairs = {s: [(r["body"], r["summary"]) for r in records] for s, records in splits.items()}
+        provenance = Provenance(
+            "embedded",
+            f"docstrings of Python {sys.version.split()[0]}, NumPy and scikit-learn",
+            {s: fingerprint(p) for s, p in pairs.items()},
+        )
+        return Prompted(provenance, {s: self.examples_of(p) for s, p in pairs.items()})
+
+
+@register(
+    "dataset",
+    "cnn_dailymail",
+    task="language_modeling",
+    sources=("files", "hub"),
+    files=("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz"),
+    hub="abisee/cnn_dailymail",
+    origin="https://huggingface.co/datasets/abisee/cnn_dailymail (3.0.0), as CSV",
+)
+class CNNDailyMail(SummaryDataset):
+    """News articles with their highlights (Hermann et al. 2015; See et al. 2017), not anonymised.
+
+    The files are heads of the published splits: by default the first 1,000 articles of its
+    validation split are trained and validated on (the last ``val_share`` of them), the first 500 of
+    its test split measured. The hub has all of it.
+    """
+
+    @dataclass(frozen=True)
+    class Config(SummaryOptions):
+        source: str = option(
+            "auto",
+            "auto: files if they are there, else the hub; files; hub",
+            choices=("auto", "files", "hub"),
+        )
+        train_file: str = option(
+            "cnn_dailymail/validation_head1000.csv", "CSV to train and validate on"
+        )
+        test_file: str = option("cnn_dailymail/test_head500.csv", "CSV to test on")
+        val_share: float = option(
+            0.05, "share of the training file that is validated on", above=0, below=1
+        )
+        hub_id: str = option("abisee/cnn_dailymail", "data set on the hub, or a folder of its form")
+        hub_config: str | None = option("3.0.0", "configuration of that data set")
+
+    def locate(self) -> Prompted:
+        config, root = self.config, self.context.root
+        names = [config.train_file, config.test_file]
+        found = {n: root and find_file(root / n) for n in names}
+        paths = [p for p in found.values() if p is not None]
+        hint = layout_hint(names, root, "https://huggingface.co/datasets/abisee/cnn_dailymail")
+        if config.source == "hub" or (config.source == "auto" and not paths):
+            where = HubText(config.hub_id, config.hub_config, "article", "highlights")
+            pairs = load_hub_pairs(where, hint)
+            hashes = {s: fingerprint(p) for s, p in pairs.items()}
+            provenance = Provenance("hub", where.description, hashes)
+            return Prompted(provenance, {s: self.examples_of(p) for s, p in pairs.items()})
+        if len(paths) < len(names):
+            missing = next(n for n, p in found.items() if p is None)
+            raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
+        train, test = (read_pairs(p, "article", "highlights") for p in paths)
+        cut = len(train) - max(1, round(len(train) * config.val_share))
+        splits = {"train": train[:cut], "val": train[cut:], "test": test}
+        provenance = Provenance("files", str(root), {str(p): sha256_of(p) for p in paths})
+        note = (
+            f"trained on {config.train_file} ({cut:,} articles, {len(train) - cut:,} to validate), "
+            f"tested on {config.test_file} ({len(test):,})"
+        )
+        return Prompted(provenance, {s: self.examples_of(p) for s, p in splits.items()}, [note])
+
+
+def read_pairs(path: Path, source: str, target: str) -> list[tuple[str, str]]:
+    """Two columns of a CSV file (``.gz`` allowed) with a header; empty rows are left out."""
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
+    csv.field_size_limit(1 << 24)
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    columns = rows.fieldnames or []
+    for column in (source, target):
+        if column not in columns:
+            raise UserError(f"{path} has no column {column!r}", suggest(column, columns, "Columns"))
+    pairs = [(str(row[source] or ""), str(row[target] or "")) for row in rows]
+    return [(a.strip(), b.strip()) for a, b in pairs if a.strip() and b.strip()]

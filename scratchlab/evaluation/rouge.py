@@ -1,0 +1,163 @@
+"""ROUGE of generated summaries, and of the first sentences of the text for comparison."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scratchlab.evaluation.answers import answers, prompted_dataset
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.text_samples import add_samples
+from scratchlab.registry import option, register
+
+KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(A-Z0-9])")
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; a line's end is one's end too."""
+    found = (s.strip() for line in text.split("\n") for s in SENTENCE_END.split(line))
+    return [s for s in found if s]
+
+
+def rouge_scores(written: Sequence[str], references: Sequence[str], stemmer: bool) -> Any:
+    """F-measures in percent [texts, kinds], by the rouge-score library.
+
+    ROUGE-Lsum takes each sentence of a text as a line of its own (Lin 2004, section 3.2).
+    """
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer)
+    rows = []
+    for text, reference in zip(written, references, strict=True):
+        found = scorer.score("\n".join(sentences(reference)), "\n".join(sentences(text)))
+        rows.append([100 * found[kind].fmeasure for kind in KINDS])
+    return np.array(rows)
+
+
+def rouge_measurements(
+    scores: Any, prefix: str, split: str, settings: dict[str, Any]
+) -> list[Measurement]:
+    """Means with half the width of their 95 % confidence interval."""
+    n = len(scores)
+    spread = 1.96 * scores.std(0, ddof=1) / np.sqrt(n) if n > 1 else [None] * len(KINDS)
+    return [
+        Measurement(
+            name=f"{prefix}{kind}",
+            value=float(mean),
+            unit="%",
+            better="higher",
+            spread=None if width is None else float(width),
+            n=n,
+            split=split,
+            settings={**settings, "spread": "95 % interval, half width"},
+        )
+        for kind, mean, width in zip(KINDS, scores.mean(0), spread, strict=True)
+    ]
+
+
+@register(
+    "evaluator",
+    "rouge",
+    tasks=("language_modeling",),
+    needs=("rouge_score",),
+    extra="pretrained",
+)
+class Rouge(Evaluator):
+    """ROUGE-1, -2, -L and -Lsum (F-measure) of the summaries that the model generates."""
+
+    @dataclass(frozen=True)
+    class Config:
+        examples: int | None = option(None, "first examples of the split only; null: all", min=1)
+        new_tokens: int = option(64, "tokens of a summary at most", min=1)
+        stemmer: bool = option(True, "compare stems of words (Porter)")
+        count: int = option(8, "examples in the table of samples", min=0)
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        dataset = prompted_dataset(context, "rouge")
+        config = self.config
+        limit = config.examples
+        if context.limit is not None:
+            limit = min(limit or context.limit, context.limit)
+        written = answers(context, limit, config.new_tokens)
+        references = dataset.references(context.split)[: len(written)]
+        scores = rouge_scores(written, references, config.stemmer)
+        if not context.quick:
+            self._show(context, dataset.sources(context.split), references, written, scores)
+        settings: dict[str, Any] = {"stemmer": config.stemmer, "new_tokens": config.new_tokens}
+        lengths = [len(text.split()) for text in written]
+        length = Measurement(
+            "summary_words", float(np.mean(lengths)), "words", "", n=len(written),
+            split=context.split,
+            settings={"reference": float(np.mean([len(r.split()) for r in references]))},
+        )  # fmt: skip
+        return [*rouge_measurements(scores, "", context.split, settings), length]
+
+    def _show(
+        self,
+        context: EvaluationContext,
+        sources: Sequence[str],
+        references: Sequence[str],
+        written: Sequence[str],
+        scores: Any,
+    ) -> None:
+        count = min(self.config.count, len(written))
+        chosen = np.linspace(0, len(written) - 1, count).astype(int).tolist() if count else []
+        context.sink.table(
+            "summaries",
+            ("text", "reference", "model", "ROUGE-L"),
+            [
+                (sources[i][:300], references[i], written[i], round(float(scores[i, 2]), 1))
+                for i in chosen
+            ],
+        )
+        add_samples(
+            context,
+            [
+                {
+                    "split": context.split,
+                    "index": i,
+                    "reference": references[i],
+                    "model": written[i],
+                    **{k: round(float(v), 2) for k, v in zip(KINDS, scores[i], strict=True)},
+                }
+                for i in range(len(written))
+            ],
+        )
+
+
+@register(
+    "evaluator",
+    "lead3",
+    tasks=("language_modeling",),
+    needs=("rouge_score",),
+    extra="pretrained",
+)
+class Lead3(Evaluator):
+    """ROUGE of a text's first three sentences as its summary: what costs nothing."""
+
+    @dataclass(frozen=True)
+    class Config:
+        sentences: int = option(3, "how many sentences", min=1)
+        examples: int | None = option(None, "first examples of the split only; null: all", min=1)
+        stemmer: bool = option(True, "compare stems of words (Porter)")
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        if context.quick:
+            return []
+        dataset = prompted_dataset(context, "lead3")
+        count = self.config.sentences
+        sources = dataset.sources(context.split)[: self.config.examples]
+        leads = [" ".join(sentences(text)[:count]) for text in sources]
+        references = dataset.references(context.split)[: len(leads)]
+        scores = rouge_scores(leads, references, self.config.stemmer)
+        settings = {"stemmer": self.config.stemmer, "sentences": count}
+        return rouge_measurements(scores, f"lead{count}_", context.split, settings)

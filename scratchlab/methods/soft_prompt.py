@@ -1,0 +1,229 @@
+"""Prompt tuning (Lester et al. 2021), from scratch: learned embeddings before the input.
+
+The model stays as it is; a matrix [length, D] of made-up tokens stands before every text. They are
+given ids behind the vocabulary, so any model that takes ids reads them, positions and cache
+included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.errors import UserError
+from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.finetune import fresh_names
+from scratchlab.methods.replace import replace_module
+from scratchlab.registry import option, register
+from scratchlab.run.atomic import write_bytes, write_text
+
+
+class PromptEmbedding(Adapter):
+    """An embedding of V tokens in which ids V … V + length - 1 are the prompt's."""
+
+    def __init__(self, base: nn.Module, vocab_size: int, start: Tensor) -> None:
+        super().__init__()
+        self.base = base
+        self.vocab_size = vocab_size
+        self.prompt = nn.Parameter(start)  # [length, D]
+
+    @property
+    def weight(self) -> Tensor:
+        """That of the vocabulary, for those who ask for its shape."""
+        found: Any = self.base.weight
+        return found
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids [B, T] → [B, T, D]."""
+        x: Tensor = self.base(ids.clamp(max=self.vocab_size - 1))
+        place = (ids - self.vocab_size).clamp(min=0)
+        return torch.where((ids >= self.vocab_size)[..., None], self.prompt[place].to(x.dtype), x)
+
+
+class PromptedModel(nn.Module):
+    """A language model or encoder that reads the prompt's ids before those of every text.
+
+    Everything else is that of the model inside.
+    """
+
+    def __init__(self, inner: nn.Module, vocab_size: int, length: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.length = length
+        self.register_buffer(
+            "prompt_ids", torch.arange(vocab_size, vocab_size + length), persistent=False
+        )
+        self.fresh = tuple(f"inner.{name}" for name in getattr(inner, "fresh", ()))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    @property
+    def block_size(self) -> int:
+        inside: Any = self.inner
+        return int(inside.block_size) - self.length
+
+    def prompted(self, tokens: Tensor) -> Tensor:
+        """tokens [B, T] → [B, length + T]."""
+        ids: Any = self.prompt_ids
+        return torch.cat([ids.to(tokens.device).expand(len(tokens), -1), tokens], 1)
+
+    def hidden(self, tokens: Tensor, positions: Any = None, mask: Any = None) -> Tensor:
+        """tokens [B, T] → [B, T, D]; the prompt's own outputs are left out."""
+        if positions is not None or mask is not None:
+            raise UserError("a soft prompt cannot be put before packed texts")
+        inside: Any = self.inner
+        found: Tensor = inside.hidden(self.prompted(tokens))
+        return found[:, self.length :]
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """Logits of a language model for each token, of a classifier for each text."""
+        inside: Any = self.inner
+        if hasattr(inside, "hidden"):
+            logits: Tensor = inside.project(self.hidden(tokens))
+            return logits
+        if padding is not None:
+            padding = torch.cat([padding.new_zeros(len(tokens), self.length), padding], 1)
+        logits = inside(self.prompted(tokens), padding)
+        return logits
+
+    def attention_maps(self, tokens: Tensor) -> Tensor:
+        """Of the texts alone, [layers, B, H, T, T]."""
+        inside: Any = self.inner
+        found: Tensor = inside.attention_maps(self.prompted(tokens))
+        return found[..., self.length :, self.length :]
+
+    def start_cache(self, batch_size: int, max_length: int) -> Any:
+        inside: Any = self.inner
+        return inside.start_cache(batch_size, max_length + self.length)
+
+    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: Any) -> Tensor:
+        inside: Any = self.inner
+        if lengths is not None:
+            lengths = lengths + self.length
+        found: Tensor = inside.prefill(self.prompted(tokens), lengths, cache)
+        return found
+
+
+@register("method", "soft_prompt")
+class SoftPrompt(Method):
+    """Prompt tuning from scratch: learned embeddings before the input, the model frozen."""
+
+    @dataclass(frozen=True)
+    class Config:
+        length: int = option(20, "embeddings that are learned", min=1)
+        init: str = option(
+            "text",
+            "where they start: at the embeddings of a text, at those of random tokens, or at noise",
+            choices=("text", "tokens", "random"),
+        )
+        text: str = option(
+            "Write a short summary of the text.", "init=text: the text, repeated until it fills"
+        )
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            ("init != 'text' or text != ''", "init=text needs a text"),
+        )
+
+    config: Config
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        if context.spec.vocab_size is None:
+            raise UserError("soft_prompt needs a model of texts")
+        name, base = input_embedding(model)
+        rows, width = embedding_shape(base)
+        length = self.config.length
+        room = getattr(model, "block_size", None)
+        if room is not None and length >= room:
+            raise UserError(
+                f"method.soft_prompt.length={length} fills the model's context of {room} tokens",
+                f"Give a length below {room}.",
+            )
+        longest = context.spec.max_length
+        if room is not None and longest is not None and longest + length > room:
+            raise UserError(
+                f"texts of up to {longest} tokens and a prompt of {length} do not fit into the "
+                f"model's context of {room}",
+                f"Set model.block_size={longest + length} (a from-scratch model), or shorter texts "
+                f"(dataset.max_length={room - length} or dataset.block_size).",
+            )
+        freeze(model)
+        self.layer = PromptEmbedding(base, rows, self._start(base, context, rows, width))
+        replace_module(model, name, self.layer)
+        for fresh in fresh_names(model):
+            model.get_parameter(fresh).requires_grad_(True)
+        self.width, self.origin = width, context.origin
+        return PromptedModel(model, rows, length)
+
+    @torch.no_grad()
+    def _start(self, base: nn.Module, context: MethodContext, rows: int, width: int) -> Tensor:
+        length, config = self.config.length, self.config
+        near = next((*base.parameters(), *base.buffers()).__iter__())
+        if near.device.type == "meta":
+            return torch.empty(length, width, device="meta")
+        if config.init == "random":
+            return torch.randn(length, width, device=near.device) * 0.02
+        ids = torch.randint(0, rows, (length,))
+        if config.init == "text":
+            if context.encode is None:
+                raise UserError("soft_prompt.init=text needs a data set of texts")
+            found = context.encode(config.text)
+            if not found:
+                raise UserError("method.soft_prompt.text has no token")
+            ids = torch.tensor([found[i % len(found)] for i in range(length)])
+        start: Tensor = base(ids.to(near.device)[None])[0]
+        return start.float().clone()
+
+    def export(self, folder: Path) -> None:
+        """``adapter/`` in peft's format of prompt tuning."""
+        import json
+
+        from safetensors.torch import save
+
+        target = folder / "adapter"
+        target.mkdir(parents=True, exist_ok=True)
+        tensors = {"prompt_embeddings": self.layer.prompt.detach().cpu().contiguous()}
+        write_bytes(target / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
+        content = {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": self.origin or None,
+            "num_virtual_tokens": self.config.length,
+            "token_dim": self.width,
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",
+            "inference_mode": True,
+        }
+        write_text(target / "adapter_config.json", json.dumps(content, indent=2) + "\n")
+
+    def arithmetic(self) -> list[Arithmetic]:
+        n = self.config.length
+        rows = [(f"{n}", f"{self.width}", f"{n} · {self.width}", f"{n * self.width:,}")]
+        columns = ("prompt tokens", "width", "weights", "trained")
+        return [Arithmetic("Soft prompt", columns, rows)]
+
+
+def input_embedding(model: nn.Module) -> tuple[str, nn.Module]:
+    """The layer that turns ids into vectors, and its name."""
+    inner: Any = getattr(model, "inner", None)
+    if inner is not None and hasattr(inner, "get_input_embeddings"):
+        layer: nn.Module = inner.get_input_embeddings()
+    elif isinstance(getattr(model, "embedding", None), nn.Module):
+        layer = model.embedding  # type: ignore[assignment]
+    else:
+        raise UserError(f"soft_prompt: {type(model).__name__} has no embedding of tokens")
+    name = next(n for n, m in model.named_modules() if m is layer)
+    return name, layer
+
+
+def embedding_shape(layer: nn.Module) -> tuple[int, int]:
+    """(tokens, width) of an embedding, also of a quantized one."""
+    found: Any = layer
+    return int(found.num_embeddings), int(found.embedding_dim)

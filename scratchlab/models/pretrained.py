@@ -1,0 +1,302 @@
+"""Pretrained models of the Hugging Face hub in the form of this project's own models.
+
+A thin module around a model of transformers (``inner``): the task asks it for the last layer's
+output and multiplies with the output layer itself, only where there is a target; decoding keeps a
+cache that is set aside once. Methods change the layers inside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from scratchlab.data.contract import DataContext, Spec
+from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
+from scratchlab.errors import UserError
+from scratchlab.models.pretrained_cache import SlotCache, positions_of
+from scratchlab.registry import option, register
+from scratchlab.run.atomic import write_text
+
+# What models do between their last layer and the output layer, and this wrapper does not.
+UNSUPPORTED = ("logit_scale", "final_logit_softcapping", "logits_scaling", "logits_scale")
+FOLDER = "pretrained"
+
+
+def load_inner(
+    auto: Any, checkpoint: str, context: DataContext, folder: Path | None, skeleton: bool
+) -> tuple[Any, dict[str, str] | None]:
+    """A model of transformers and where its weights come from.
+
+    ``skeleton``: architecture only (a checkpoint of the whole model fills it), described in
+    ``folder`` if that is a checkpoint of such a model, so that it is loaded alone.
+    """
+    quiet_transformers()
+    described = folder / FOLDER / "config.json" if folder else None
+    if skeleton and described is not None and described.is_file():
+        config = AutoConfig.for_model(**json.loads(described.read_text(encoding="utf-8")))
+        return auto.from_config(config, attn_implementation="sdpa").float(), None
+    found = find_pretrained(checkpoint, context.cache)
+    try:
+        if skeleton:
+            config = AutoConfig.from_pretrained(found.folder, local_files_only=True)
+            return auto.from_config(config, attn_implementation="sdpa").float(), None
+        inner = auto.from_pretrained(
+            found.folder,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+        text = (str(error).strip().splitlines() or [""])[0][:300]
+        raise UserError(f"the checkpoint {checkpoint} cannot be loaded: {text}") from error
+    return inner, found.origin()
+
+
+def save_config(inner: Any, folder: Path) -> None:
+    """What a checkpoint needs to build the architecture again."""
+    write_text(folder / FOLDER / "config.json", inner.config.to_json_string(use_diff=False))
+
+
+@register(
+    "model",
+    "pretrained_lm",
+    tasks=("language_modeling",),
+    pretrained=True,
+    needs=("transformers",),
+    extra="pretrained",
+)
+class PretrainedLM(nn.Module):
+    """A pretrained causal language model: SmolLM2 from a package, GPT-2, any of the hub."""
+
+    @dataclass(frozen=True)
+    class Config:
+        checkpoint: str = option(
+            "smollm2", "smollm2 (from a package), a folder, or a name of the hub"
+        )
+        max_length: int | None = option(
+            None, "longest context in tokens; null: what the checkpoint allows", min=1
+        )
+        dropout: float | None = option(
+            None, "dropped share in training; null: as the checkpoint says", min=0, below=1
+        )
+
+    def __init__(
+        self,
+        config: Config,
+        spec: Spec,
+        context: DataContext,
+        folder: Path | None = None,
+        skeleton: bool = False,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.inner, self.origin = load_inner(
+            AutoModelForCausalLM, config.checkpoint, context, folder, skeleton
+        )
+        settings = self.inner.config
+        unusual = [k for k in UNSUPPORTED if getattr(settings, k, None) not in (None, 1.0)]
+        if unusual:
+            raise UserError(
+                f"{config.checkpoint} ({settings.model_type}) changes its logits by {unusual[0]}, "
+                "which is not supported"
+            )
+        allowed = int(getattr(settings, "max_position_embeddings", None) or 1 << 20)
+        self.block_size = min(config.max_length or allowed, allowed)
+        check_fit(spec, self.inner, self.block_size, config.checkpoint)
+        if config.dropout is not None:
+            set_dropout(self.inner, config.dropout)
+
+    @property
+    def output(self) -> Any:
+        """The layer that gives the logits, whatever methods made of it."""
+        return self.inner.get_output_embeddings()
+
+    @property
+    def output_weight(self) -> Tensor | None:
+        """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
+        output = self.output
+        plain = type(output) is nn.Linear and output.bias is None
+        return output.weight if plain else None
+
+    def hidden(
+        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """tokens [B, T] int64 → [B, T, D], the last layer after its norm.
+
+        ``positions`` [B, T] and ``mask`` (added to the scores, [B, 1, T, T]) as in the from-scratch
+        decoder.
+        """
+        self.check_length(tokens.shape[1])
+        more: dict[str, Any] = {} if positions is None else {"position_ids": positions}
+        found = self.inner.base_model(
+            input_ids=tokens, attention_mask=mask, use_cache=False, **more
+        )
+        hidden: Tensor = found.last_hidden_state
+        return hidden
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """hidden [..., D] → logits [..., V]."""
+        logits: Tensor = self.output(hidden)
+        return logits
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens [B, T] → logits [B, T, V]."""
+        return self.project(self.hidden(tokens))
+
+    @torch.no_grad()
+    def attention_maps(self, tokens: Tensor) -> Tensor:
+        """Attention weights of every layer and head, [layers, B, H, T, T]."""
+        self.inner.set_attn_implementation("eager")
+        try:
+            found = self.inner.base_model(input_ids=tokens, use_cache=False, output_attentions=True)
+        finally:
+            self.inner.set_attn_implementation("sdpa")
+        return torch.stack(list(found.attentions))
+
+    def start_cache(self, batch_size: int, max_length: int) -> SlotCache:
+        """An empty cache for texts of at most ``max_length`` tokens."""
+        like = next(p for p in self.parameters() if p.is_floating_point())
+        return SlotCache(
+            self.inner.config, batch_size, min(max_length, self.block_size), like.detach()
+        )
+
+    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: SlotCache) -> Tensor:
+        """Read the prompts: tokens [B, T], of which the first ``lengths`` [B] are real (None: all).
+
+        Returns the logits [B, V] that follow the last real token of each text.
+        """
+        batch, longest = tokens.shape
+        self.check_length(longest)
+        if lengths is None:
+            lengths = torch.full((batch,), longest, device=tokens.device)
+        found = self.inner.base_model(input_ids=tokens, past_key_values=cache.inner, use_cache=True)
+        cache.filled(lengths)
+        rows = torch.arange(batch, device=tokens.device)
+        return self.project(found.last_hidden_state[rows, lengths - 1])
+
+    def decode_step(self, tokens: Tensor, cache: SlotCache) -> Tensor:
+        """tokens [B] int64, the newest token of every text → logits [B, V] of the next."""
+        self.check_length(cache.longest + 1)
+        positions, mask = positions_of(cache, len(tokens), tokens.device)
+        found = self.inner.base_model(
+            input_ids=tokens[:, None],
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=cache.inner,
+            use_cache=True,
+        )
+        return self.project(found.last_hidden_state[:, 0])
+
+    def check_length(self, length: int) -> None:
+        if length > self.block_size:
+            raise UserError(
+                f"a context of {length} tokens is longer than the model's {self.block_size}",
+                "Give a shorter one (dataset.max_length, dataset.block_size).",
+            )
+
+    def save_files(self, folder: Path) -> None:
+        save_config(self.inner, folder)
+
+
+@register(
+    "model",
+    "pretrained_encoder",
+    tasks=("sequence_classification",),
+    pretrained=True,
+    needs=("transformers",),
+    extra="pretrained",
+)
+class PretrainedEncoder(nn.Module):
+    """A pretrained encoder (BERT, MiniLM, any of the hub) with a new linear head."""
+
+    fresh: Sequence[str] = ("head.",)
+
+    @dataclass(frozen=True)
+    class Config:
+        checkpoint: str = option(
+            "minilm", "minilm (from a package), a folder, or a name of the hub"
+        )
+        pooling: str = option(
+            "mean",
+            "what the head sees: the mean of all tokens, or the first one",
+            choices=("mean", "first"),
+        )
+        dropout: float = option(0.1, "dropped share before the head", min=0, below=1)
+
+    def __init__(
+        self,
+        config: Config,
+        spec: Spec,
+        context: DataContext,
+        folder: Path | None = None,
+        skeleton: bool = False,
+    ) -> None:
+        super().__init__()
+        if spec.n_classes is None:
+            raise UserError("pretrained_encoder needs a data set with classes")
+        self.config = config
+        self.inner, self.origin = load_inner(
+            AutoModel, config.checkpoint, context, folder, skeleton
+        )
+        settings = self.inner.config
+        self.block_size = int(getattr(settings, "max_position_embeddings", None) or 1 << 20)
+        check_fit(spec, self.inner, self.block_size, config.checkpoint)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(int(settings.hidden_size), spec.n_classes)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    def encode(self, tokens: Tensor, padding: Tensor | None) -> Tensor:
+        """tokens [B, T], padding [B, T] (True where there is no token) → [B, D]."""
+        mask = None if padding is None else ~padding
+        hidden = self.inner(input_ids=tokens, attention_mask=mask).last_hidden_state
+        if self.config.pooling == "first":
+            return hidden[:, 0]
+        if mask is None:
+            return hidden.mean(1)
+        weights = mask[..., None].to(hidden.dtype)
+        return (hidden * weights).sum(1) / weights.sum(1)
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """tokens [B, T] → logits [B, classes]."""
+        return self.head(self.dropout(self.encode(tokens, padding)))
+
+    def save_files(self, folder: Path) -> None:
+        save_config(self.inner, folder)
+
+
+def check_fit(spec: Spec, inner: Any, longest: int, checkpoint: str) -> None:
+    """UserError if the ids of the data set are not those of the checkpoint, or texts too long."""
+    rows = inner.get_input_embeddings().weight.shape[0]
+    if spec.vocab_size is None or spec.vocab_size > rows:
+        raise UserError(
+            f"the data set has {spec.vocab_size} tokens, the checkpoint {checkpoint} {rows}",
+            f"Take the tokenizer of the checkpoint: dataset.tokenizer=pretrained "
+            f"dataset.checkpoint={checkpoint}.",
+        )
+    if spec.max_length is not None and spec.max_length > longest:
+        raise UserError(
+            f"the data set's texts of up to {spec.max_length} tokens are longer than the context "
+            f"of {checkpoint}, {longest}",
+            f"Set dataset.max_length={longest} (dataset.block_size for running text) or less.",
+        )
+
+
+def set_dropout(inner: nn.Module, share: float) -> None:
+    """The same dropout everywhere in a model of transformers."""
+    for module in inner.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
+        for name in ("attention_dropout", "attn_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, share)
