@@ -172,6 +172,7 @@ def evaluate(
         quick=quick,
         limit=limit,
         folder=sink.folder if isinstance(sink, FolderSink) else None,
+        adapted=parts.adapted,
     )
     measurements: list[Measurement] = []
     with torch.no_grad():
@@ -447,6 +448,7 @@ def log_file(path: Path) -> Iterator[None]:
     logger = logging.getLogger("scratchlab")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
+    logger.propagate = False  # libraries that take over the root logger must not repeat it
     try:
         yield
     finally:

@@ -139,6 +139,8 @@ class RunningText(TextDataset):
             rows = len(windows)
             warm_up = windows.context - windows.stride
             return settings | {"context": "carried state", "streams": rows, "warm_up": warm_up}
+        if self.config.eval_tokens is not None:
+            settings["first_tokens"] = windows.n
         return settings | {"context": self._context, "stride": self._stride}
 
     # --- text -----------------------------------------------------------------------------------
@@ -209,6 +211,7 @@ class RunningText(TextDataset):
     def windows(self, split: str) -> Windows:
         """How a split is read when it is evaluated."""
         n = len(self.tokens(split)) - (self._lead is None)
+        n = min(n, self.config.eval_tokens or n)
         if n < 1:
             raise UserError(
                 f"{self.registered_name}: the split {split!r} has too little text to predict"

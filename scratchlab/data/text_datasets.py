@@ -74,6 +74,9 @@ class RunningTextOptions:
     eval_stride: int | None = option(
         None, "tokens between two evaluation windows; null: the context, so none overlap", min=1
     )
+    eval_tokens: int | None = option(
+        None, "evaluate the first tokens of a split only; null: all of it", min=2
+    )
     eval_streams: int = option(
         8, "rows that a recurrent model is evaluated in (batching=stream)", min=1
     )

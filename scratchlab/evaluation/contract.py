@@ -54,6 +54,7 @@ class EvaluationContext:
     evaluators share, such as the translations of a split: ``context.once(key, make)``.
     ``quick`` is set for the evaluations between epochs: greedy decoding, no pictures.
     ``folder``: where results are written, if they are.
+    ``adapted`` is the model with its methods, where it was assembled from a configuration.
     """
 
     model: Any
@@ -68,6 +69,7 @@ class EvaluationContext:
     quick: bool = False
     limit: int | None = None
     folder: Path | None = None
+    adapted: Any = None
     memo: dict[Any, Any] = field(default_factory=dict)
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:

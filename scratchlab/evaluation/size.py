@@ -13,7 +13,10 @@ from scratchlab.registry import register
 
 @register("evaluator", "size")
 class Size(Evaluator):
-    """Count parameters and bytes; a weight that two places share (tied embeddings) counts once."""
+    """Count parameters and bytes; a weight that two places share (tied embeddings) counts once.
+
+    Quantized weights count as parameters. An adapter's checkpoint holds the adapter only.
+    """
 
     @dataclass(frozen=True)
     class Config:
@@ -26,9 +29,10 @@ class Size(Evaluator):
         parameters = list(model.parameters())  # each once, also where it is tied
         trainable = sum(p.numel() for p in parameters if p.requires_grad)
         memory = storage_bytes([*parameters, *model.buffers()])
-        saved = storage_bytes(v for v in model.state_dict().values() if torch.is_tensor(v))
+        state = model.state_dict() if context.adapted is None else context.adapted.state()
+        saved = storage_bytes(v for v in state.values() if torch.is_tensor(v))
         figures = [
-            ("parameters", sum(p.numel() for p in parameters), ""),
+            ("parameters", sum(p.numel() for p in parameters) + quantized_weights(model), ""),
             ("trainable_parameters", trainable, ""),
             ("memory_size", memory, "bytes"),
             ("checkpoint_size", saved, "bytes"),
@@ -37,6 +41,11 @@ class Size(Evaluator):
             Measurement(name=name, value=float(value), unit=unit, better="lower")
             for name, value, unit in figures
         ]
+
+
+def quantized_weights(model: torch.nn.Module) -> int:
+    """How many weights are kept in fewer bits, as buffers instead of parameters."""
+    return sum(int(getattr(module, "quantized_weights", 0)) for module in model.modules())
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:
