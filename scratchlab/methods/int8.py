@@ -184,10 +184,11 @@ class Int8(Method):
             "integer: integer products",
             choices=("auto", "reference", "integer"),
         )
-        activation_bits: int = option(
-            16, "integer products: bits of an activation, as one or two 8-bit digits",
-            choices=(8, 16),
-        )  # fmt: skip
+        activation_bits: str = option(
+            "auto",
+            "integer products: bits of an activation; auto: 16 in rows with outliers, else 8",
+            choices=("auto", "8", "16"),
+        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             ("targets != [] or embedding", "int8 needs targets"),

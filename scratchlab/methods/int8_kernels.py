@@ -1,9 +1,12 @@
 """Products of 8-bit integers, by the kernels that torch has for this machine.
 
-The activations of a row are written as integers too, with a scale of their own: as one 8-bit digit
-(relative error about 1/254 of the row's largest), or as two, the second for what the first leaves
-over (about 1/64,000). Then ``x Wᵀ ≈ Σ digits scale_x · (q_x q_wᵀ - z Σ q_x) · scale_w``, where the
-products are exact in 32 bits.
+The activations of a row are written as integers too, with a scale of their own: as one 8-bit digit,
+or as two, the second for what the first leaves over. Then
+``x Wᵀ ≈ Σ digits scale_x · (q_x q_wᵀ - z Σ q_x) · scale_w``, where the products are exact in 32
+bits. One digit is off by about max|x| / 440 a number, so what it costs depends on how far the
+largest number of a row stands out: rows in which it is more than PEAK times the root mean square
+get the second digit (outlying features are why plain int8 hurts language models: Dettmers et al.
+2022, LLM.int8).
 
 Whether that is faster than multiplying floats depends on the processor (VNNI instructions), the
 number of rows and the size of the matrix: it is measured once, and the plain way is taken where it
@@ -23,38 +26,61 @@ from torch import Tensor
 # A matrix larger than the cache is multiplied in pieces of this many rows: the kernel prepares
 # what it multiplies, and that must not travel to memory and back.
 PIECE = 2048
+PEAK = 12.0
 ROWS = (1, 4, 16, 64, 256)
 SHAPE = (1536, 576)  # of the matrix that is measured with
 
 
 class Multiplier:
-    """Multiply rows with a stored int8 matrix; ``limits`` are the row counts that it pays for."""
+    """Multiply rows with a stored int8 matrix, up to ``most_rows`` of them by integers.
 
-    def __init__(self, digits: int, most_rows: int) -> None:
-        self.digits = digits
+    ``peak``: rows that stand out more get a second digit (0: all do, infinity: none does).
+    """
+
+    def __init__(self, peak: float, most_rows: int) -> None:
+        self.peak = peak
         self.most_rows = most_rows
 
     def __call__(self, x: Tensor, stored: Any) -> Tensor:
         """x [rows, in], ``stored`` int8 [out, in] → [rows, out]."""
         if len(x) > self.most_rows:
             return x @ stored.dequantize().to(x.dtype).t()
-        return integer_product(x.float(), stored, self.digits)
+        return integer_product(x.float(), stored, self.peak)
 
 
-def integer_product(x: Tensor, stored: Any, digits: int) -> Tensor:
+def integer_product(x: Tensor, stored: Any, peak: float) -> Tensor:
     """x [rows, in] float32 → [rows, out] through integer products; see the module's text."""
-    size = x.abs().amax(1, keepdim=True).clamp(min=1e-30)
-    scale = size / 127
-    scaled = x / scale
+    if len(x) == 1:
+        return _one_row(x, stored, peak)
+    size = torch.linalg.vector_norm(x, torch.inf, 1, keepdim=True).clamp_(min=1e-30)
+    scaled = x * (127 / size)
     first = scaled.round()
-    total = _product(first, scale, stored)
-    if digits == 2:
-        rest = ((scaled - first) * 254).round()  # what is left over is at most half a step
-        total += _product(rest, scale / 254, stored)
+    total = _product(first, stored).mul_(size / 127)
+    square = x.shape[1] / peak**2 if peak else torch.inf
+    mean = torch.linalg.vector_norm(x, 2, 1, keepdim=True)
+    outlying = (size.square() * square > mean.square())[:, 0].nonzero()[:, 0]
+    if len(outlying):
+        # what is left over is at most half a step
+        rest = ((scaled[outlying] - first[outlying]) * 254).round_()
+        total[outlying] += _product(rest, stored).mul_(size[outlying] / (127 * 254))
     return total.mul_(stored.scale.view(1, -1))
 
 
-def _product(digit: Tensor, scale: Tensor, stored: Any) -> Tensor:
+def _one_row(x: Tensor, stored: Any, peak: float) -> Tensor:
+    """The same for x [1, in], with as few steps as can be: this is what generation waits for."""
+    size = max(float(torch.linalg.vector_norm(x, torch.inf)), 1e-30)
+    mean = float(torch.linalg.vector_norm(x)) / x.shape[1] ** 0.5
+    scaled = x * (127 / size)
+    first = scaled.round()
+    total = _product(first, stored).mul_(size / 127)
+    if size > peak * mean:
+        rest = scaled.sub_(first).mul_(254).round_()
+        total.add_(_product(rest, stored), alpha=size / (127 * 254))
+    return total.mul_(stored.scale.view(1, -1))
+
+
+def _product(digit: Tensor, stored: Any) -> Tensor:
+    """Whole numbers [rows, in] with the stored integers → float32 [rows, out]."""
     values: Tensor = stored.values
     q = digit.to(torch.int8)
     if len(values) <= 2 * PIECE:
@@ -64,35 +90,35 @@ def _product(digit: Tensor, scale: Tensor, stored: Any) -> Tensor:
     found = exact.float()
     if stored.zero_point is not None:
         found -= digit.sum(1, keepdim=True) * stored.zero_point.view(1, -1)
-    return found.mul_(scale)
+    return found
 
 
 @functools.cache
-def fastest(path: str, bits: int) -> Multiplier | None:
+def fastest(path: str, bits: str) -> Multiplier | None:
     """How to multiply here: integers up to some number of rows, or None: never.
 
     ``path``: ``integer`` takes them always, ``auto`` measures against the float product of an
     unquantized layer.
     """
-    digits = bits // 8
+    peak = {"auto": PEAK, "8": torch.inf, "16": 0.0}[bits]
     try:
         probe = _Probe()
-        integer_product(torch.ones(1, SHAPE[1]), probe, digits)
+        integer_product(torch.ones(1, SHAPE[1]), probe, peak)
     except (RuntimeError, NotImplementedError):
         return None  # this build of torch has no such kernel
     if path == "integer":
-        return Multiplier(digits, 1 << 30)
+        return Multiplier(peak, 1 << 30)
     weight = torch.zeros(SHAPE)
     most = 0
     for rows in ROWS:
         x = torch.ones(rows, SHAPE[1])
         plain = _seconds(functools.partial(_plain, x, weight))
-        integers = _seconds(functools.partial(integer_product, x, probe, digits))
+        integers = _seconds(functools.partial(integer_product, x, probe, peak))
         if integers > plain and rows > 1:
             break
         if integers <= plain:
             most = rows
-    return Multiplier(digits, 1 << 30 if most == ROWS[-1] else most) if most else None
+    return Multiplier(peak, 1 << 30 if most == ROWS[-1] else most) if most else None
 
 
 def _plain(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,210 @@
+"""4-bit NormalFloat weights (Dettmers et al. 2023, QLoRA), from scratch.
+
+A matrix is cut into blocks of 64 numbers. Each block is divided by its largest absolute value and
+every number is rounded to the nearest of 16 values, the quantiles of a normal distribution; two
+4-bit codes share a byte, the first in the upper half. With double quantization the blocks' maxima,
+less their mean, are kept in 8 bits as well: in blocks of 256, rounded to a table of 256 values that
+lie closer near zero (Dettmers et al. 2022, 8-bit optimizers).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.quantized import (
+    QUANTIZED_COLUMNS,
+    LayerError,
+    layer_error,
+    quantizable,
+    size_rows,
+)
+from scratchlab.methods.replace import find_layers, linear_weight, replace_module
+from scratchlab.registry import option, register
+
+BLOCK, MAXIMA_BLOCK = 64, 256
+AT_ONCE = 1 << 22  # numbers that are compared with the table at a time
+
+
+@functools.cache
+def normal_float() -> Tensor:
+    """The 16 values, ascending: normal quantiles scaled to [-1, 1], with an exact zero.
+
+    Eight are positive, seven negative, so that zero is one of them (QLoRA, appendix E).
+    """
+    from scipy.stats import norm
+
+    offset = 0.9677083  # keeps the outermost quantiles finite: (1 - 1/32 + 1 - 1/30) / 2
+    positive = norm.ppf(torch.linspace(offset, 0.5, 9)[:-1].numpy())
+    negative = -norm.ppf(torch.linspace(offset, 0.5, 8)[:-1].numpy())
+    values = torch.tensor(sorted([*positive.tolist(), 0.0, *negative.tolist()]))
+    return values / values.abs().max()
+
+
+@functools.cache
+def dynamic_map() -> Tensor:
+    """The 256 values for the maxima: 7 powers of ten, each parted into twice as many means."""
+    values: list[float] = []
+    for exponent in range(7):
+        bounds = torch.linspace(0.1, 1, 2**exponent + 1)
+        means = (bounds[:-1] + bounds[1:]) / 2.0
+        for sign in (1, -1):
+            values += (sign * 10.0 ** (exponent - 6) * means).tolist()
+    values += [0.0, 1.0]
+    return torch.tensor(sorted(values))
+
+
+def nearest(values: Tensor, table: Tensor) -> Tensor:
+    """Indices of the nearest entries of an ascending table (uint8), the lower one at a tie."""
+    middles = (table[1:] + table[:-1]) / 2
+    parts = [torch.bucketize(v, middles) for v in values.reshape(-1).split(AT_ONCE)]
+    return torch.cat(parts).to(torch.uint8).view(values.shape)
+
+
+class NF4(NamedTuple):
+    """``codes`` uint8 [numbers / 2]; ``maxima`` of each block, float32, or with double quantization
+    uint8 with ``second`` float32 (maxima of the maxima's blocks) and ``mean`` float32 []."""
+
+    codes: Tensor
+    maxima: Tensor
+    second: Tensor | None
+    mean: Tensor | None
+
+
+def quantize_nf4(weight: Tensor, double: bool) -> NF4:
+    """A matrix [out, in] of an even number of weights in 4 bits each."""
+    flat = weight.detach().float().reshape(-1)
+    padded = nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
+    maxima = padded.abs().amax(1)
+    scaled = padded / maxima.clamp(min=1e-38)[:, None]
+    index = nearest(scaled, normal_float()).view(-1)[: len(flat) + len(flat) % 2]
+    codes = (index[0::2] << 4) | index[1::2]
+    if not double:
+        return NF4(codes, maxima, None, None)
+    mean = maxima.mean()
+    centred = maxima - mean
+    blocks = nn.functional.pad(centred, (0, -len(centred) % MAXIMA_BLOCK)).view(-1, MAXIMA_BLOCK)
+    second = blocks.abs().amax(1)
+    scaled_maxima = blocks / second.clamp(min=1e-38)[:, None]
+    # bitsandbytes looks them up by 16 bits of the value; so do these, for the very same codes
+    grid = ((scaled_maxima + 1) * 32767.5).round_() / 32767.5 - 1
+    small = nearest(grid, dynamic_map())
+    return NF4(codes, small.view(-1)[: len(maxima)], second, mean)
+
+
+def block_maxima(stored: NF4) -> Tensor:
+    """The float32 maximum of every block."""
+    if stored.second is None or stored.mean is None:
+        return stored.maxima
+    table = dynamic_map().to(stored.maxima.device)
+    values = table[stored.maxima.long()]
+    scale = stored.second.repeat_interleave(MAXIMA_BLOCK)[: len(values)]
+    return values * scale + stored.mean
+
+
+def dequantize_nf4(stored: NF4, shape: torch.Size | tuple[int, ...]) -> Tensor:
+    """The matrix as float32."""
+    table = normal_float().to(stored.codes.device)
+    index = torch.stack([stored.codes >> 4, stored.codes & 15], 1).view(-1)
+    values = table[index.int()]
+    count = shape[0] * shape[1]
+    scale = block_maxima(stored).repeat_interleave(BLOCK)[: len(values)]
+    return (values * scale)[:count].view(tuple(shape))
+
+
+class _Product(torch.autograd.Function):
+    """Multiply with the dequantized matrix, which is made anew for the gradient, not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        ctx.layer = layer
+        return x @ layer.dequantize().to(x.dtype).t()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] @ ctx.layer.dequantize().to(grads[0].dtype), None
+
+
+class NF4Linear(nn.Module):
+    """A linear layer whose weights are stored in 4 bits; in the place of nn.Linear or Conv1D."""
+
+    codes: Tensor
+    maxima: Tensor
+    second: Tensor | None
+    mean: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, double: bool) -> None:
+        super().__init__()
+        self.out_features, self.in_features = map(int, weight.shape)
+        for name, value in zip(NF4._fields, quantize_nf4(weight, double), strict=True):
+            self.register_buffer(name, value)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
+
+    @property
+    def quantized_weights(self) -> int:
+        return self.out_features * self.in_features
+
+    def dequantize(self) -> Tensor:
+        """The weights as float32 [out, in]."""
+        stored = NF4(self.codes, self.maxima, self.second, self.mean)
+        return dequantize_nf4(stored, (self.out_features, self.in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]."""
+        flat = x.reshape(-1, self.in_features)
+        y: Tensor = _Product.apply(flat, self)
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)
+        return y.view(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+@register("method", "nf4")
+class NormalFloat4(Method):
+    """4-bit NormalFloat weights from scratch; with lora behind it, this is QLoRA."""
+
+    quantizes: ClassVar[bool] = True
+
+    @dataclass(frozen=True)
+    class Config:
+        double: bool = option(True, "keep the maxima of the blocks in 8 bits too")
+        targets: list[str] = option(
+            ["linear"], "layers: attention, mlp, linear (both), names or patterns"
+        )
+        blocks: list[int] | None = option(
+            None, "only in these blocks (below 0: from the end); null: in all"
+        )
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (("targets != []", "nf4 needs targets"),)
+
+    config: Config
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        config = self.config
+        names = find_layers(model, config.targets, "method.nf4.targets", config.blocks, quantizable)
+        freeze(model)
+        self.errors: list[LayerError] = []
+        self.sizes: list[tuple[str, int, int]] = []
+        for name in names:
+            layer: Any = model.get_submodule(name)
+            weight = linear_weight(layer)
+            new = NF4Linear(weight, layer.bias, config.double)
+            kept = sum(b.numel() * b.element_size() for b in new.buffers())
+            self.sizes.append((name, weight.numel(), kept))
+            if weight.device.type != "meta":
+                bits = 8 * kept / weight.numel()
+                self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
+            replace_module(model, name, new)
+        return model
+
+    def arithmetic(self) -> list[Arithmetic]:
+        more = " (its maxima in 8 bits, theirs in 32 for each 256)" if self.config.double else ""
+        title = f"nf4: 4 bits a weight, one maximum for each {BLOCK} weights{more}"
+        return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
