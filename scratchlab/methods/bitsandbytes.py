@@ -1,0 +1,150 @@
+"""The quantized layers of the bitsandbytes library, as a method beside those from scratch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.quantized import (
+    QUANTIZED_COLUMNS,
+    LayerError,
+    layer_error,
+    quantizable,
+    size_rows,
+)
+from scratchlab.methods.replace import find_layers, linear_weight, replace_module
+from scratchlab.registry import option, register
+
+
+class LibraryLinear(nn.Module):
+    """A layer of bitsandbytes; its integers and statistics are this module's state."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, kind: str, double: bool) -> None:
+        super().__init__()
+        import bitsandbytes.functional as library
+
+        self.out_features, self.in_features = map(int, weight.shape)
+        self.kind = kind
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
+        floats = weight.detach().float().contiguous()
+        if kind == "int8":
+            values, statistics, _ = library.int8_vectorwise_quant(floats.half())
+            self.register_buffer("values", values)
+            self.register_buffer("maxima", statistics.float())
+            return
+        layout: Any
+        values, layout = library.quantize_4bit(
+            floats, blocksize=64, quant_type=kind, compress_statistics=double
+        )
+        self.layout = layout
+        self.register_buffer("values", values)
+        self.register_buffer("maxima", self.layout.absmax)
+        if double:
+            self.register_buffer("second", self.layout.state2.absmax)
+            self.register_buffer("mean", self.layout.offset)
+
+    @property
+    def quantized_weights(self) -> int:
+        return self.out_features * self.in_features
+
+    def _statistics(self) -> Any:
+        """The library's own record, with the tensors that this module holds by now."""
+        layout: Any = self.layout
+        layout.absmax = self.maxima
+        if layout.nested:
+            layout.state2.absmax = self.second
+            layout.offset = self.mean
+        return layout
+
+    def dequantize(self) -> Tensor:
+        """The weights as float32 [out, in]."""
+        import bitsandbytes.functional as library
+
+        values: Any = self.values
+        if self.kind == "int8":
+            maxima: Any = self.maxima
+            return values.float() * (maxima[:, None] / 127)
+        found: Tensor = library.dequantize_4bit(values, self._statistics())
+        return found.view(self.out_features, self.in_features).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out], by the library's own product."""
+        import bitsandbytes as library
+
+        flat = x.reshape(-1, self.in_features)
+        values: Any = self.values
+        if torch.is_grad_enabled() and x.requires_grad:
+            y = flat @ self.dequantize().to(x.dtype).t()
+        elif self.kind == "int8":
+            state: Any = library.MatmulLtState()
+            state.threshold, state.has_fp16_weights = 6.0, False
+            state.CB, state.SCB = values, self.maxima
+            y = library.matmul(flat, values, state=state).to(x.dtype)
+        else:
+            y = library.matmul_4bit(flat, values.t(), quant_state=self._statistics())
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)
+        found: Tensor = y.view(*x.shape[:-1], self.out_features)
+        return found
+
+
+@register("method", "bitsandbytes", needs=("bitsandbytes",), extra="pretrained")
+class BitsAndBytes(Method):
+    """The bitsandbytes library: LLM.int8, FP4 and NF4 with or without double quantization."""
+
+    quantizes: ClassVar[bool] = True
+
+    @dataclass(frozen=True)
+    class Config:
+        kind: str = option("nf4", "numbers that weights become", choices=("int8", "fp4", "nf4"))
+        double: bool = option(False, "fp4, nf4: keep the maxima of the blocks in 8 bits too")
+        targets: list[str] = option(
+            ["linear"], "layers: attention, mlp, linear (both), names or patterns"
+        )
+        blocks: list[int] | None = option(
+            None, "only in these blocks (below 0: from the end); null: in all"
+        )
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            ("kind != 'int8' or not double", "double quantization is for fp4 and nf4"),
+        )
+
+    config: Config
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        config = self.config
+        names = find_layers(
+            model, config.targets, "method.bitsandbytes.targets", config.blocks, quantizable
+        )
+        freeze(model)
+        self.errors: list[LayerError] = []
+        self.sizes: list[tuple[str, int, int]] = []
+        for name in names:
+            layer: Any = model.get_submodule(name)
+            weight = linear_weight(layer)
+            if weight.device.type == "meta":  # the library needs numbers
+                self.sizes.append((name, weight.numel(), _kept(weight, config)))
+                continue
+            new = LibraryLinear(weight, layer.bias, config.kind, config.double)
+            kept = sum(b.numel() * b.element_size() for b in new.buffers())
+            self.sizes.append((name, weight.numel(), kept))
+            bits = 8 * kept / weight.numel()
+            self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
+            replace_module(model, name, new)
+        return model
+
+    def arithmetic(self) -> list[Arithmetic]:
+        title = f"bitsandbytes {self.config.kind}{' double' if self.config.double else ''}"
+        return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
+
+
+def _kept(weight: Tensor, config: BitsAndBytes.Config) -> int:
+    count = weight.numel()
+    if config.kind == "int8":
+        return count + 4 * weight.shape[0]
+    blocks = -(-count // 64)
+    return count // 2 + (blocks + 4 * -(-blocks // 256) + 4 if config.double else 4 * blocks)

@@ -1,0 +1,154 @@
+"""Any adapter of the peft library by its name: LoRA, DoRA, IA3, prefix tuning and others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.errors import UserError, suggest
+from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext
+from scratchlab.methods.finetune import fresh_names
+from scratchlab.methods.replace import find_layers
+from scratchlab.registry import option, register
+
+# Kinds that stand before the input instead of inside layers.
+PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
+
+
+@register("method", "peft", needs=("peft",), extra="pretrained")
+class Peft(Method):
+    """An adapter of the peft library, named by its type; ``settings`` are the library's own."""
+
+    @dataclass(frozen=True)
+    class Config:
+        type: str = option("LORA", "peft's type: LORA, IA3, ADALORA, LOHA, LOKR, VERA, OFT …")
+        settings: dict[str, Any] = option({}, "options of the library's configuration")
+        targets: list[str] = option(
+            ["attention"], "layers: attention, mlp, linear (both), names or patterns"
+        )
+
+    config: Config
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        from peft import inject_adapter_in_model
+        from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+        from peft.utils import PeftType
+
+        config = self.config
+        known = {str(k.value): c for k, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+        kind = config.type.upper()
+        if kind not in known:
+            raise UserError(f"method.peft.type: {config.type!r}", suggest(kind, known, "Types"))
+        if PeftType(kind) in {PeftType(name) for name in PROMPTS}:
+            return self._prompted(model, known[kind], context)
+        names = find_layers(model, config.targets, "method.peft.targets")
+        settings = dict(config.settings)
+        if kind == "IA3":
+            settings.setdefault("feedforward_modules", [n for n in names if "mlp" in n])
+        self.settings = _library_config(known[kind], target_modules=names, **settings)
+        try:
+            inject_adapter_in_model(self.settings, model, adapter_name="default")
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UserError(f"method.peft: {str(error).splitlines()[0]}") from error
+        self.trained = [n for n, p in model.named_parameters() if p.requires_grad]
+        for name in fresh_names(model):
+            model.get_parameter(name).requires_grad_(True)
+        self.model = model
+        return model
+
+    def _prompted(self, model: nn.Module, cls: Any, context: MethodContext) -> nn.Module:
+        from peft import get_peft_model
+
+        inner: Any = getattr(model, "inner", None)
+        if inner is None or not hasattr(inner, "config") or not hasattr(model, "project"):
+            raise UserError(f"method.peft: {self.config.type} needs a pretrained language model")
+        self.settings = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
+        wrapped = get_peft_model(inner, self.settings)
+        self.trained = [f"inner.{n}" for n, p in wrapped.named_parameters() if p.requires_grad]
+        self.model = wrapped
+        return PeftPrompted(model, wrapped)
+
+    def export(self, folder: Path) -> None:
+        """``adapter/`` as the library saves it."""
+        from peft import get_peft_model_state_dict
+        from safetensors.torch import save_file
+
+        target = folder / "adapter"
+        target.mkdir(parents=True, exist_ok=True)
+        found = (
+            get_peft_model_state_dict(self.model, adapter_name="default")
+            if hasattr(self.model, "peft_config")
+            else {n: p for n, p in self.model.named_parameters() if n in set(self.trained)}
+        )
+        tensors = {
+            _library_name(n): p.detach().cpu().contiguous().clone() for n, p in found.items()
+        }
+        save_file(tensors, target / "adapter_model.safetensors", metadata={"format": "pt"})
+        self.settings.save_pretrained(target)
+
+    def arithmetic(self) -> list[Arithmetic]:
+        rows = [(n, " × ".join(map(str, self.model_shape(n)))) for n in self.trained[:20]]
+        title = f"peft {self.config.type}: {len(self.trained)} tensors are trained"
+        return [Arithmetic(title, ("weights", "shape"), rows)]
+
+    def model_shape(self, name: str) -> tuple[int, ...]:
+        parameters = dict(self.model.named_parameters())
+        return tuple(parameters.get(name, parameters.get(name.removeprefix("inner."))).shape)  # type: ignore[union-attr]
+
+
+class PeftPrompted(Adapter):
+    """A language model with peft's virtual tokens, read without a cache."""
+
+    def __init__(self, base: nn.Module, wrapped: Any) -> None:
+        super().__init__()
+        self.inner = wrapped
+        self.plain = [base]  # in a list: its weights are those inside ``wrapped``
+
+    @property
+    def block_size(self) -> int:
+        inside: Any = self.plain[0]
+        return int(inside.block_size)
+
+    @property
+    def output(self) -> Any:
+        inside: Any = self.plain[0]
+        return inside.output
+
+    output_weight = None
+
+    def project(self, hidden: Tensor) -> Tensor:
+        inside: Any = self.plain[0]
+        found: Tensor = inside.project(hidden)
+        return found
+
+    def hidden(self, tokens: Tensor, positions: Any = None, mask: Any = None) -> Tensor:
+        """tokens [B, T] → [B, T, D]."""
+        if positions is not None or mask is not None:
+            raise UserError("virtual tokens cannot be put before packed texts")
+        found = self.inner(
+            input_ids=tokens,
+            attention_mask=torch.ones_like(tokens),
+            output_hidden_states=True,
+        )
+        hidden: Tensor = found.hidden_states[-1]
+        return hidden[:, -tokens.shape[1] :]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.project(self.hidden(tokens))
+
+
+def _library_config(cls: Any, **settings: Any) -> Any:
+    try:
+        return cls(**settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"method.peft.settings: {str(error).splitlines()[0]}") from error
+
+
+def _library_name(name: str) -> str:
+    """A parameter's name in a file that ``PeftModel.from_pretrained`` reads."""
+    plain = name.removeprefix("inner.").replace(".default", "")
+    return plain if plain.startswith(("base_model.", "prompt")) else f"base_model.model.{plain}"
