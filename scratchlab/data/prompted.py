@@ -153,7 +153,7 @@ class PromptedDataset(TextDataset):
                 [split, f"{len(encoded):,}", f"{prompts.mean():.1f}", f"{answers.mean():.1f}",
                  f"{cut:.1%}", f"{self.padding_share(split):.1%}"]
             )  # fmt: skip
-            first = self.examples(split)[0]
+            first = self.cases(split)[0]
             samples.append([split, first.text[:300], first.answer[:300]])
         columns = ["split", "examples", "prompt tokens", "answer tokens", "cut", "padding"]
         return [
@@ -213,7 +213,7 @@ class PromptedDataset(TextDataset):
 
     # --- examples -------------------------------------------------------------------------------
 
-    def examples(self, split: str) -> list[Example]:
+    def cases(self, split: str) -> list[Example]:
         """The examples of a split in their order."""
         splits = self._prompted.splits
         if split not in splits:
@@ -224,11 +224,11 @@ class PromptedDataset(TextDataset):
 
     def sources(self, split: str) -> list[str]:
         """The texts as read."""
-        return [example.text for example in self.examples(split)]
+        return [example.text for example in self.cases(split)]
 
     def references(self, split: str) -> list[str]:
         """The answers as read."""
-        return [example.answer for example in self.examples(split)]
+        return [example.answer for example in self.cases(split)]
 
     def prompts(self, split: str) -> list[list[int]]:
         """Ids up to where the answer begins."""
@@ -253,7 +253,7 @@ class PromptedDataset(TextDataset):
     def encoded(self, split: str) -> list[Encoded]:
         """The examples of a split as ids."""
         if split not in self._encoded:
-            examples = self.examples(split)
+            examples = self.cases(split)
             answers = self._ids([e.answer for e in examples])
             self._encoded[split] = [
                 self._encode(e, a, number)
@@ -297,7 +297,7 @@ class PromptedDataset(TextDataset):
     # --- batches --------------------------------------------------------------------------------
 
     def size(self, split: str) -> int:
-        return len(self.examples(split))
+        return len(self.cases(split))
 
     def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
         return len(self._plan(split, seed, epoch))
