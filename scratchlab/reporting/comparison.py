@@ -323,8 +323,8 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
     axis.set_title(title)
-    if len(lines) <= 4:
-        axis.legend()
+    if len(lines) <= 4 and sum(map(len, lines)) <= 80:
+        figure.legend(loc="outside lower center", ncols=len(lines))
     else:
         figure.legend(loc="outside right upper")
     return figure
