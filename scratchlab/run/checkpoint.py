@@ -39,7 +39,12 @@ class DamagedCheckpoint(UserError):
 
 
 def _damaged(folder: Path, problem: str) -> DamagedCheckpoint:
-    return DamagedCheckpoint(f"the checkpoint {folder} is damaged: {problem}")
+    others = [p.parent.name for p in sorted(folder.parent.glob(f"[!.]*/{STATE}"))]
+    others = [name for name in others if name != folder.name]
+    hint = ""
+    if folder.parent.name == "checkpoints" and others:
+        hint = f"Others of this run: {', '.join(others)} (evaluate_checkpoint={others[0]})."
+    return DamagedCheckpoint(f"the checkpoint {folder} is damaged: {problem}", hint)
 
 
 @dataclass
@@ -172,9 +177,7 @@ def _read_content(folder: Path) -> dict[str, Any]:
         recorded = content.pop("sha256")
         files, state = content["files"], content["state"]
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedCheckpoint(
-            f"the checkpoint {folder} is damaged: {STATE} is unreadable"
-        ) from error
+        raise _damaged(folder, f"{STATE} is unreadable") from error
     if recorded != _digest(content) or not isinstance(files, dict) or not isinstance(state, dict):
         raise _damaged(folder, f"{STATE} was changed")
     unlisted = [name for name in REQUIRED if name not in files]
@@ -200,9 +203,7 @@ def verify(folder: Path) -> dict[str, Any]:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
-            raise DamagedCheckpoint(
-                f"the checkpoint {folder} is damaged: {name} is missing"
-            ) from error
+            raise _damaged(folder, f"{name} is missing") from error
         if found != recorded:
             size = path.stat().st_size
             problem = "does not have the SHA-256 it was saved with"
