@@ -391,12 +391,13 @@ def _introduce(parts: Parts, tracker: Trackers) -> None:
 def _quick_evaluators(
     config: Mapping[str, Any], evaluators: Mapping[str, Evaluator]
 ) -> dict[str, Evaluator]:
-    wanted = config["trainer"].get("validation_evaluators") or []
-    unknown = [name for name in wanted if name not in evaluators]
-    if unknown:
-        hint = suggest(unknown[0], evaluators, "Evaluators of this run")
-        raise UserError(f"trainer.validation_evaluators: no evaluator {unknown[0]!r}", hint)
-    return {name: evaluators[name] for name in wanted}
+    """Those that run at each validation: as configured, or with their defaults if not chosen."""
+    return {
+        name: evaluators[name]
+        if name in evaluators
+        else build("evaluator", {"name": name, **find("evaluator", name).defaults()})
+        for name in config["trainer"].get("validation_evaluators") or []
+    }
 
 
 def _validation_scores(parts: Parts, evaluators: Mapping[str, Evaluator]) -> dict[str, float]:

@@ -79,13 +79,12 @@ def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
         if trainer.get("name") == "gradient" and complete.get(section) is None:
             hint = suggest("", section_parts(section))
             faults.append(Fault(section, "is missing: gradient descent needs one", hint, True))
-    evaluators = complete.get("evaluator") or {}
+    known = {*section_parts("evaluator"), *(complete.get("evaluator") or {})}
     wanted = trainer.get("validation_evaluators") or []
     for name in wanted:
-        if name not in evaluators:
-            hint = suggest(str(name), evaluators, "Evaluators of this run")
-            problem = f"there is no evaluator {name!r} in the run"
-            faults.append(Fault("trainer.validation_evaluators", problem, hint))
+        if name not in known:
+            problem = f"there is no evaluator {name!r}"
+            faults.append(Fault("trainer.validation_evaluators", problem, suggest(name, known)))
     monitor = trainer.get("monitor", "val/loss")
     # Estimators measure more than their loss; what, they say in training.
     more = wanted or trainer.get("name") == "fit"

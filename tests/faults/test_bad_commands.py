@@ -103,7 +103,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "evaluators between epochs": (
         ["train", MT, "trainer.validation_evaluators=[bluu]", "trainer.monitor=bleu"],
-        ["no evaluator 'bluu' in the run", "'bleu'?", "trainer.monitor: 'bleu' is not measured"],
+        ["no evaluator 'bluu'", "'bleu'?", "trainer.monitor: 'bleu' is not measured"],
     ),
     "interpolation": (["train", MT, "model.d_model=${oops}"], ["'oops' not found"]),
     "hydra's own keys": (["train", MT, "hydra.run.dir=x"], ["see output_dir, run_id"]),
