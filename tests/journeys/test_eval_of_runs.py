@@ -50,7 +50,7 @@ def test_data_set_evaluators_decoding_and_split_may_be_exchanged(
     found = newest(run)
     assert {"bleu", "chrf"} <= set(found) and "perplexity" not in found
     assert found["bleu"]["split"] == "val" and found["bleu"]["n"] == 2  # a tenth
-    assert found["bleu"]["settings"]["decoding"] == "DEC"
+    assert found["bleu"]["settings"]["beam_size"] == 2
     manifest = json.loads((run / "evaluations/latest/manifest.json").read_text())
     assert "own.tsv" in json.dumps(manifest["data"])
 
