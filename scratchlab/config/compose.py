@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from scratchlab.config.check import MULTIPLE, SECTIONS, check
+from scratchlab.config.check import MULTIPLE, SECTIONS, SINGLE, check
 from scratchlab.config.origin import config_folders, locate
 from scratchlab.config.root import root_options
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
@@ -112,6 +112,7 @@ def compose(
     with open_dict(base):
         del base["hydra"]
     config = fill(base)
+    drop_strange_options(config, named, picked, config_dir)
     faults += apply_overrides(config, values, groups)
     complete, found = check(config)
     origins = {o.key_or_group for o in values}
@@ -159,6 +160,28 @@ def fill(config: DictConfig, root: bool = True) -> DictConfig:
                 if declared.name not in entry:
                     entry[declared.name] = declared.default
     return config
+
+
+def drop_strange_options(
+    config: DictConfig, named: set[str], picked: dict[str, Any], config_dir: str | None
+) -> None:
+    """Take out what a model's file says of the part that it brings itself.
+
+    ``model=gpt optimizer=sgd``: the betas in the model's file are meant for AdamW. An option stays
+    (and is checked) if the part has it or its own file sets it.
+    """
+    for section in named.intersection(SINGLE) - {"model"}:
+        node = config.get(section)
+        part = section_parts(section).get(str(node.get("name"))) if node else None
+        if part is None:
+            continue
+        own = {"name", *(o.name for o in part.options)}
+        for folder in config_folders(config_dir):
+            path = folder / section / f"{picked.get(section)}.yaml"
+            if path.is_file():
+                own |= {str(key) for key in OmegaConf.load(path)}
+        for key in [k for k in node if str(k) not in own]:
+            del node[key]
 
 
 def apply_overrides(

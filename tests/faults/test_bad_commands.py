@@ -192,3 +192,13 @@ def test_numbers_are_taken_as_text_where_text_is_wanted(
     assert done.code == 0, done.err
     assert "run_id: '1e5'\n" in done.out or "run_id: 1e5\n" in done.out
     assert "name: '2024'\n" in done.out
+
+
+def test_a_model_goes_with_an_optimizer_that_has_other_options(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    done = light_launcher.run("train", "model=gpt", "optimizer=sgd", "--cfg", "job", cwd=tmp_path)
+    assert done.code == 0 and "name: sgd" in done.out and "beta2" not in done.out, done.err
+    words = ["model=gpt", "optimizer=sgd", "optimizer.beta2=0.9"]
+    message = light_launcher.run("train", *words, cwd=tmp_path).refused()
+    assert "optimizer.beta2: no such option" in message
