@@ -91,9 +91,9 @@ def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None
 
 
 def suggest(name: str, names: Iterable[str], what: str = "Choices") -> str:
-    """A hint for an unknown ``name``: the nearest valid name, then all of them (at most 20)."""
+    """A hint for an unknown ``name``: the nearest valid name, then all of them (at most 40)."""
     known = sorted(set(names))
     guess = nearest(name, known)
-    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    listed = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
     tail = f"{what}: {listed}." if known else ""
     return f"Did you mean {guess!r}? {tail}".strip() if guess else tail

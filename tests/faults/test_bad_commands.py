@@ -17,7 +17,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "unknown verb": (["trian", MT], ["no verb 'trian'", "Did you mean 'train'?"]),
     "unknown flag for a verb": (["--hepl"], ["unknown flag '--hepl'", "Did you mean '--help'?"]),
     "unknown flag of a verb": (["train", MT, "--foo"], ["unrecognized arguments: --foo"]),
-    "no model": (["train"], ["no model is chosen: write model=NAME", "transformer_mt"]),
+    "no model": (["train"], ["no model is chosen: write model=NAME", "Choices: "]),
     "a choice without its group": (
         ["train", "transformer_mt"],
         ["transformer_mt: is not KEY=VALUE", "Did you mean model=transformer_mt?"],
