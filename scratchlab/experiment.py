@@ -95,6 +95,8 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
         root=Path(root).expanduser() if root else None,
         cache=Path(cache or "~/.cache/scratchlab").expanduser(),
         vocabulary=vocabulary,
+        seed=config["seed"],
+        runs=Path(config["output_dir"]).expanduser(),
     )
 
 

@@ -54,12 +54,15 @@ class DataContext:
     """What a data set gets from its surroundings.
 
     ``root``: the folder of data files ($SCRATCHLAB_DATA) or None; ``cache``: where prepared data
-    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one.
+    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one;
+    ``seed``: the run's; ``runs``: where other runs lie.
     """
 
     root: Path | None
     cache: Path
     vocabulary: Path | None = None
+    seed: int = 0
+    runs: Path = Path("outputs")
 
 
 @dataclass(frozen=True)

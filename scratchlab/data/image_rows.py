@@ -15,6 +15,7 @@ from scratchlab.data.rows import RowOptions, RowsDataset
 from scratchlab.data.scaling import Scaling, learn_scaling
 from scratchlab.errors import UserError
 from scratchlab.registry import option
+from scratchlab.run.folder import find_run
 
 NOISES = ("none", "gaussian", "salt_pepper", "blur")
 RESTORED = "restored"  # the folder of a run that holds restored images
@@ -121,7 +122,9 @@ class ImageDataset(RowsDataset):
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        path = Path(self.config.restored).expanduser() / RESTORED / f"{split}.safetensors"
+        given = str(self.config.restored)
+        folder = find_run(given, self.context.runs)
+        path = folder / RESTORED / f"{split}.safetensors"
         try:
             images = load_file(path)["images"]
         except (OSError, SafetensorError, KeyError) as error:

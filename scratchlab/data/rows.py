@@ -42,7 +42,9 @@ class RowOptions:
     val_fraction: float = option(
         0.1, "share of the other rows to validate on; 0: train on all of them", min=0, below=1
     )
-    split_seed: int = option(0, "seed of the division into splits", min=0)
+    split_seed: int | None = option(
+        0, "seed of the division into splits; null: the run's seed", min=0
+    )
     batch_size: int = option(32, "rows of a training batch (models in torch)", min=1)
     eval_batch_size: int = option(256, "rows of an evaluation batch; changes no score", min=1)
 
@@ -132,7 +134,7 @@ class RowsDataset(ArrayDataset):
             len(pool),
             0.0 if "val" in given else config.val_fraction,
             test,
-            config.split_seed,
+            self.context.seed if config.split_seed is None else config.split_seed,
         )
         return {s: given[s] if s in given and s != "train" else pool[found[s]] for s in found}
 

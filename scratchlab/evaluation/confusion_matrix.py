@@ -73,7 +73,7 @@ def confusion_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str
     axis.grid(False)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    axis.set_title(title)
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axis, shrink=0.8)
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
@@ -94,7 +94,8 @@ def roc_figure(
     axis.set_xlabel("false positive rate")
     axis.set_ylabel("true positive rate")
     area = roc_auc_score(truth, scores)
-    axis.set_title(f"ROC curve of {name} on {split} (area {area:.3f}, {len(truth):,} rows)")
+    title = f"ROC curve of {name} on {split}: area {area:.3f}, {len(truth):,} rows"
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     axis.set_aspect("equal")
     axis.legend(loc="lower right")
     return figure

@@ -35,7 +35,7 @@ class Ensemble(Evaluator):
     class Config:
         counts: list[int] = option([1, 2, 5, 10, 20, 50, 100], "numbers of members", min=1)
         label: str = option("", "what the heat map calls this run; empty: its members")
-        compare: list[str] = option([], "other runs in the heat map: LABEL=RUN")
+        compare: dict[str, str] = option({}, "other runs in the heat map: {LABEL: RUN, …}")
 
     config: Config
 
@@ -56,10 +56,9 @@ class Ensemble(Evaluator):
         context.sink.table("ensemble", ("members", metric), rows)
         context.sink.figure("votes", votes_figure(said, y, classes, context.split))
         table = {self.config.label or _name(context): dict(rows)}
-        for entry in self.config.compare:
-            label, _, run = entry.rpartition("=")
+        for label, run in self.config.compare.items():
             found = read_table(other_run(context, run), "ensemble", ("members", metric))
-            table[label or run] = {int(n): float(value) for n, value in found}
+            table[label] = {int(n): float(value) for n, value in found}
         if self.config.compare:
             title = f"{metric} of bagging on {context.split} by members"
             context.sink.figure("ensemble_heat_map", heat_map(table, metric, title))
