@@ -86,6 +86,7 @@ class Classification(Evaluator):
         result = [Measurement(n, v, n=len(found.truth)) for n, v in measured.items()]
         if found.shares is not None:
             true = found.shares[np.arange(len(found.truth)), found.truth]
-            loss = float(-np.log(true.clip(min=1e-15)).mean())
+            smallest = np.finfo(found.shares.dtype).eps  # as scikit-learn's log_loss has it
+            loss = float(-np.log(true.clip(min=smallest)).mean())
             result.append(Measurement("log_loss", loss, "nats", "lower", n=len(found.truth)))
         return result
