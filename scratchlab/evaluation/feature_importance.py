@@ -139,14 +139,16 @@ def importance_figure(
     )
     left.set_yticks(places, [names[i].replace("$", r"\$") for i in order])
     left.set_xlabel("loss of score when shuffled")
-    left.set_title(f"Permutation importance on {split}")
+    left.set_title("by permutation")
     if impurity is not None:
         right = axes[0][1]
         right.barh(places, np.asarray(impurity)[order], color=colour(1), height=0.65)
         right.set_yticks(places, [])
-        right.set_xlabel("share of the splits' gain in training")
-        right.set_title("Impurity importance")
+        right.set_xlabel("share of the gain in training")
+        right.set_title("by impurity (trees)")
     for axis in axes[0]:
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
+    title = f"Importance of the features on {split}"
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     return figure

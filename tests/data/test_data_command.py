@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab.commands.data import read_options
+from scratchlab.commands.data import main, read_options
 from scratchlab.data.catalog import find_dataset
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import ConfigError
@@ -138,3 +138,26 @@ def test_options_are_checked_all_together() -> None:
     assert len(caught.value.faults) == 4
     with pytest.raises(ConfigError, match="bpe_dropout needs tokenizer=bpe"):
         read_options(part, ["tokenizer=word", "bpe_dropout=0.1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "pictures"),
+    [
+        ("wine_cultivars", ["mean", "class_0 ", "proline"], {"features", "correlations", "target"}),
+        ("noisy_digits", ["1 × 8 × 8", "1.1 : 1"], {"samples", "target"}),
+    ],
+)
+def test_describe_writes_statistics_and_pictures_of_rows(
+    name: str,
+    words: list[str],
+    pictures: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["describe", name, f"output_dir={tmp_path}"]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in words), out
+    folder = tmp_path / "data" / name
+    assert {p.stem for p in (folder / "plots").iterdir()} == pictures
+    tables = sorted(p.name for p in (folder / "tables").glob("*.csv"))
+    assert tables[0] == "1_splits_and_the.csv" and len(tables) == (3 if "wine" in name else 2)
