@@ -30,6 +30,7 @@ from scratchlab.data.words import (
     alphabet,
     join_plain_words,
     mark_words,
+    piece_label,
     plain_words,
     unmark,
 )
@@ -169,6 +170,10 @@ class BPETokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         return unmark("".join(self._units(ids)))
+
+    def labels(self, ids: Iterable[int]) -> list[str]:
+        tokens = self.vocabulary.tokens
+        return [tokens[i] if i < N_SPECIAL else piece_label(tokens[i]) for i in ids]
 
     def to_json(self) -> dict[str, Any]:
         return super().to_json() | {"merges": [list(pair) for pair in self.merges.pairs]}

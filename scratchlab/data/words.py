@@ -89,6 +89,15 @@ def unmark(text: str) -> str:
     return _ESCAPED.sub(_unescape, text)
 
 
+def piece_label(piece: str) -> str:
+    """A piece of a marked word for people: ``sing`` starts a word, ``+ing`` goes on with it."""
+    starts = piece.startswith(START)
+    text = unmark(piece.removeprefix(START))
+    if not text:
+        return "▁" if starts else "+"
+    return text.replace(" ", "␣") if starts else f"+{text}"
+
+
 def _unescape(match: re.Match[str]) -> str:
     if match.group(1) is None:  # half an escape
         return ""

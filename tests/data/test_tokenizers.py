@@ -25,7 +25,7 @@ from scratchlab.data.tokenizers import (
     tokenizer_from_json,
 )
 from scratchlab.data.vocabulary import SPECIAL_TOKENS, UNK_ID, Vocabulary
-from scratchlab.data.words import join_plain_words, mark_words, plain_words, unmark
+from scratchlab.data.words import join_plain_words, mark_words, piece_label, plain_words, unmark
 from scratchlab.errors import UserError
 
 from .conftest import PAIRS
@@ -201,7 +201,10 @@ def test_without_dropout_every_word_is_encoded_as_ever(bpe: BPETokenizer) -> Non
 
 def test_with_every_merge_dropped_a_word_is_its_characters(bpe: BPETokenizer) -> None:
     ids = bpe.merges.apply_dropout("▁chat", 0.99, repeat(0.5))
-    assert bpe.labels(ids) == list("▁chat")
+    assert bpe.labels(ids) == ["▁", "+c", "+h", "+a", "+t"]
+    assert [piece_label(p) for p in ("▁Homme", "▁￭.", "▁L'￭", "ing", "￭", "▁")] == [
+        "Homme", ".", "L'", "+ing", "+", "▁",
+    ]  # fmt: skip
 
 
 def test_the_chance_of_a_split_is_that_of_the_paper() -> None:
