@@ -91,7 +91,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "blanks": (["train", MT, "description=two words", "x y"], ["x y: is not KEY=VALUE"]),
     "a part that must be there": (["train", MT, "~optimizer"], ["optimizer: is missing", "adamw"]),
-    "no model on purpose": (["train", "model=null"], ["model=null: cannot be left out", "gpt"]),
+    "no model on purpose": (
+        ["train", "model=null"],
+        ["no model is chosen: write model=NAME", "gpt"],
+    ),
     "names of folders": (
         ["train", MT, "name=a/b", "run_id=../x"],
         ["name: 'a/b' cannot be the name of a folder", "run_id: '../x' cannot"],
