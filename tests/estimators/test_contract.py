@@ -72,9 +72,9 @@ def test_all_estimators_of_the_table_are_registered() -> None:
         "linear",
         "logistic",
         *(
-            f"{kind}_{task}"
+            kind + of_numbers
             for kind in ("mlp", "bagging", "stacking", "random_forest", "boosted_trees")
-            for task in ("classifier", "regressor")
+            for of_numbers in ("", "_regressor")
         ),
     }
 

@@ -60,9 +60,10 @@ def test_stacking_is_within_a_point_of_scikit_learns(name: str) -> None:
     ours = StackingClassifier(
         level0={
             "forest": {"name": "random_forest", "n_estimators": 30},
-            "logistic": {"name": "logistic", "l2": 0.002},
+            "logistic": {"name": "logistic"},
             "tree": {"name": "decision_tree"},
-        }
+        },
+        level1={"name": "logistic"},
     )
     theirs = ensemble.StackingClassifier(
         [
@@ -80,7 +81,9 @@ def test_stacking_is_within_a_point_of_scikit_learns(name: str) -> None:
             stackingclassifier__forest__random_state=seed,
             stackingclassifier__tree__random_state=seed,
         )
-        mine = clone(ours).set_params(random_state=seed).fit(X, y)
+        penalty = {"name": "logistic", "l2": 1 / len(X)}  # scikit-learn's C=1
+        level0 = {**ours.level0, "logistic": penalty}
+        mine = clone(ours).set_params(random_state=seed, level0=level0, level1=penalty).fit(X, y)
         scores.append([mine.score(X_test, y_test), theirs.fit(X, y).score(X_test, y_test)])
     mine_mean, other_mean = np.mean(scores, axis=0)
     assert mine_mean > 0.93
