@@ -43,6 +43,7 @@ from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
+from scratchlab.run.decisions import cache_folder
 from scratchlab.run.folder import RunFolder, find_run, is_checkpoint
 from scratchlab.run.manifest import manifest, peak_memory_bytes
 from scratchlab.run.seeds import seed_everything
@@ -90,10 +91,9 @@ class Trained(Parts):
 def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
     """Where data comes from and where prepared data is kept, for this configuration."""
     root = config.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
-    cache = config.get("cache_dir") or os.environ.get("SCRATCHLAB_CACHE")
     return DataContext(
         root=Path(root).expanduser() if root else None,
-        cache=Path(cache or "~/.cache/scratchlab").expanduser(),
+        cache=cache_folder(config),
         vocabulary=vocabulary,
         seed=config["seed"],
         runs=Path(config["output_dir"]).expanduser(),

@@ -33,7 +33,7 @@ from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.precision import (
     asked_precision,
     autocast,
-    measured_precision,
+    precision_here,
     remembered_precision,
 )
 
@@ -178,7 +178,7 @@ class _Training:
             self.model.zero_grad(set_to_none=True)
 
         with memory_advice(job.config, lambda: 0):
-            return measured_precision(job.device, self.model, step)
+            return precision_here(job.config, job.device, self.model, step)
 
     def _groups(self) -> Iterator[tuple[list[Any], bool]]:
         """The batches of each update to come, and whether the epoch ends with it."""

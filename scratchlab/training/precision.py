@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from scratchlab.errors import UserError
+from scratchlab.run.decisions import cache_folder, decided_once
+from scratchlab.run.manifest import machine
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.memory import is_out_of_memory
@@ -36,6 +38,27 @@ def asked_precision(wanted: str) -> tuple[torch.dtype, str] | None:
 def remembered_precision(before: str | None) -> tuple[torch.dtype, str] | None:
     """What was measured when the run began: a second measurement could come out otherwise."""
     return (BY_NAME[before], f"{before} (as before)") if before in BY_NAME else None
+
+
+def precision_here(
+    config: Mapping[str, Any],
+    device: torch.device,
+    model: nn.Module,
+    step: Callable[[torch.dtype], None],
+) -> tuple[torch.dtype, str]:
+    """As :func:`measured_precision`; a run of the same parts on this machine decides it for all."""
+
+    def measure() -> dict[str, str]:
+        dtype, why = measured_precision(device, model, step)
+        return {"dtype": str(dtype).removeprefix("torch."), "why": why}
+
+    parts = ("model", "method", "task", "dataset", "trainer", "seed")
+    circumstances = {part: config.get(part) for part in parts}
+    circumstances |= {"machine": machine(), "torch": torch.__version__, "device": str(device)}
+    found, before = decided_once(cache_folder(config), "precision", circumstances, measure)
+    if found.get("dtype") not in BY_NAME:
+        found, before = measure(), False
+    return BY_NAME[found["dtype"]], found["why"] + (", by an earlier run" if before else "")
 
 
 def measured_precision(
