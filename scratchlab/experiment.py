@@ -29,6 +29,8 @@ from scratchlab.data.contract import (
     TranslationDataset,
 )
 from scratchlab.data.knowledge import QuestionDataset
+from scratchlab.data.prompted import PromptedDataset
+from scratchlab.data.text_classes import TextClassDataset
 from scratchlab.decoding.continuation import Continuation, answers
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
@@ -590,6 +592,12 @@ def predict(
             raise UserError("this run has no decoding", "Add for example decoding=greedy.")
         for line in lines:
             yield [translate_line(trained, line)]
+    elif isinstance(dataset, TextClassDataset):
+        for line in lines:
+            yield [classify_line(trained, line)]
+    elif isinstance(dataset, PromptedDataset):
+        for line in lines:
+            yield [answer_prompt(trained, line)]
     elif isinstance(dataset, QuestionDataset):
         for group in batched(lines, at_once):
             yield from ([answer] for answer in answers(trained.model, dataset, group))
@@ -597,6 +605,28 @@ def predict(
         yield from continue_lines(trained, dataset, lines, at_once)
     else:
         raise UserError(f"predict cannot use a model for {dataset.spec.task} yet")
+
+
+@torch.no_grad()
+def classify_line(trained: Trained, line: str) -> str:
+    """The most probable class of a text, a tab, and its probability."""
+    dataset: Any = trained.dataset
+    tokens = torch.tensor([dataset.encode(line)], device=trained.device)
+    shares = trained.model(tokens).softmax(-1)[0]
+    best = int(shares.argmax())
+    return f"{dataset.spec.class_names[best]}\t{float(shares[best]):.4f}"
+
+
+def answer_prompt(trained: Trained, line: str) -> str:
+    """What the model answers to a text: its summary, the answer to an instruction."""
+    dataset: Any = trained.dataset
+    decoder: Any = trained.decoder or build("decoding", {"name": "sampling", "temperature": 0.0})
+    room = getattr(trained.model, "block_size", None)
+    prompt = dataset.prompt(line)
+    limit = None if room is None else max(1, min(decoder.config.max_new_tokens, room - len(prompt)))
+    (ids,) = decoder.generate_batch(trained.model, [prompt], dataset.spec, max_new_tokens=limit)
+    text: str = dataset.decode(ids[:-1] if ids and ids[-1] == dataset.spec.eos_id else ids)
+    return " ".join(text.split())
 
 
 def continue_lines(

@@ -81,7 +81,6 @@ class Example:
     answer: str
     opening: str = ""
     separator: str = ""
-    special: bool = False
 
 
 @dataclass

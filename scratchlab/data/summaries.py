@@ -42,7 +42,7 @@ class SummaryDataset(PromptedDataset):
         if not config.chat:
             return Example(text, " " + summary, config.opening, config.separator)
         before, after = chat_frame(self.tokenizer, config.opening)
-        return Example(text, summary, before, after, special=True)
+        return Example(text, summary, before, after)
 
     def examples_of(self, pairs: Sequence[tuple[str, str]]) -> list[Example]:
         return [self._example(text, summary) for text, summary in pairs]

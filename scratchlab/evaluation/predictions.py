@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from scratchlab.data.contract import ArrayDataset, Spec
+from scratchlab.data.text_classes import TextClassDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 
@@ -42,6 +43,8 @@ def predictions(context: EvaluationContext) -> Predicted:
 
 
 def _predict(context: EvaluationContext) -> Predicted:
+    if isinstance(context.dataset, TextClassDataset):
+        return _predict_texts(context, context.dataset)
     X, y = array_dataset(context).rows(context.split)
     X, y = X[: context.limit], y[: context.limit]
     if len(X) == 0:
@@ -53,6 +56,21 @@ def _predict(context: EvaluationContext) -> Predicted:
             "Evaluate an earlier checkpoint, or train with a lower learning rate.",
         )
     return Predicted(np.asarray(y), values, shares)
+
+
+@torch.no_grad()
+def _predict_texts(context: EvaluationContext, dataset: TextClassDataset) -> Predicted:
+    """Of texts, which are of many lengths, in the data set's own batches."""
+    truth = dataset.labels(context.split)[: context.limit]
+    shares = np.zeros((dataset.size(context.split), dataset.spec.n_classes or 0))
+    task: Any = context.task
+    for batch in dataset.batches(context.split, seed=context.seed, epoch=0):
+        if context.limit is not None and not bool((batch.indices < context.limit).any()):
+            continue
+        found = task.probabilities(context.model, batch.to(context.device))
+        shares[batch.indices.numpy()] = found.double().cpu().numpy()
+    shares = shares[: len(truth)]
+    return Predicted(truth, shares.argmax(1), shares)
 
 
 def model_outputs(

@@ -89,6 +89,8 @@ class PromptedModel(nn.Module):
         if hasattr(inside, "hidden"):
             logits: Tensor = inside.project(self.hidden(tokens))
             return logits
+        if padding is None and getattr(inside, "pad_id", None) is not None:
+            padding = tokens == inside.pad_id
         if padding is not None:
             padding = torch.cat([padding.new_zeros(len(tokens), self.length), padding], 1)
         logits = inside(self.prompted(tokens), padding)

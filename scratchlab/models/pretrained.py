@@ -211,7 +211,7 @@ class PretrainedLM(nn.Module):
 @register(
     "model",
     "pretrained_encoder",
-    tasks=("sequence_classification",),
+    tasks=("classification",),
     pretrained=True,
     needs=("transformers",),
     extra="pretrained",
@@ -251,6 +251,7 @@ class PretrainedEncoder(nn.Module):
         settings = self.inner.config
         self.block_size = int(getattr(settings, "max_position_embeddings", None) or 1 << 20)
         check_fit(spec, self.inner, self.block_size, config.checkpoint)
+        self.pad_id = spec.pad_id
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(int(settings.hidden_size), spec.n_classes)
         nn.init.normal_(self.head.weight, std=0.02)
@@ -268,7 +269,9 @@ class PretrainedEncoder(nn.Module):
         return (hidden * weights).sum(1) / weights.sum(1)
 
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """tokens [B, T] → logits [B, classes]."""
+        """tokens [B, T] → logits [B, classes]; without ``padding``, the padding token tells it."""
+        if padding is None and self.pad_id is not None:
+            padding = tokens == self.pad_id
         return self.head(self.dropout(self.encode(tokens, padding)))
 
     def save_files(self, folder: Path) -> None:

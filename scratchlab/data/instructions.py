@@ -1,0 +1,102 @@
+"""Instructions with answers, written as the chat template of a checkpoint writes a conversation."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.contract import Provenance
+from scratchlab.data.hub import fingerprint
+from scratchlab.data.locating import own_file
+from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
+from scratchlab.data.sources import sha256_of
+from scratchlab.data.summaries import chat_frame
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import option, register
+
+
+@register("dataset", "instructions", task="language_modeling", sources=("embedded", "files"))
+class Instructions(PromptedDataset):
+    """Prompts with responses: a JSONL file of your own, or a built-in sample about Python.
+
+    Only the response has targets. With a pretrained tokenizer the conversation is written by the
+    checkpoint's chat template.
+    """
+
+    @dataclass(frozen=True)
+    class Config(PromptedOptions):
+        path: str | None = option(None, "JSONL file; null: questions made of Python's docstrings")
+        val_path: str | None = option(None, "JSONL file to validate on; null: a tenth of path")
+        prompt_field: str = option("prompt", "field of the instruction")
+        response_field: str = option("response", "field of the answer")
+
+    config: Config
+
+    def locate(self) -> Prompted:
+        config, root = self.config, self.context.root
+        if config.path is None:
+            pairs = self._embedded()
+            provenance = Provenance(
+                "embedded",
+                f"questions about functions of Python {sys.version.split()[0]}",
+                {s: fingerprint(p) for s, p in pairs.items()},
+            )
+        else:
+            path = own_file(config.path, root)
+            rows = self._read(path)
+            hashes = {str(path): sha256_of(path)}
+            tenth = max(1, len(rows) // 10)
+            pairs = {"train": rows[:-tenth], "val": rows[-tenth:]}
+            if config.val_path is not None:
+                other = own_file(config.val_path, root)
+                hashes[str(other)] = sha256_of(other)
+                pairs = {"train": rows, "val": self._read(other)}
+            pairs["test"] = pairs["val"]
+            provenance = Provenance("files", str(path), hashes)
+        splits = {s: [self._example(a, b) for a, b in found] for s, found in pairs.items()}
+        return Prompted(provenance, splits)
+
+    def _embedded(self) -> dict[str, list[tuple[str, str]]]:
+        from scratchlab.data import embedded_text
+
+        return {
+            split: [
+                (f"What does {r['name']} in Python do?\n\n{r['body']}", r["summary"])
+                for r in records
+            ]
+            for split, records in embedded_text.docstring_splits().items()
+        }
+
+    def _read(self, path: Path) -> list[tuple[str, str]]:
+        fields = (self.config.prompt_field, self.config.response_field)
+        found = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row: Any = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: is no JSON ({error})") from error
+            for name in fields:
+                if not isinstance(row, dict) or not isinstance(row.get(name), str):
+                    known = row if isinstance(row, dict) else {}
+                    raise UserError(
+                        f"{path}, line {number}: no text in the field {name!r}",
+                        suggest(name, known, "Fields"),
+                    )
+            found.append((row[fields[0]], row[fields[1]]))
+        if len(found) < 2:
+            raise UserError(f"{path} has too few instructions", "Give at least two lines.")
+        return found
+
+    def frame(self, text: str) -> Example:
+        return self._example(text, "")
+
+    def _example(self, prompt: str, response: str) -> Example:
+        if not hasattr(getattr(self, "tokenizer", None), "chat"):
+            return Example(prompt, " " + response, "Question: ", "\nAnswer:")
+        before, after = chat_frame(self.tokenizer, "")
+        return Example(prompt, response, before, after)

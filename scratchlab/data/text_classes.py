@@ -1,0 +1,327 @@
+"""Texts with classes, as ids of a checkpoint's tokenizer: SST-2, movie reviews, a user's own."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+import io
+import json
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchlab.data.batching import SPLIT_STREAM, Plan, generator, plan_batches
+from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
+from scratchlab.data.locating import layout_hint, own_file
+from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.data.text_tokenizers import read_text_tokenizer, write_text_tokenizer
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import option, register
+from scratchlab.run.atomic import write_text
+
+Labelled = list[tuple[str, str]]  # text, class
+POOL = 2048
+CLASSES = "text_classes.json"
+SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
+MR = {"negative": "mr_polarity/rt-polarity.neg", "positive": "mr_polarity/rt-polarity.pos"}
+
+
+@dataclass(frozen=True)
+class TextClassOptions:
+    """How labelled texts become batches of ids."""
+
+    checkpoint: str = option("minilm", "checkpoint whose tokenizer is taken")
+    max_length: int = option(128, "tokens of a text, special ones included; longer ones are cut",
+                             min=3)  # fmt: skip
+    batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
+    eval_batch_tokens: int = option(8192, "the same of evaluation; changes no score", min=8)
+    train_examples: int | None = option(None, "the first ones only; null: all", min=1)
+    val_examples: int | None = option(None, "the first ones only; null: all", min=1)
+
+
+@dataclass
+class LabelledText:
+    """The texts of each split with the names of their classes."""
+
+    provenance: Provenance
+    splits: dict[str, Labelled]
+    names: dict[str, str] = field(default_factory=dict)
+
+
+class TextClassDataset(Dataset):
+    """Labelled texts; ``inputs`` of a batch are ids [batch, length], padded at the right end."""
+
+    registered_name: str
+
+    def __init__(self, config: Any, context: DataContext) -> None:
+        from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
+
+        self.config, self.context = config, context
+        if context.vocabulary is not None:
+            self.tokenizer: Any = read_text_tokenizer(context.vocabulary)
+            stored = json.loads((context.vocabulary / CLASSES).read_text(encoding="utf-8"))
+            self.classes = [str(name) for name in stored]
+        else:
+            self.tokenizer = load_pretrained_tokenizer(config.checkpoint, context.cache)
+            self.classes = sorted({label for _, label in self._found.splits["train"]})
+        self._encoded: dict[str, list[list[int]]] = {}
+
+    @abstractmethod
+    def locate(self) -> LabelledText:
+        """Find and read the texts; UserError if they are not there."""
+
+    @functools.cached_property
+    def _found(self) -> LabelledText:
+        found = self.locate()
+        random = generator(SPLIT_STREAM, 0)  # files are often sorted by class
+        train = found.splits["train"]
+        found.splits["train"] = [train[i] for i in random.permutation(len(train)).tolist()]
+        for split in ("train", "val"):
+            found.splits[split] = found.splits[split][: getattr(self.config, f"{split}_examples")]
+        for split in self.splits:
+            if not found.splits[split]:
+                raise UserError(f"{self.registered_name}: the split {split!r} has no texts")
+        return found
+
+    @functools.cached_property
+    def spec(self) -> Spec:  # type: ignore[override]
+        names = self._found.names if self.context.vocabulary is None else {}
+        return Spec(
+            task="classification",
+            vocab_size=len(self.tokenizer),
+            pad_id=self.tokenizer.pad_id,
+            max_length=self.config.max_length,
+            n_classes=len(self.classes),
+            class_names=tuple(names.get(c, c) for c in self.classes),
+        )
+
+    @property
+    def provenance(self) -> Provenance:  # type: ignore[override]
+        return self._found.provenance
+
+    def save_vocabulary(self, folder: Path) -> None:
+        write_text_tokenizer(folder, self.tokenizer)
+        write_text(folder / CLASSES, json.dumps(self.classes))
+
+    def texts(self, split: str) -> list[str]:
+        """The texts of a split in their order."""
+        return [text for text, _ in self._rows(split)]
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Class numbers [texts]; UserError names a class that training has not seen."""
+        numbers = {name: i for i, name in enumerate(self.classes)}
+        rows = self._rows(split)
+        unknown = next((label for _, label in rows if label not in numbers), None)
+        if unknown is not None:
+            raise UserError(
+                f"{self.registered_name}: the class {unknown!r} of {split} is not in the training "
+                "texts",
+                suggest(unknown, self.classes, "Classes"),
+            )
+        return np.array([numbers[label] for _, label in rows], dtype=np.int64)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text with the special tokens that the checkpoint wants."""
+        return self._with_special(self.tokenizer.encode(text).tolist())
+
+    def _with_special(self, ids: list[int]) -> list[int]:
+        first = self.tokenizer.cls_id if self.tokenizer.cls_id is not None else None
+        last = self.tokenizer.sep_id
+        room = self.config.max_length - (first is not None) - (last is not None)
+        head = [] if first is None else [first]
+        return [*head, *ids[:room], *([] if last is None else [last])]
+
+    def _rows(self, split: str) -> Labelled:
+        splits = self._found.splits
+        if split not in splits:
+            raise UserError(
+                f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
+            )
+        return splits[split]
+
+    def _ids(self, split: str) -> list[list[int]]:
+        if split not in self._encoded:
+            ids = self.tokenizer.encode_all(self.texts(split))
+            self._encoded[split] = [self._with_special(row) for row in ids]
+        return self._encoded[split]
+
+    def size(self, split: str) -> int:
+        return len(self._rows(split))
+
+    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
+        return len(self._plan(split, seed, epoch))
+
+    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[ArrayBatch]:
+        import torch
+
+        plan, ids, labels = self._plan(split, seed, epoch), self._ids(split), self.labels(split)
+        pad = self.tokenizer.pad_id or 0
+        for position in range(start, len(plan)):
+            rows = plan[position]
+            width = max(len(ids[i]) for i in rows)
+            inputs = np.full((len(rows), width), pad, dtype=np.int64)
+            for row, i in enumerate(rows.tolist()):
+                inputs[row, : len(ids[i])] = ids[i]
+            yield ArrayBatch(
+                torch.from_numpy(inputs), torch.from_numpy(labels[rows]), torch.from_numpy(rows)
+            )
+
+    def _plan(self, split: str, seed: int, epoch: int) -> Plan:
+        config = self.config
+        lengths = np.array([len(row) for row in self._ids(split)])
+        nothing = np.zeros_like(lengths)
+        if split != "train":
+            return plan_batches(nothing, lengths, batch_tokens=config.eval_batch_tokens)
+        return plan_batches(
+            nothing, lengths, batch_tokens=config.batch_tokens, shuffle=(seed, epoch),
+            pool_size=POOL,
+        )  # fmt: skip
+
+
+def read_labelled(path: Path, text: str, label: str) -> Labelled:
+    """Two columns of a CSV, TSV or JSONL file (``.gz`` allowed)."""
+    content = path.read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    try:
+        decoded = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
+    name = path.name.removesuffix(".gz")
+    rows: list[dict[str, Any]] = []
+    if name.endswith((".jsonl", ".json")):
+        for number, line in enumerate(decoded.splitlines(), 1):
+            try:
+                rows += [json.loads(line)] if line.strip() else []
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: is no JSON ({error})") from error
+    else:
+        tabs = name.endswith((".tsv", ".txt"))
+        reader = csv.DictReader(
+            io.StringIO(decoded, newline=""),
+            delimiter="	" if tabs else ",",
+            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
+        )
+        rows = list(reader)
+    columns = list(rows[0]) if rows else []
+    for column in (text, label):
+        if column not in columns:
+            raise UserError(f"{path} has no column {column!r}", suggest(column, columns, "Columns"))
+    return [(str(row[text]).strip(), str(row[label]).strip()) for row in rows if row[text]]
+
+
+@register(
+    "dataset",
+    "sst2",
+    task="classification",
+    sources=("files",),
+    files=("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv"),
+    origin="https://gluebenchmark.com (SST-2; test.tsv is its dev set)",
+)
+class SST2Data(TextClassDataset):
+    """Stanford Sentiment Treebank, two classes (Socher et al. 2013), in GLUE's form.
+
+    The test split is GLUE's dev set, 872 sentences.
+    """
+
+    @dataclass(frozen=True)
+    class Config(TextClassOptions):
+        pass
+
+    def locate(self) -> LabelledText:
+        root = self.context.root
+        found = [root and find_file(root / name) for name in SST2]
+        missing = [n for n, p in zip(SST2, found, strict=True) if p is None]
+        if missing:
+            raise UserError(
+                f"no file {missing[0]}",
+                layout_hint(list(SST2), root, "https://gluebenchmark.com (SST-2)"),
+            )
+        paths = [p for p in found if p is not None]
+        splits = {
+            split: read_labelled(path, "sentence", "label")
+            for split, path in zip(("train", "val", "test"), paths, strict=True)
+        }
+        hashes = {name: sha256_of(path) for name, path in zip(SST2, paths, strict=True)}
+        names = {"0": "negative", "1": "positive"}
+        return LabelledText(Provenance("files", str(root), hashes), splits, names)
+
+
+@register(
+    "dataset",
+    "mr",
+    task="classification",
+    sources=("files",),
+    files=("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos"),
+    origin="https://www.cs.cornell.edu/people/pabo/movie-review-data (rt-polaritydata)",
+)
+class MovieReviews(TextClassDataset):
+    """10,662 sentences of movie reviews, half of them positive (Pang & Lee 2005), split 8:1:1."""
+
+    @dataclass(frozen=True)
+    class Config(TextClassOptions):
+        pass
+
+    def locate(self) -> LabelledText:
+        root = self.context.root
+        rows: Labelled = []
+        hashes = {}
+        for label, name in MR.items():
+            path = root and find_file(root / name)
+            if path is None:
+                raise UserError(
+                    f"no file {name}",
+                    layout_hint(list(MR.values()), root, "Cornell's movie review data"),
+                )
+            hashes[name] = sha256_of(path)
+            lines = path.read_bytes().decode("latin-1").split("\n")
+            rows += [(line.strip(), label) for line in lines if line.strip()]
+        return LabelledText(Provenance("files", str(root), hashes), parted(rows))
+
+
+def parted(rows: Labelled) -> dict[str, Labelled]:
+    """Eight tenths to train, one to validate, one to test, drawn with a fixed seed."""
+    order = generator(SPLIT_STREAM, 1).permutation(len(rows)).tolist()
+    tenth = max(1, len(rows) // 10)
+    chosen = {"test": order[:tenth], "val": order[tenth : 2 * tenth], "train": order[2 * tenth :]}
+    return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
+
+
+@register("dataset", "text_classification", task="classification", sources=("files",))
+class OwnTextClasses(TextClassDataset):
+    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes."""
+
+    @dataclass(frozen=True)
+    class Config(TextClassOptions):
+        path: str | None = option(None, "file to train on (split 8:1:1 without the others)")
+        val_path: str | None = option(None, "file to validate on")
+        test_path: str | None = option(None, "file to test on; null: as val_path")
+        text_column: str = option("text", "column that holds the text")
+        label_column: str = option("label", "column that holds the class")
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            ("test_path is None or val_path is not None", "test_path needs val_path as well"),
+        )
+
+    def locate(self) -> LabelledText:
+        config, root = self.config, self.context.root
+        if config.path is None:
+            raise UserError(
+                "text_classification needs to know your texts",
+                "Give dataset.path=FILE (CSV, TSV or JSONL).",
+            )
+        named = {"train": config.path, "val": config.val_path,
+                 "test": config.test_path or config.val_path}  # fmt: skip
+        paths = {s: own_file(p, root) for s, p in named.items() if p is not None}
+        read = {
+            s: read_labelled(p, config.text_column, config.label_column) for s, p in paths.items()
+        }
+        splits = read if "val" in read else parted(read["train"])
+        hashes = {str(p): sha256_of(p) for p in paths.values()}
+        return LabelledText(Provenance("files", "your files", hashes), splits)
