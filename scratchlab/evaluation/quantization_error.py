@@ -52,6 +52,7 @@ class QuantizationError(Evaluator):
 def draw(errors: list[Any]) -> Any:
     """Relative error over the layers in their order."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     from scratchlab.methods.replace import block_number, short_names
 
@@ -67,5 +68,6 @@ def draw(errors: list[Any]) -> Any:
         xlabel="block (-1: outside the blocks)", ylabel="relative error of the weights in %",
         title="Quantization error by layer", ylim=(0, None),
     )  # fmt: skip
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(fontsize=8, ncols=2)
     return figure

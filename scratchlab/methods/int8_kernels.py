@@ -103,15 +103,15 @@ def fastest(path: str, bits: str) -> Multiplier | None:
     peak = {"auto": PEAK, "8": torch.inf, "16": 0.0}[bits]
     try:
         probe = _Probe()
-        integer_product(torch.ones(1, SHAPE[1]), probe, peak)
+        integer_product(torch.ones(1, SHAPE[1], device="cpu"), probe, peak)
     except (RuntimeError, NotImplementedError):
         return None  # this build of torch has no such kernel
     if path == "integer":
         return Multiplier(peak, 1 << 30)
-    weight = torch.zeros(SHAPE)
+    weight = torch.zeros(SHAPE, device="cpu")
     most = 0
     for rows in ROWS:
-        x = torch.ones(rows, SHAPE[1])
+        x = torch.ones(rows, SHAPE[1], device="cpu")
         plain = _seconds(functools.partial(_plain, x, weight))
         integers = _seconds(functools.partial(integer_product, x, probe, peak))
         if integers > plain and rows > 1:
@@ -127,8 +127,8 @@ def _plain(x: Tensor, weight: Tensor) -> Tensor:
 
 class _Probe:
     def __init__(self) -> None:
-        self.values = torch.ones(SHAPE, dtype=torch.int8)
-        self.scale = torch.ones(SHAPE[0], 1)
+        self.values = torch.ones(SHAPE, dtype=torch.int8, device="cpu")
+        self.scale = torch.ones(SHAPE[0], 1, device="cpu")
         self.zero_point = None
 
 

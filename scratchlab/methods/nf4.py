@@ -40,9 +40,9 @@ def normal_float() -> Tensor:
     from scipy.stats import norm
 
     offset = 0.9677083  # keeps the outermost quantiles finite: (1 - 1/32 + 1 - 1/30) / 2
-    positive = norm.ppf(torch.linspace(offset, 0.5, 9)[:-1].numpy())
-    negative = -norm.ppf(torch.linspace(offset, 0.5, 8)[:-1].numpy())
-    values = torch.tensor(sorted([*positive.tolist(), 0.0, *negative.tolist()]))
+    positive = norm.ppf(torch.linspace(offset, 0.5, 9, device="cpu")[:-1].numpy())
+    negative = -norm.ppf(torch.linspace(offset, 0.5, 8, device="cpu")[:-1].numpy())
+    values = torch.tensor(sorted([*positive.tolist(), 0.0, *negative.tolist()]), device="cpu")
     return values / values.abs().max()
 
 
@@ -51,17 +51,17 @@ def dynamic_map() -> Tensor:
     """The 256 values for the maxima: 7 powers of ten, each parted into twice as many means."""
     values: list[float] = []
     for exponent in range(7):
-        bounds = torch.linspace(0.1, 1, 2**exponent + 1)
+        bounds = torch.linspace(0.1, 1, 2**exponent + 1, device="cpu")
         means = (bounds[:-1] + bounds[1:]) / 2.0
         for sign in (1, -1):
             values += (sign * 10.0 ** (exponent - 6) * means).tolist()
     values += [0.0, 1.0]
-    return torch.tensor(sorted(values))
+    return torch.tensor(sorted(values), device="cpu")
 
 
 def nearest(values: Tensor, table: Tensor) -> Tensor:
     """Indices of the nearest entries of an ascending table (uint8), the lower one at a tie."""
-    middles = (table[1:] + table[:-1]) / 2
+    middles = ((table[1:] + table[:-1]) / 2).to(values.device)
     parts = [torch.bucketize(v, middles) for v in values.reshape(-1).split(AT_ONCE)]
     return torch.cat(parts).to(torch.uint8).view(values.shape)
 
