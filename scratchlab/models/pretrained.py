@@ -138,6 +138,8 @@ class PretrainedLM(nn.Module):
         """
         self.check_length(tokens.shape[1])
         more: dict[str, Any] = {} if positions is None else {"position_ids": positions}
+        if mask is None and tokens.device.type == "meta":
+            mask = whole_mask(tokens)
         found = self.inner.base_model(
             input_ids=tokens, attention_mask=mask, use_cache=False, **more
         )
@@ -260,7 +262,8 @@ class PretrainedEncoder(nn.Module):
     def encode(self, tokens: Tensor, padding: Tensor | None) -> Tensor:
         """tokens [B, T], padding [B, T] (True where there is no token) → [B, D]."""
         mask = None if padding is None else ~padding
-        hidden = self.inner(input_ids=tokens, attention_mask=mask).last_hidden_state
+        shown = whole_mask(tokens) if tokens.device.type == "meta" else mask
+        hidden = self.inner(input_ids=tokens, attention_mask=shown).last_hidden_state
         if self.config.pooling == "first":
             return hidden[:, 0]
         if mask is None:
@@ -276,6 +279,11 @@ class PretrainedEncoder(nn.Module):
 
     def save_files(self, folder: Path) -> None:
         save_config(self.inner, folder)
+
+
+def whole_mask(tokens: Tensor) -> Tensor:
+    """[B, 1, T, T]: a mask that is there, for devices on which none can be made by content."""
+    return tokens.new_zeros((len(tokens), 1, tokens.shape[1], tokens.shape[1]), dtype=torch.float32)
 
 
 def check_fit(spec: Spec, inner: Any, longest: int, checkpoint: str) -> None:
