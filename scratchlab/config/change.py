@@ -75,6 +75,10 @@ def change(
     added = fill(added, root=False)
     for name in {o.key_or_group for o in chosen}:
         section = added.get(name)
+        if name == "method":  # those that a run was trained with stay as they were
+            for key in section or ():
+                if key in (saved.get("method") or {}):
+                    section[key] = _literal(saved["method"][key])
         config[name] = section if section is not None else ({} if name in SECTIONS else None)
     faults += apply_overrides(config, values, groups)
     plain, found = check(_plain(config))
