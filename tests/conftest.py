@@ -76,7 +76,9 @@ class Command:
         if self.code is None:
             self.code = self.launcher.ask(wait=self.pid)["code"]
         assert self.code is not None
-        return Done(self.code, self.out.read_text(), self.err.read_text())
+        # A process that is killed at once may not have come as far as opening its streams.
+        texts = [p.read_text() if p.exists() else "" for p in (self.out, self.err)]
+        return Done(self.code, *texts)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)

@@ -206,6 +206,7 @@ def test_a_run_killed_from_outside_is_recorded_and_goes_on_in_the_next_call(
     assert "name=NAME" in message
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_every_run_and_the_same_command_goes_on(
     launcher: Any, suite: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -153,6 +153,7 @@ def test_an_interrupted_sweep_goes_on_and_ends_with_the_same_trials(
     assert "has another space" in launcher.run(*wider, "name=asked", cwd=tmp_path).refused()
 
 
+@pytest.mark.slow
 def test_a_trial_worse_than_the_median_is_ended_early(
     launcher: Any, model_words: list[str], tmp_path: Path
 ) -> None:
