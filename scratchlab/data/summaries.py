@@ -8,9 +8,11 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scratchlab.data.cache import Arrays, cached, content_key, pack_text, unpack_text
 from scratchlab.data.contract import Provenance
 from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
 from scratchlab.data.locating import layout_hint
@@ -67,6 +69,19 @@ def chat_frame(tokenizer: Any, instruction: str) -> tuple[str, str]:
     return before, after
 
 
+def _docstring_arrays() -> Arrays:
+    """Bodies and summaries of all splits, as they are kept between runs."""
+    from scratchlab.data.embedded_text import docstring_splits
+
+    arrays: Arrays = {}
+    for split, records in docstring_splits().items():
+        sides = {"body": [r["body"] for r in records], "summary": [r["summary"] for r in records]}
+        for side, texts in sides.items():
+            content, offsets = pack_text(texts)
+            arrays |= {f"{split}_{side}": content, f"{split}_{side}_offsets": offsets}
+    return arrays
+
+
 @register("dataset", "docstrings", task="language_modeling", sources=("embedded",))
 class Docstrings(SummaryDataset):
     """Documentation or code of a Python function, to be summarised in one line; built in.
@@ -80,10 +95,17 @@ class Docstrings(SummaryDataset):
         pass
 
     def locate(self) -> Prompted:
-        from scratchlab.data import embedded_text
-
-        splits = embedded_text.docstring_splits()
-        pairs = {s: [(r["body"], r["summary"]) for r in records] for s, records in splits.items()}
+        # Reading thousands of functions' sources takes seconds: once for each set of versions.
+        versions = {name: version(name) for name in ("numpy", "scikit-learn")}
+        key = content_key(format=1, python=sys.version, **versions)
+        arrays = cached(self.context.cache, "docstrings", key, _docstring_arrays)
+        pairs = {}
+        for split in self.splits:
+            texts = (
+                unpack_text(arrays[f"{split}_{side}"], arrays[f"{split}_{side}_offsets"])
+                for side in ("body", "summary")
+            )
+            pairs[split] = list(zip(*texts, strict=True))
         provenance = Provenance(
             "embedded",
             f"docstrings of Python {sys.version.split()[0]}, NumPy and scikit-learn",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 
 from scratchlab.registry import find
 
@@ -34,6 +33,8 @@ def score(estimator: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
     """
     if hasattr(estimator, "evaluate"):
         return estimator.evaluate(*arguments)
+    from sklearn.base import is_classifier  # seconds to import: networks do without
+
     X, y = arguments
     if is_classifier(estimator):
         return _class_scores(estimator, X, y)
