@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -104,6 +105,14 @@ def _processor() -> str:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process ever held (GPU memory is not in it)."""
+    """The most memory that this process ever held (GPU memory is not in it).
+
+    Linux counts a parent's memory into ``ru_maxrss`` of a process that it starts, so the process's
+    own high-water mark is read where there is one.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -101,12 +101,13 @@ def wikitext2(split: str) -> list[list[str]]:
 
 
 MEASURE = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
 from scratchlab.estimators.ngram import NGram
+from scratchlab.run.manifest import peak_memory_bytes
 
 text = np.load(sys.argv[1])
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = lambda: peak_memory_bytes() / 2**20
 before, start = peak(), time.process_time()
 model = NGram(order=5).fit(text["train"], text["train_offsets"], unk_id=int(text["unk_id"]))
 trained = time.process_time()

@@ -129,7 +129,7 @@ def test_a_suite_killed_at_any_moment_ends_with_the_same_bits(
     chance = random.Random(0)
     folder = tmp_path / "killed/tiny"
     kills = 0
-    for _ in range(20):
+    for _ in range(40):
         command = launcher.start(*words, "output_dir=killed", cwd=tmp_path, fork_runs=True)
         wanted = progress(folder) + chance.randint(1, 12)
         if command.wait_until(lambda wanted=wanted: progress(folder) >= wanted):
@@ -139,6 +139,10 @@ def test_a_suite_killed_at_any_moment_ends_with_the_same_bits(
         done = command.wait()
         if done.code == 0:
             break
+        if "is in use by another process" in done.err:
+            # Runs that are forks (here only) share the lock of the killed suite until they end.
+            time.sleep(0.2)
+            continue
         assert done.code == -signal.SIGKILL, done.err
         kills += 1
     assert done.code == 0 and kills >= 4, kills

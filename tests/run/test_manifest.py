@@ -1,0 +1,22 @@
+"""What a run records of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+
+from scratchlab.run.manifest import peak_memory_bytes
+
+MEASURE = "from scratchlab.run.manifest import peak_memory_bytes; print(peak_memory_bytes())"
+
+
+def test_peak_memory_is_the_processs_own_and_not_its_parents() -> None:
+    before = peak_memory_bytes()
+    held = np.ones(300 << 17)  # 300 MiB
+    assert peak_memory_bytes() >= max(before, held.nbytes)
+    child = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
+    )
+    assert 1 << 20 < int(child.stdout) < 200 << 20
