@@ -173,9 +173,11 @@ def _convert(path: Path, folder: Path) -> None:
             raise UserError(f"{path} is no GGUF file, or it is damaged", "Install it again.")
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32
+            path.parent, gguf_file=path.name, dtype=torch.float32, trust_remote_code=False
         )
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        tokenizer = AutoTokenizer.from_pretrained(
+            path.parent, gguf_file=path.name, trust_remote_code=False
+        )
     except Exception as error:  # the readers raise whatever the damage makes them meet
         raise UserError(
             f"the GGUF file {path} cannot be read; it is damaged or cut off "

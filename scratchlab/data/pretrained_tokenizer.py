@@ -153,7 +153,9 @@ def _converted(folder: Path) -> tuple[str, dict[str, str]]:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         special = {n: str(t) for n in SPECIAL if (t := getattr(tokenizer, n, None))}
         return tokenizer.backend_tokenizer.to_str(), special
     except Exception as error:  # the library raises whatever is missing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scratchlab.errors import UserError
@@ -10,12 +12,34 @@ from scratchlab.evaluation.answers import answers
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.registry import option, register
 
+TRUSTED = "SCRATCHLAB_TRUSTED_METRICS"
+
+
+def require_trust(metric: str) -> None:
+    """UserError unless the environment names ``metric`` as trusted.
+
+    The library runs the script of a metric, its own metrics included, so which one is loaded must
+    be the user's word and never that of a configuration, which may be a stranger's. A folder or
+    file is trusted by its path only: one that happens to bear a trusted name is not meant.
+    """
+    entries = [e.strip() for e in os.environ.get(TRUSTED, "").split(",") if e.strip()]
+    paths = {Path(e).expanduser().resolve() for e in entries if os.sep in e}
+    local = Path(metric).expanduser()
+    if local.resolve() in paths if local.exists() or os.sep in metric else metric in entries:
+        return
+    shown = str(local.resolve()) if local.exists() else metric
+    raise UserError(
+        f"hf_metric: loading the metric {metric!r} runs a script that is not part of scratchlab",
+        f"If you trust it, say so in the environment: {TRUSTED}={shown}",
+    )
+
 
 @register("evaluator", "hf_metric", needs=("evaluate",), extra="pretrained")
 class HubMetric(Evaluator):
     """A metric of the evaluate library on generated answers or predicted classes.
 
-    The library runs the metric's own script: name only metrics that you trust.
+    The library runs the metric's own script, so the environment must name it as trusted:
+    ``SCRATCHLAB_TRUSTED_METRICS=rouge,/path/of/another``.
     """
 
     @dataclass(frozen=True)
@@ -26,7 +50,9 @@ class HubMetric(Evaluator):
         new_tokens: int = option(64, "tokens of an answer at most", min=1)
         examples: int | None = option(None, "first examples of the split only; null: all", min=1)
 
-    config: Config
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        require_trust(config.metric)
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         if context.quick:
@@ -50,7 +76,7 @@ class HubMetric(Evaluator):
         better: Any = config.better
         return [
             Measurement(
-                f"{config.metric.rstrip('/').rpartition('/')[2]}_{name}", float(value), "", better,
+                f"{Path(config.metric).stem}_{name}", float(value), "", better,
                 n=len(predicted), split=context.split, settings={"library": "evaluate"},
             )
             for name, value in (found or {}).items()

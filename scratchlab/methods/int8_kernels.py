@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scratchlab.errors import UserError
+
 # A matrix larger than the cache is multiplied in pieces of this many rows: the kernel prepares
 # what it multiplies, and that must not travel to memory and back.
 PIECE = 2048
@@ -97,15 +99,20 @@ def _product(digit: Tensor, stored: Any) -> Tensor:
 def fastest(path: str, bits: str) -> Multiplier | None:
     """How to multiply here: integers up to some number of rows, or None: never.
 
-    ``path``: ``integer`` takes them always, ``auto`` measures against the float product of an
-    unquantized layer.
+    ``path``: ``integer`` takes them always (UserError where torch has no such kernel), ``auto``
+    measures against the float product of an unquantized layer.
     """
     peak = {"auto": PEAK, "8": torch.inf, "16": 0.0}[bits]
     try:
         probe = _Probe()
         integer_product(torch.ones(1, SHAPE[1], device="cpu"), probe, peak)
-    except (RuntimeError, NotImplementedError):
-        return None  # this build of torch has no such kernel
+    except (RuntimeError, NotImplementedError) as error:  # torch was built without the kernel
+        if path == "integer":
+            raise UserError(
+                f"method.int8.path=integer: torch {torch.__version__} has no integer product here",
+                "Choose method.int8.path=auto or reference.",
+            ) from error
+        return None
     if path == "integer":
         return Multiplier(peak, 1 << 30)
     weight = torch.zeros(SHAPE, device="cpu")

@@ -40,23 +40,27 @@ def load_inner(
     """
     quiet_transformers()
     described = folder / FOLDER / "config.json" if folder else None
-    if skeleton and described is not None and described.is_file():
-        config = AutoConfig.for_model(**json.loads(described.read_text(encoding="utf-8")))
-        return auto.from_config(config, attn_implementation="sdpa").float(), None
-    found = find_pretrained(checkpoint, context.cache)
+    # Code that a checkpoint may bring is refused everywhere, and nobody is asked about it.
+    built = {"attn_implementation": "sdpa", "trust_remote_code": False}
     try:
+        if skeleton and described is not None and described.is_file():
+            content = json.loads(described.read_text(encoding="utf-8"))
+            return auto.from_config(AutoConfig.for_model(**content), **built).float(), None
+        found = find_pretrained(checkpoint, context.cache)
+        local = {"local_files_only": True, "trust_remote_code": False}
         if skeleton:
-            config = AutoConfig.from_pretrained(found.folder, local_files_only=True)
-            return auto.from_config(config, attn_implementation="sdpa").float(), None
+            config = AutoConfig.from_pretrained(found.folder, **local)
+            return auto.from_config(config, **built).float(), None
         inner = auto.from_pretrained(
             found.folder,
             dtype=torch.float32,
             attn_implementation="sdpa",
             use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
+            **local,
         )
-    except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, UserError):
+            raise
         text = (str(error).strip().splitlines() or [""])[0][:300]
         raise UserError(f"the checkpoint {checkpoint} cannot be loaded: {text}") from error
     return inner, found.origin()

@@ -119,3 +119,18 @@ def test_texts_longer_than_the_context_are_cut_and_summaries_are_not(tmp_path: P
     with pytest.raises(UserError) as error:
         Docstrings(Docstrings.Config(max_length=12, **options), context).encoded("train")
     assert "does not fit into dataset.max_length=12" in message(error)
+
+
+def test_an_integer_product_that_torch_lacks_is_refused_only_where_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from scratchlab.methods import int8_kernels
+
+    def missing(*_: Any) -> None:
+        raise NotImplementedError("no kernel")
+
+    monkeypatch.setattr(int8_kernels, "integer_product", missing)
+    unmeasured = int8_kernels.fastest.__wrapped__
+    assert unmeasured("auto", "8") is None
+    with pytest.raises(UserError, match=r"method\.int8\.path=integer"):
+        unmeasured("integer", "8")
