@@ -68,6 +68,7 @@ def assemble(
         seed=config["seed"],
         encode=getattr(dataset, "encode", None),
         origin=str((base or {}).get("checkpoint", "")),
+        cache=context.cache,
     )
     model = _apply(model, trained, of_methods)
     adapted = Adapted(model, trained, base)

@@ -23,13 +23,15 @@ class MethodContext:
     """What a method may know beside the model.
 
     ``encode`` turns text into ids (None where the data set is no text); ``origin`` names the
-    pretrained checkpoint the weights come from ("" if they come from nowhere).
+    pretrained checkpoint the weights come from ("" if they come from nowhere). ``cache``: where
+    choices that were made by measuring are kept (None: nowhere).
     """
 
     spec: Spec
     seed: int = 0
     encode: Callable[[str], list[int]] | None = None
     origin: str = ""
+    cache: Path | None = None
 
 
 class Arithmetic(NamedTuple):

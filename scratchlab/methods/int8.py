@@ -208,7 +208,7 @@ class Int8(Method):
         self.sizes: list[tuple[str, int, int]] = []
         self.kernel: Multiplier | None = None
         if config.path != "reference":
-            self.kernel = fastest(config.path, config.activation_bits)
+            self.kernel = fastest(config.path, config.activation_bits, context.cache)
         for name in names:
             layer = model.get_submodule(name)
             replace_module(model, name, self._linear(name, layer, linear_weight(layer)))

@@ -18,12 +18,15 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scratchlab.errors import UserError
+from scratchlab.run.decisions import decided_once
+from scratchlab.run.manifest import machine
 
 # A matrix larger than the cache is multiplied in pieces of this many rows: the kernel prepares
 # what it multiplies, and that must not travel to memory and back.
@@ -95,17 +98,16 @@ def _product(digit: Tensor, stored: Any) -> Tensor:
     return found
 
 
-@functools.cache
-def fastest(path: str, bits: str) -> Multiplier | None:
+def fastest(path: str, bits: str, cache: Path | None = None) -> Multiplier | None:
     """How to multiply here: integers up to some number of rows, or None: never.
 
     ``path``: ``integer`` takes them always (UserError where torch has no such kernel), ``auto``
-    measures against the float product of an unquantized layer.
+    measures against the float product of an unquantized layer. What it finds is kept in ``cache``:
+    a close race must not give equal commands different numbers.
     """
     peak = {"auto": PEAK, "8": torch.inf, "16": 0.0}[bits]
     try:
-        probe = _Probe()
-        integer_product(torch.ones(1, SHAPE[1], device="cpu"), probe, peak)
+        integer_product(torch.ones(1, SHAPE[1], device="cpu"), _Probe(), peak)
     except (RuntimeError, NotImplementedError) as error:  # torch was built without the kernel
         if path == "integer":
             raise UserError(
@@ -115,7 +117,21 @@ def fastest(path: str, bits: str) -> Multiplier | None:
         return None
     if path == "integer":
         return Multiplier(peak, 1 << 30)
-    weight = torch.zeros(SHAPE, device="cpu")
+    if cache is None:
+        most = _rows_worth_it(peak)
+    else:
+        circumstances = {"machine": machine(), "torch": torch.__version__, "bits": bits}
+        found, _ = decided_once(
+            cache, "int8", circumstances, lambda: {"rows": str(_rows_worth_it(peak))}
+        )
+        most = int(found["rows"]) if found.get("rows", "").isdigit() else _rows_worth_it(peak)
+    return Multiplier(peak, most) if most else None
+
+
+@functools.cache
+def _rows_worth_it(peak: float) -> int:
+    """Up to how many rows the product of integers is the faster one here; 0: never."""
+    probe, weight = _Probe(), torch.zeros(SHAPE, device="cpu")
     most = 0
     for rows in ROWS:
         x = torch.ones(rows, SHAPE[1], device="cpu")
@@ -125,7 +141,7 @@ def fastest(path: str, bits: str) -> Multiplier | None:
             break
         if integers <= plain:
             most = rows
-    return Multiplier(peak, 1 << 30 if most == ROWS[-1] else most) if most else None
+    return 1 << 30 if most == ROWS[-1] else most
 
 
 def _plain(x: Tensor, weight: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "finetune": {},
     "finetune:blocks": {"train": "blocks", "last_blocks": 1},
     "soft_prompt": {"length": 5},
-    "int8": {},
+    "int8": {"path": "integer"},  # auto may take another path for one row than for many
     "int8:zero_point": {"scheme": "zero_point", "per": "tensor", "path": "reference"},
     "int8:mlp": {"targets": ["mlp"], "embedding": False, "path": "integer"},
     "nf4": {"double": False},

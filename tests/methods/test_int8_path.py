@@ -1,0 +1,23 @@
+"""Which product int8 takes where it may choose: measured once, then kept for the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scratchlab.methods import int8_kernels
+
+
+def test_what_was_measured_first_holds_for_later_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upcoming = iter([16, 0, 1])
+    monkeypatch.setattr(int8_kernels, "_rows_worth_it", lambda peak: next(upcoming))
+    first = int8_kernels.fastest("auto", "8", tmp_path)
+    again = int8_kernels.fastest("auto", "8", tmp_path)
+    assert first is not None and again is not None
+    assert first.most_rows == again.most_rows == 16
+    # Another number of digits is another question; "never" is an answer that is kept as well.
+    assert int8_kernels.fastest("auto", "16", tmp_path) is None
+    assert int8_kernels.fastest("auto", "16", tmp_path) is None
