@@ -53,8 +53,9 @@ C = TypeVar("C", bound=type)
 def register(kind: str, name: str, **facts: Any) -> Callable[[C], C]:
     """Mark a class as the part ``name`` of ``kind``.
 
-    ``facts`` (literals) tell what can be known without importing the class: ``tasks`` that a model
-    can be trained for, the ``task`` that a data set poses, the packages that a part ``needs``.
+    ``facts`` (literals, or constants of the module) tell what can be known without importing the
+    class: ``tasks`` that a model can be trained for, the ``task`` that a data set poses, the
+    packages that a part ``needs``.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; one of {sorted(KINDS)}")
@@ -216,7 +217,7 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
             its_kind, name = (ast.literal_eval(a) for a in decorator.args)
             if its_kind != kind:
                 continue
-            facts = {k.arg: ast.literal_eval(k.value) for k in decorator.keywords if k.arg}
+            facts = {k.arg: _literal(k.value, tree) for k in decorator.keywords if k.arg}
             options, rules = _read_config(node, classes, path)
             doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
             yield Part(
@@ -230,6 +231,17 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
                 summary=doc.split("\n\n")[0].replace("\n", " "),
                 path=path,
             )
+
+
+def _literal(value: ast.expr, tree: ast.Module) -> Any:
+    """A literal, or the name of a constant that the module gives one at its top level."""
+    if isinstance(value, ast.Name):
+        for line in tree.body:
+            if isinstance(line, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == value.id for target in line.targets
+            ):
+                return ast.literal_eval(line.value)
+    return ast.literal_eval(value)
 
 
 def _classes(tree: ast.Module) -> dict[str, ast.ClassDef]:

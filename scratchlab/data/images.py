@@ -23,6 +23,14 @@ from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 TEN = tuple(str(digit) for digit in range(10))
+MNIST_FILES = (
+    "mnist/train-images-idx3-ubyte.gz",
+    "mnist/train-labels-idx1-ubyte.gz",
+    "mnist/t10k-images-idx3-ubyte.gz",
+    "mnist/t10k-labels-idx1-ubyte.gz",
+)
+MNIST_HUB = "ylecun/mnist"
+MNIST_ORIGIN = "http://yann.lecun.com/exdb/mnist"
 
 
 @register(
@@ -125,14 +133,9 @@ class MnistImages(ImageDataset):
     task="classification",
     also=("reconstruction",),
     sources=("files", "hub"),
-    files=(
-        "mnist/train-images-idx3-ubyte.gz",
-        "mnist/train-labels-idx1-ubyte.gz",
-        "mnist/t10k-images-idx3-ubyte.gz",
-        "mnist/t10k-labels-idx1-ubyte.gz",
-    ),
-    hub="ylecun/mnist",
-    origin="http://yann.lecun.com/exdb/mnist",
+    files=MNIST_FILES,
+    hub=MNIST_HUB,
+    origin=MNIST_ORIGIN,
 )
 class Mnist(MnistImages):
     """MNIST (LeCun et al. 1998): 70,000 handwritten digits of 28 × 28 pixels."""
@@ -148,14 +151,9 @@ class Mnist(MnistImages):
     task="classification",
     also=("reconstruction",),
     sources=("files", "hub"),
-    files=(
-        "mnist/train-images-idx3-ubyte.gz",
-        "mnist/train-labels-idx1-ubyte.gz",
-        "mnist/t10k-images-idx3-ubyte.gz",
-        "mnist/t10k-labels-idx1-ubyte.gz",
-    ),
-    hub="ylecun/mnist",
-    origin="http://yann.lecun.com/exdb/mnist",
+    files=MNIST_FILES,
+    hub=MNIST_HUB,
+    origin=MNIST_ORIGIN,
 )
 class NoisyMnist(MnistImages):
     """MNIST, spoilt: Gaussian noise, salt and pepper, or blur, of any strength."""

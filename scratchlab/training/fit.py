@@ -23,7 +23,7 @@ from scratchlab.estimators.scoring import score
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.job import Job, Progress
+from scratchlab.training.job import Job, Progress, ValidationOptions
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -33,22 +33,13 @@ class Fit:
     """Epochs of a NumPy estimator; how many there are is an option of the model."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(ValidationOptions):
         validate_every: int = option(1, "epochs between two validations", min=1)
-        validation_evaluators: list[str] = option([], "evaluators that run at each validation")
-        validation_limit: int | None = option(200, "examples they measure; null: all", min=1)
         checkpoint_every: int | None = option(
             None, "epochs between two checkpoints; null: one every ten seconds", min=1
         )
         keep_every: int | None = option(
             None, "epochs between two checkpoints that are kept for good as step-N", min=1
-        )
-        monitor: str = option("val/loss", "metric that tells the best checkpoint")
-        monitor_better: str = option(
-            "lower", "which way the metric improves", choices=("lower", "higher")
-        )
-        patience: int | None = option(
-            None, "validations without improvement before training stops; null: never", min=1
         )
 
     def __init__(self, config: Config) -> None:

@@ -27,7 +27,7 @@ from scratchlab.tasks.contract import Loss
 from scratchlab.training.average import WeightAverage
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.job import Job, LossModule, Progress
+from scratchlab.training.job import Job, LossModule, Progress, ValidationOptions
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.precision import (
@@ -43,7 +43,7 @@ class Gradient:
     """Gradient descent for torch modules."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(ValidationOptions):
         epochs: float = option(10.0, "passes over the training data", above=0)
         max_steps: int | None = option(
             None, "updates in all; overrides epochs; 0 keeps the model as it is", min=0
@@ -63,20 +63,11 @@ class Gradient:
         validate_every: int | None = option(
             None, "updates between two validations; null: once an epoch", min=1
         )
-        validation_evaluators: list[str] = option([], "evaluators that run at each validation")
-        validation_limit: int | None = option(200, "examples they measure; null: all", min=1)
         checkpoint_every: int | None = option(
             None, "updates between two checkpoints beside those at validation", min=1
         )
         keep_every: int | None = option(
             None, "updates between two checkpoints that are kept for good as step-N", min=1
-        )
-        monitor: str = option("val/loss", "metric that tells the best checkpoint")
-        monitor_better: str = option(
-            "lower", "which way the metric improves", choices=("lower", "higher")
-        )
-        patience: int | None = option(
-            None, "validations without improvement before training stops; null: never", min=1
         )
 
     def __init__(self, config: Config) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
+from scratchlab.registry import option
 from scratchlab.run.checkpoint import Checkpoint
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tracking.contract import Tracker
@@ -42,6 +43,21 @@ class Job:
     @property
     def model(self) -> nn.Module:
         return self.adapted.model
+
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """What every trainer measures between epochs, and what it makes of that."""
+
+    validation_evaluators: list[str] = option([], "evaluators that run at each validation")
+    validation_limit: int | None = option(200, "examples they measure; null: all", min=1)
+    monitor: str = option("val/loss", "metric that tells the best checkpoint")
+    monitor_better: str = option(
+        "lower", "which way the metric improves", choices=("lower", "higher")
+    )
+    patience: int | None = option(
+        None, "validations without improvement before training stops; null: never", min=1
+    )
 
 
 @dataclass
