@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +19,11 @@ from torch import nn
 
 from scratchlab.assembly import Source, assemble, is_estimator, read_source
 from scratchlab.data.contract import (
-    ArrayDataset,
     DataContext,
     Dataset,
-    TextDataset,
-    TranslationDataset,
 )
-from scratchlab.data.knowledge import QuestionDataset
-from scratchlab.data.prompted import PromptedDataset
-from scratchlab.data.text_classes import TextClassDataset
-from scratchlab.decoding.continuation import Continuation, answers
-from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
+from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
-from scratchlab.evaluation.predictions import model_outputs
 from scratchlab.methods.adapted import Adapted
 from scratchlab.models.exporting import export_model
 from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
@@ -48,6 +37,7 @@ from scratchlab.run.atomic import write_json
 from scratchlab.run.decisions import cache_folder
 from scratchlab.run.folder import RunFolder, find_run, is_checkpoint
 from scratchlab.run.manifest import manifest, peak_memory_bytes
+from scratchlab.run.record import log_file, record_failure
 from scratchlab.run.seeds import seed_everything
 from scratchlab.tasks.contract import Task
 from scratchlab.tracking.contract import RunInfo
@@ -79,15 +69,6 @@ class Parts:
     @property
     def model(self) -> nn.Module:
         return self.adapted.model
-
-
-@dataclass
-class Trained(Parts):
-    """Parts whose model holds the weights of a checkpoint."""
-
-    checkpoint: Path
-    step: int
-    epoch: float
 
 
 def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
@@ -435,56 +416,6 @@ def _evaluate_checkpoint(
     return found
 
 
-class _QuietFileHandler(logging.FileHandler):
-    """A log that cannot be written (full disk) is no reason to print a traceback for each line."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Go without the line."""
-
-
-@contextmanager
-def log_file(path: Path) -> Iterator[None]:
-    """Everything that is logged inside goes to the end of this file too."""
-    try:
-        handler = _QuietFileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("scratchlab")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    logger.propagate = False  # libraries that take over the root logger must not repeat it
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def record_failure(folder: RunFolder) -> Iterator[None]:
-    """Write down how a run ended that did not end well; the exception goes on to the command."""
-    try:
-        yield
-    except (Stopped, KeyboardInterrupt) as stop:
-        reason = str(stop) or "SIGINT"
-        LOGGER.info("stopped by %s", reason)
-        folder.write_status("stopped", reason=reason)
-        raise Stopped(reason, folder.path) from stop
-    except BaseException as error:
-        LOGGER.error("failed:\n%s", traceback.format_exc())
-        error.add_note(f"{LOGGED_IN}{folder.log}")
-        try:
-            folder.write_status("failed", reason=str(error).splitlines()[:1])
-        except UserError as second:
-            LOGGER.error("the status could not be written: %s", second)
-        raise
-
-
-# ------------------------------------------------------------------------------------------------
-# trained runs
-
-
 def checkpoint_folder(run: Path, which: str) -> Path:
     """The folder of a run's checkpoint; UserError that lists what there is."""
     if is_checkpoint(run):
@@ -508,175 +439,6 @@ def starting_point(config: Mapping[str, Any]) -> Source:
         return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
     run = find_run(config["init_from"], config["output_dir"])
     return read_source(checkpoint_folder(run, "best"))
-
-
-def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
-    """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
-    source = read_source(checkpoint_folder(run, which))
-    parts = build_parts(config, source)
-    if isinstance(parts.model, nn.Module):
-        parts.model.eval()
-    state = source.content.state
-    return Trained(
-        **vars(parts), checkpoint=source.path, step=int(state["step"]), epoch=float(state["epoch"])
-    )
-
-
-def evaluate_trained(
-    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
-) -> list[Measurement]:
-    """Measure a trained run; results go to a new folder ``where/evaluations/<time>``.
-
-    If ``where`` is a :class:`RunFolder` it is filled instead.
-    """
-    with prepare_evaluation(config, run, where, command) as (folder, tracker):
-        trained = load_trained(config, run, config["evaluate_checkpoint"])
-        check_splits(config, trained.dataset, ["evaluate_split"])
-        write_json(
-            folder.path / "manifest.json",
-            {
-                **manifest(list(command)),
-                "checkpoint": str(trained.checkpoint),
-                "update": trained.step,
-                "data": vars(trained.dataset.provenance),
-            },
-        )
-        tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
-        split = config["evaluate_split"]
-        tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
-        evaluators = build_evaluators(config)
-        export(folder.path, trained, config, tracker)
-        if not evaluators and not config["export"]:
-            raise UserError(
-                "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
-            )
-        found = evaluate(trained, evaluators, split, FolderSink(folder.path, tracker))
-        found += costs()
-        write_results(folder.path, found)
-        tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
-        tracker.message(f"written to {folder.path}")
-        return found
-
-
-@contextmanager
-def prepare_evaluation(
-    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
-) -> Iterator[tuple[RunFolder, Trackers]]:
-    """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
-    folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
-    folder.write_config(config, list(command))
-    folder.write_status("running", process=os.getpid())
-    folder.point_latest()
-    trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
-    tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
-    with log_file(folder.log), record_failure(folder), memory_advice(config):
-        yield folder, tracker
-    tracker.finish("done")
-    folder.write_status("done")
-
-
-def predict(
-    config: dict[str, Any], run: Path, lines: Iterator[str], at_once: int = 1
-) -> Iterator[Iterable[str]]:
-    """What a trained run answers to each line, as pieces that are shown as they come.
-
-    Up to ``at_once`` lines are waited for and handled together, which changes no answer.
-    """
-    trained = load_trained(config, run, config["evaluate_checkpoint"])
-    dataset = trained.dataset
-    if isinstance(dataset, ArrayDataset):
-        for line in lines:
-            yield [answer_row(trained, line)]
-    elif isinstance(dataset, TranslationDataset):
-        if trained.decoder is None:
-            raise UserError("this run has no decoding", "Add for example decoding=greedy.")
-        for line in lines:
-            yield [translate_line(trained, line)]
-    elif isinstance(dataset, TextClassDataset):
-        for line in lines:
-            yield [classify_line(trained, line)]
-    elif isinstance(dataset, PromptedDataset):
-        for line in lines:
-            yield [answer_prompt(trained, line)]
-    elif isinstance(dataset, QuestionDataset):
-        for group in batched(lines, at_once):
-            yield from ([answer] for answer in answers(trained.model, dataset, group))
-    elif isinstance(dataset, TextDataset):
-        yield from continue_lines(trained, dataset, lines, at_once)
-    else:
-        raise UserError(f"predict cannot use a model for {dataset.spec.task} yet")
-
-
-@torch.no_grad()
-def classify_line(trained: Trained, line: str) -> str:
-    """The most probable class of a text, a tab, and its probability."""
-    dataset: Any = trained.dataset
-    tokens = torch.tensor([dataset.encode(line)], device=trained.device)
-    shares = trained.model(tokens).softmax(-1)[0]
-    best = int(shares.argmax())
-    return f"{dataset.spec.class_names[best]}\t{float(shares[best]):.4f}"
-
-
-def answer_prompt(trained: Trained, line: str) -> str:
-    """What the model answers to a text: its summary, the answer to an instruction."""
-    dataset: Any = trained.dataset
-    decoder: Any = trained.decoder or build("decoding", {"name": "sampling", "temperature": 0.0})
-    room = getattr(trained.model, "block_size", None)
-    prompt = dataset.prompt(line)
-    limit = None if room is None else max(1, min(decoder.config.max_new_tokens, room - len(prompt)))
-    (ids,) = decoder.generate_batch(trained.model, [prompt], dataset.spec, max_new_tokens=limit)
-    text: str = dataset.decode(ids[:-1] if ids and ids[-1] == dataset.spec.eos_id else ids)
-    return " ".join(text.split())
-
-
-def continue_lines(
-    trained: Trained, dataset: TextDataset, lines: Iterator[str], at_once: int
-) -> Iterator[Iterable[str]]:
-    """Each line with what the language model adds to it."""
-    if trained.decoder is None:
-        raise UserError("this run has no decoding", "Add decoding=sampling.")
-    writer = Continuation(trained.model, dataset, trained.decoder, LOGGER.warning)
-    number = 0
-    for group in batched(lines, at_once):
-        wheres = [f"prompt {number + i}" for i in range(1, len(group) + 1)]
-        number += len(group)
-        if len(group) == 1:
-            pieces = writer.stream(group[0], wheres[0])  # refuses before anything is shown
-            yield chain(group, pieces)
-        else:
-            yield from zip(group, writer.batch(group, wheres), strict=True)
-
-
-def batched(lines: Iterator[str], size: int) -> Iterator[list[str]]:
-    """Lists of ``size`` lines, the last one perhaps shorter."""
-    while group := list(islice(lines, size)):
-        yield group
-
-
-def translate_line(trained: Trained, line: str) -> str:
-    """The translation of one line; an empty line stays empty."""
-    dataset = trained.dataset
-    assert isinstance(dataset, TranslationDataset)
-    if not line.strip():
-        return ""
-    source = torch.tensor([dataset.encode_source(line)], device=trained.device)
-    hypothesis = trained.decoder.generate(trained.model, source, dataset.spec)[0]
-    return dataset.decode_target(list(hypothesis.ids))
-
-
-def answer_row(trained: Trained, line: str) -> str:
-    """The class (with its probability) or the value for one line; an empty line stays empty."""
-    dataset = trained.dataset
-    assert isinstance(dataset, ArrayDataset)
-    if not line.strip():
-        return ""
-    values, shares = model_outputs(
-        trained.model, dataset.spec, dataset.encode(line), trained.device
-    )
-    if not dataset.spec.n_classes:
-        return f"{values[0]:.6g}"
-    name = dataset.spec.class_names[int(values[0])]
-    return name if shares is None else f"{name}\t{shares[0].max():.4f}"
 
 
 def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:

@@ -41,9 +41,9 @@ def preload(everything: bool) -> None:
         import scratchlab.data.text_datasets
         import scratchlab.data.translation
         import scratchlab.decoding.greedy
-        import scratchlab.experiment
         import scratchlab.models.gpt
         import scratchlab.models.transformer_mt
+        import scratchlab.predicting
         import scratchlab.reporting.comparison
         import scratchlab.training.gradient  # noqa: F401
 

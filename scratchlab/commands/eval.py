@@ -36,11 +36,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if given.rest:
         raise UserError(f"{given.rest[0]!r} is no option", "Options are KEY=VALUE or GROUP=CHOICE.")
-    from scratchlab import experiment
+    from scratchlab import experiment, trained
 
     own = not is_checkpoint(given.path) and os.access(given.path, os.W_OK)
     where: Path | RunFolder = given.path if own else Path.cwd()
     if "resume=true" in arguments:  # a folder of one's own: output_dir, name and run_id
         where, _ = experiment.open_folder(given.config)
-    experiment.evaluate_trained(given.config, given.path, where, ["eval", *arguments])
+    trained.evaluate_trained(given.config, given.path, where, ["eval", *arguments])
     return 0

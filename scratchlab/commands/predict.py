@@ -39,13 +39,13 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if own and given.rest:
         raise UserError("give either texts or input=FILE, not both")
-    from scratchlab import experiment
+    from scratchlab import predicting
 
     lines = iter(given.rest) if given.rest else _lines(own[-1].partition("=")[2] if own else None)
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
     watched = sys.stdout.isatty() or not (own or given.rest)
     with remarks_shown():
-        answers = experiment.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
+        answers = predicting.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
         for answer in answers:
             for piece in answer:
                 print(piece, end="", flush=True)

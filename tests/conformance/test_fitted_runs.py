@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment
+from scratchlab import experiment, predicting, trained
 from scratchlab.config.change import change
 from scratchlab.config.compose import compose
 from scratchlab.errors import UserError
@@ -59,7 +59,7 @@ def test_an_estimator_trains_evaluates_and_repeats_itself(tmp_path: Path, name: 
     for file in EQUAL:
         assert (run / file).read_bytes() == (again / file).read_bytes(), file
     config = change(read_config(run / "config.yaml"), [])
-    found = experiment.evaluate_trained(config, run, run, ["eval"])
+    found = trained.evaluate_trained(config, run, run, ["eval"])
     results = json.loads((run / "results.json").read_text())
     assert {m["name"]: m["value"] for m in results} == {
         m.name: m.value for m in found if not m.timing
@@ -124,11 +124,11 @@ def test_predict_answers_rows(tmp_path: Path) -> None:
     run = train(tmp_path, "random_forest", "rows", "evaluate=false")
     config = change(read_config(run / "config.yaml"), [])
     row = "14.23,1.71,2.43,15.6,127,2.8,3.06,.28,2.29,5.64,1.04,3.92,1065"
-    ((answer,),) = experiment.predict(config, run, iter([row]))
+    ((answer,),) = predicting.predict(config, run, iter([row]))
     assert answer.startswith("class_0\t")
     for line, message in (("1,2", "reads 13"), (row.replace("1.71", "x"), "'x' is no number")):
         with pytest.raises(UserError, match=message):
-            list(experiment.predict(config, run, iter([line])))
+            list(predicting.predict(config, run, iter([line])))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scratchlab import experiment
+from scratchlab import experiment, trained
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
@@ -103,7 +103,7 @@ def test_a_denoiser_restores_images_that_a_classifier_then_reads(tmp_path: Path)
     for key, more in (("noisy", []), ("restored", ["dataset.restored=a/denoiser"])):
         words = ["dataset=noisy_digits", "evaluator=[classification]", *more]
         config = change(read_config(cnn / "config.yaml"), words)
-        measured = experiment.evaluate_trained(config, cnn, cnn, ["eval"])
+        measured = trained.evaluate_trained(config, cnn, cnn, ["eval"])
         found[key] = next(m.value for m in measured if m.name == "accuracy")
     # Images this small hold little to restore; still, most of what was wiped out is back.
     assert 0.4 < found["restored"] != found["noisy"] < accuracy

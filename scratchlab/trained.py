@@ -1,0 +1,111 @@
+"""Runs that were trained before: built again around a checkpoint, and measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from scratchlab.assembly import read_source
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.experiment import (
+    Parts,
+    build_evaluators,
+    build_parts,
+    check_splits,
+    checkpoint_folder,
+    costs,
+    evaluate,
+    export,
+)
+from scratchlab.registry import build
+from scratchlab.reporting.results import write_results
+from scratchlab.reporting.sink import FolderSink
+from scratchlab.reporting.tables import results_table
+from scratchlab.run.atomic import write_json
+from scratchlab.run.folder import RunFolder
+from scratchlab.run.manifest import manifest
+from scratchlab.run.record import log_file, record_failure
+from scratchlab.tracking.contract import RunInfo
+from scratchlab.tracking.guard import Trackers
+from scratchlab.training.memory import memory_advice
+
+
+@dataclass
+class Trained(Parts):
+    """Parts whose model holds the weights of a checkpoint."""
+
+    checkpoint: Path
+    step: int
+    epoch: float
+
+
+def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trained:
+    """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
+    source = read_source(checkpoint_folder(run, which))
+    parts = build_parts(config, source)
+    if isinstance(parts.model, nn.Module):
+        parts.model.eval()
+    state = source.content.state
+    return Trained(
+        **vars(parts), checkpoint=source.path, step=int(state["step"]), epoch=float(state["epoch"])
+    )
+
+
+def evaluate_trained(
+    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
+) -> list[Measurement]:
+    """Measure a trained run; results go to a new folder ``where/evaluations/<time>``.
+
+    If ``where`` is a :class:`RunFolder` it is filled instead.
+    """
+    with prepare_evaluation(config, run, where, command) as (folder, tracker):
+        trained = load_trained(config, run, config["evaluate_checkpoint"])
+        check_splits(config, trained.dataset, ["evaluate_split"])
+        write_json(
+            folder.path / "manifest.json",
+            {
+                **manifest(list(command)),
+                "checkpoint": str(trained.checkpoint),
+                "update": trained.step,
+                "data": vars(trained.dataset.provenance),
+            },
+        )
+        tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
+        split = config["evaluate_split"]
+        tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
+        evaluators = build_evaluators(config)
+        export(folder.path, trained, config, tracker)
+        if not evaluators and not config["export"]:
+            raise UserError(
+                "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
+            )
+        found = evaluate(trained, evaluators, split, FolderSink(folder.path, tracker))
+        found += costs()
+        write_results(folder.path, found)
+        tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
+        tracker.message(f"written to {folder.path}")
+        return found
+
+
+@contextmanager
+def prepare_evaluation(
+    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
+) -> Iterator[tuple[RunFolder, Trackers]]:
+    """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
+    folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
+    folder.write_config(config, list(command))
+    folder.write_status("running", process=os.getpid())
+    folder.point_latest()
+    trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
+    tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
+    with log_file(folder.log), record_failure(folder), memory_advice(config):
+        yield folder, tracker
+    tracker.finish("done")
+    folder.write_status("done")
