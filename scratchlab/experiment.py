@@ -223,22 +223,21 @@ def _train_logged(
     overrides: list[str],
     command: list[str],
 ) -> Path:
-    if not resumed or config != folder.config():
-        folder.write_config(config, overrides)
-    folder.write_status("running", process=os.getpid())
-    tracker = Trackers([build("tracker", entry) for entry in config["tracker"].values()])
-    status = "failed"
-    try:
-        with record_failure(folder):
-            try:
-                with memory_advice(config):
-                    _train_steps(folder, config, command, tracker, resumed)
-                status = "done"
-            except (Stopped, KeyboardInterrupt):
-                status = "stopped"
-                raise
-    finally:
-        tracker.finish(status)
+    with record_failure(folder):  # from the first file on: a signal may come at any moment
+        if not resumed or config != folder.config():
+            folder.write_config(config, overrides)
+        folder.write_status("running", process=os.getpid())
+        tracker = Trackers([build("tracker", entry) for entry in config["tracker"].values()])
+        status = "failed"
+        try:
+            with memory_advice(config):
+                _train_steps(folder, config, command, tracker, resumed)
+            status = "done"
+        except (Stopped, KeyboardInterrupt):
+            status = "stopped"
+            raise
+        finally:
+            tracker.finish(status)
     return folder.path
 
 

@@ -100,12 +100,12 @@ def prepare_evaluation(
 ) -> Iterator[tuple[RunFolder, Trackers]]:
     """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
     folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
-    folder.write_config(config, list(command))
-    folder.write_status("running", process=os.getpid())
-    folder.point_latest()
-    trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
-    tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
     with log_file(folder.log), record_failure(folder), memory_advice(config):
+        folder.write_config(config, list(command))
+        folder.write_status("running", process=os.getpid())
+        folder.point_latest()
+        trackers = {k: v for k, v in config["tracker"].items() if k == "console"}
+        tracker = Trackers([build("tracker", entry) for entry in trackers.values()])
         yield folder, tracker
     tracker.finish("done")
     folder.write_status("done")
