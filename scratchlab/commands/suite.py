@@ -111,6 +111,7 @@ def _report(
         metrics=suite.metrics,
         curves=suite.curves,
         tables=suite.tables,
+        scatter=suite.scatter,
     )
     for title, columns, rows in comparison.tables:
         print_table(title, columns, rows)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import colour, dash, new_figure, png, style
 from scratchlab.reporting.plots import LOWER_IS_BETTER, STEP_LABEL, Bar, bars_figure, curve
 from scratchlab.reporting.results import read_results
+from scratchlab.reporting.scatter import Scatter, write_scatter
 from scratchlab.reporting.tables import (
     ARROWS,
     csv_text,
@@ -120,6 +121,7 @@ def write_comparison(
     metrics: Sequence[str] = (),
     curves: Sequence[str] = ("val/loss",),
     tables: Sequence[str] = (),
+    scatter: Sequence[Scatter] = (),
 ) -> Comparison:
     """Write tables/comparison.{csv,md} (what was timed apart from the rest) and plots/*.png.
 
@@ -146,7 +148,11 @@ def write_comparison(
     for name in curves:
         _write_curves(folder, title, rows, name)
     drawn = [name for name in tables if _write_table_lines(folder, title, rows, name)]
-    return Comparison(shown, _missing(rows, figures, metrics, set(tables) - set(drawn)))
+    missing = _missing(rows, figures, metrics, set(tables) - set(drawn))
+    labels = [row.label for row in rows]
+    for picture in scatter:
+        missing += write_scatter(folder, title, labels, figures, picture)
+    return Comparison(shown, missing)
 
 
 def _missing(
@@ -160,7 +166,11 @@ def _missing(
     if not known:
         return []
     measured = f"Measured were {', '.join(sorted(known))}."
-    lines = [f"no run measured {m!r}. {measured}" for m in metrics if m not in known]
+    lines = [
+        f"no run measured {m!r}. {suggest(m, known, 'Measured were')}"
+        for m in metrics
+        if m not in known
+    ]
     for row, found in zip(rows, figures, strict=True):
         lines += [
             f"{row.label}: there is a reference for {m!r}, which was not measured. {measured}"

@@ -15,7 +15,16 @@ from scratchlab.tracking.console import format_number, print_table
 
 ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 # How metrics are written by their communities; other names are shown as they are registered.
-TITLES = {"bleu": "BLEU", "chrf": "chrF", "chrf++": "chrF++", "rouge": "ROUGE"}
+TITLES = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "chrf++": "chrF++",
+    "rouge": "ROUGE",
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "rougeL": "ROUGE-L",
+    "rougeLsum": "ROUGE-Lsum",
+}
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

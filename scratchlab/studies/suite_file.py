@@ -26,6 +26,9 @@
     metrics: [bleu, perplexity]         # columns of the table; default: all that was measured
     curves: [val/loss]                  # pictures of metrics.jsonl, all runs in one
     tables: [perplexity_by_length]      # pictures of the runs' own tables of this name
+    scatter:                            # pictures of one metric against another, a point a run
+      size: {x: parameters, y: bleu, log: [x], lines: [learned]}  # lines: runs drawn level, as of
+                                        # those that cost nothing; log: axes in powers of ten
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from scratchlab.config.root import root_options
 from scratchlab.config.schema import check_options
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Option
+from scratchlab.reporting.scatter import Scatter
 from scratchlab.run.folder import read_config
 
 GROUPS = (*SECTIONS, "experiment")
@@ -59,6 +63,13 @@ SUITE_OPTIONS = (
     Option("metrics", "list[str]", [], "columns of the table", {}),
     Option("curves", "list[str]", ["val/loss"], "metrics drawn over the updates", {}),
     Option("tables", "list[str]", [], "tables of the runs that are drawn together", {}),
+    Option("scatter", "dict[str, Any]", {}, "pictures of one metric against another", {}),
+)
+SCATTER_OPTIONS = (
+    Option("x", "str", None, "metric across", {}, required=True),
+    Option("y", "str", None, "metric upwards", {}, required=True),
+    Option("log", "list[str]", [], "axes in powers of ten", {"choices": ("x", "y")}),
+    Option("lines", "list[str]", [], "runs that are drawn as level lines", {}),
 )
 RUN_OPTIONS = (
     Option("label", "str", "", "what tables and pictures call the run", {}),
@@ -97,6 +108,7 @@ class Suite:
     metrics: tuple[str, ...]
     curves: tuple[str, ...]
     tables: tuple[str, ...]
+    scatter: tuple[Scatter, ...] = ()
     takes: str = ""
     workers: int = 1
     threads: int | None = None
@@ -128,6 +140,8 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
         faults += found
         runs += run
     faults += _links(runs)
+    scatter, found = _read_scatter(options.get("scatter") or {}, runs)
+    faults += found
     if not runs and not faults:
         faults.append(Fault("runs", "the suite has no runs"))
     if faults:
@@ -140,6 +154,7 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
         metrics=tuple(options["metrics"]),
         curves=tuple(options["curves"]),
         tables=tuple(options["tables"]),
+        scatter=tuple(scatter),
         takes=options["takes"],
         workers=options["workers"],
         threads=options["threads"],
@@ -175,6 +190,36 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         reference=options["reference"],
     )
     return [run], []
+
+
+def _read_scatter(
+    entries: Mapping[str, Any], runs: list[SuiteRun]
+) -> tuple[list[Scatter], list[Fault]]:
+    """The pictures of metrics against each other; their lines name rows of the suite."""
+    rows = {run.name: run.label for run in runs if run.row is None}
+    pictures, faults = [], []
+    for name, entry in entries.items():
+        where = f"scatter.{name}"
+        if not RUN_NAME.fullmatch(str(name)):
+            hint = "Use letters, digits, _ and -."
+            faults.append(Fault(where, "is no name for a picture", hint))
+            continue
+        if not isinstance(entry, dict):
+            problem = f"{entry!r} is no picture (a mapping with x and y)"
+            faults.append(Fault(where, problem, "For example {x: parameters, y: perplexity}."))
+            continue
+        options, found = check_options(where, entry, SCATTER_OPTIONS, ignore=())
+        unknown = [] if found else [n for n in options["lines"] if n not in rows]
+        faults += found
+        faults += [
+            Fault(f"{where}.lines", f"there is no row {n!r}", suggest(n, rows, "Rows"))
+            for n in unknown
+        ]
+        if not found and not unknown:
+            lines = tuple(rows[n] for n in options["lines"])
+            log = tuple(options["log"])
+            pictures.append(Scatter(str(name), options["x"], options["y"], log, lines))
+    return pictures, faults
 
 
 def _links(runs: list[SuiteRun]) -> list[Fault]:

@@ -29,6 +29,7 @@ PIPELINE = {
         },
     },
     "metrics": ["perplexity", "parameters"],
+    "scatter": {"size": {"x": "training_time", "y": "perplexity", "log": ["x"]}},
 }
 # Files of a run that hold no times, and so are equal in equal runs.
 TRAINED = [
@@ -41,7 +42,11 @@ TRAINED = [
 ]
 RUNS = ["small-seed0", "small-seed1", "wide-seed0", "tuned-seed0"]
 EVALUATIONS = ["measured-seed0", "measured-seed1"]
-PICTURES = ["plots/bars_perplexity.png", "plots/curves_val_loss.png"]
+PICTURES = [
+    "plots/bars_perplexity.png",
+    "plots/curves_val_loss.png",
+    "plots/scatter_size.png",
+]
 
 
 def values(path: Path) -> dict[tuple[str, str], dict[str, str]]:
@@ -318,6 +323,28 @@ def test_mistakes_are_named_before_anything_runs(
         "runs.h.row: is for evaluations only",
     ):
         assert part in text, (part, text)
+    text = message(
+        suite(
+            runs={"a": {}, "b": {"eval": "a", "row": "a"}},
+            scatter={
+                "p": {"x": "size"},
+                "q": {"x": "size", "y": "loss", "log": ["z"]},
+                "r": {"x": "size", "y": "loss", "lines": ["b"]},
+                "s": {"x": "size", "y": "loss", "lne": []},
+                "t": "size",
+                "a/b": {},
+            },
+        )
+    )
+    for part in (
+        "scatter.p.y: must be set (metric upwards)",
+        "scatter.q.log: 'z' is not a choice",
+        "scatter.r.lines: there is no row 'b'",
+        "scatter.s.lne: no such option\n    Did you mean 'lines'?",
+        "scatter.t: 'size' is no picture",
+        "scatter.a/b: is no name for a picture",
+    ):
+        assert part in text, (part, text)
     (tmp_path / "broken.yaml").write_text("runs: [1\n")
     assert "broken.yaml, line 2 is no valid YAML" in message(str(tmp_path / "broken.yaml"))
     assert "one suite at a time" in message("translation", "other")
@@ -333,7 +360,9 @@ def test_figures_that_nobody_measured_are_pointed_out(
     )
     done = launcher.run("suite", path, cwd=tmp_path, fork_runs=True)
     assert done.code == 0, done.err
-    assert "warning: no run measured 'perplexty'. Measured were" in done.err
+    assert (
+        "warning: no run measured 'perplexty'. Did you mean 'perplexity'? Measured were" in done.err
+    )
     assert "warning: one: there is a reference for 'bleu'" in done.err
     assert "warning: no run has a table of numbers 'perplexity_by_length'" in done.err
 
