@@ -183,19 +183,28 @@ class TokenBatch:
     where nothing is to be predicted (padding, a prompt). ``starts`` [batch] is True for rows that
     begin a new text: a recurrent model that carries its state from batch to batch starts anew there
     (None: every row does). ``indices`` [batch]: positions of the examples in their split.
+
+    Rows of several examples say which token belongs to which (``segments`` [batch, length]) and
+    where it stands in its example (``positions`` [batch, length]); ``indices`` then has all
+    examples of all rows.
     """
 
     tokens: Any
     targets: Any
     indices: Any
     starts: Any = None
+    positions: Any = None
+    segments: Any = None
 
     def to(self, device: Any) -> TokenBatch:
         return TokenBatch(
             self.tokens.to(device),
             self.targets.to(device),
             self.indices.to(device),
-            None if self.starts is None else self.starts.to(device),
+            *(
+                None if more is None else more.to(device)
+                for more in (self.starts, self.positions, self.segments)
+            ),
         )
 
 

@@ -28,6 +28,7 @@ from scratchlab.data.contract import (
     TokenBatch,
 )
 from scratchlab.data.describing_text import hash_table
+from scratchlab.data.packing import Row, pack, packed_batch
 from scratchlab.data.text_batches import token_batch
 from scratchlab.data.text_tokenizers import (
     TextTokenizer,
@@ -60,6 +61,11 @@ class PromptedOptions:
         512, "tokens of an example; longer texts are cut, answers are not", min=8
     )
     batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
+    packing: bool = option(
+        False,
+        "fill training rows with several examples that do not see each other, instead of batches "
+        "of like length",
+    )
     eval_batch_tokens: int = option(4096, "the same of evaluation; changes no score", min=8)
     train_examples: int | None = option(None, "the first ones only; null: all", min=1)
     val_examples: int | None = option(None, "the first ones only; null: all", min=1)
@@ -195,6 +201,11 @@ class PromptedDataset(TextDataset):
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
+        if split == "train" and self.config.packing:
+            raise UserError(
+                "evaluate_split=train: scores are of single examples, training rows hold several",
+                "Set dataset.packing=false.",
+            )
         return {
             "unit": self.tokenizer.unit,
             "targets": "answers",
@@ -299,11 +310,21 @@ class PromptedDataset(TextDataset):
         return len(self.cases(split))
 
     def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
+        if self._packs(split):
+            return len(self._rows(split, seed, epoch))
         return len(self._plan(split, seed, epoch))
 
+    def _packs(self, split: str) -> bool:
+        return split == "train" and self.config.packing
+
     def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
-        plan, encoded = self._plan(split, seed, epoch), self.encoded(split)
-        pad = self.tokenizer.pad_id or 0
+        encoded, pad = self.encoded(split), self.tokenizer.pad_id or 0
+        if self._packs(split):
+            examples = [(e.prompt, e.answer) for e in encoded]
+            for rows in self._rows(split, seed, epoch)[start:]:
+                yield packed_batch(rows, examples, pad)
+            return
+        plan = self._plan(split, seed, epoch)
         for position in range(start, len(plan)):
             rows = plan[position].tolist()
             width = max(len(encoded[i].prompt) + len(encoded[i].answer) for i in rows) - 1
@@ -329,8 +350,21 @@ class PromptedDataset(TextDataset):
             pool_size=POOL,
         )  # fmt: skip
 
+    def _rows(self, split: str, seed: int, epoch: int) -> list[list[Row]]:
+        config = self.config
+        return pack(
+            self._lengths(split), capacity=config.max_length, batch_tokens=config.batch_tokens,
+            shuffle=(seed, epoch), pool_size=POOL,
+        )  # fmt: skip
+
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, 0 to 1."""
-        plan, lengths = self._plan(split, seed, epoch), self._lengths(split)
+        lengths = self._lengths(split)
+        if self._packs(split):
+            batches = self._rows(split, seed, epoch)
+            widths = [max(int(lengths[row].sum()) for row in rows) for rows in batches]
+            filled = sum(len(rows) * w for rows, w in zip(batches, widths, strict=True))
+            return 1 - int(lengths.sum()) / filled
+        plan = self._plan(split, seed, epoch)
         places = sum(len(plan[i]) * int(lengths[plan[i]].max()) for i in range(len(plan)))
         return 1 - int(lengths.sum()) / places

@@ -137,7 +137,12 @@ def stream_windows(n: int, streams: int, warm_up: int) -> Windows:
 
 
 def token_batch(
-    tokens: NDArray[np.int64], targets: NDArray[np.int64], indices: Any, starts: Any = None
+    tokens: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    indices: Any,
+    starts: Any = None,
+    positions: Any = None,
+    segments: Any = None,
 ) -> TokenBatch:
     """Arrays as a batch of tensors."""
     import torch  # needed for batches only: describing a data set goes without
@@ -146,7 +151,7 @@ def token_batch(
         torch.from_numpy(np.ascontiguousarray(tokens)),
         torch.from_numpy(np.ascontiguousarray(targets)),
         torch.from_numpy(np.array(indices, dtype=np.int64)),
-        None if starts is None else torch.from_numpy(starts),
+        *(None if a is None else torch.from_numpy(a) for a in (starts, positions, segments)),
     )
 
 

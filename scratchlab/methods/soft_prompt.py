@@ -78,7 +78,10 @@ class PromptedModel(nn.Module):
     def hidden(self, tokens: Tensor, positions: Any = None, mask: Any = None) -> Tensor:
         """tokens [B, T] → [B, T, D]; the prompt's own outputs are left out."""
         if positions is not None or mask is not None:
-            raise UserError("a soft prompt cannot be put before packed texts")
+            raise UserError(
+                "a soft prompt stands before a text, and packed rows hold several",
+                "Set dataset.packing=false.",
+            )
         inside: Any = self.inner
         found: Tensor = inside.hidden(self.prompted(tokens))
         return found[:, self.length :]

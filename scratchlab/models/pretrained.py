@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,12 @@ class PretrainedLM(nn.Module):
         """
         self.check_length(tokens.shape[1])
         more: dict[str, Any] = {} if positions is None else {"position_ids": positions}
+        if more and "position_ids" not in signature(self.inner.base_model.forward).parameters:
+            raise UserError(
+                f"{self.inner.config.model_type} cannot be told where tokens stand, so several "
+                "examples cannot share a row",
+                "Set dataset.packing=false.",
+            )
         if mask is None and tokens.device.type == "meta":
             mask = whole_mask(tokens)
         found = self.inner.base_model(

@@ -85,7 +85,9 @@ def write_scatter(
             for m in unknown
             if known
         ]
-    points, lines, left_out = [], [], []
+    points: list[Point] = []
+    lines: list[Point] = []
+    left_out: list[str] = []
     for label, found in zip(labels, figures, strict=True):
         level = label in picture.lines
         x, y = found.get(picture.x), found.get(picture.y)

@@ -20,6 +20,14 @@ from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_ent
 AT_ONCE = 1 << 23
 
 
+def segment_mask(segments: Tensor) -> Tensor:
+    """segments [B, T] → [B, 1, T, T] to be added to scores: each token sees those of its own
+    segment that do not come after it."""
+    same = segments[:, :, None] == segments[:, None, :]
+    same &= torch.ones(same.shape[1:], dtype=torch.bool, device=same.device).tril()
+    return torch.zeros(same.shape, device=same.device).masked_fill_(~same, float("-inf"))[:, None]
+
+
 def projected_cross_entropy(
     model: Any, hidden: Tensor, target: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
@@ -92,7 +100,14 @@ class LanguageModeling(Task):
     def hidden(self, model: Any, batch: TokenBatch) -> Tensor:
         """The model's last layer, [B, T, D]. Recurrent models are told where texts begin."""
         if hasattr(model, "carried_state"):
+            if batch.segments is not None:
+                raise UserError(
+                    "a recurrent model reads a row from its start: it cannot hold several examples",
+                    "Set dataset.packing=false.",
+                )
             return model.hidden(batch.tokens, batch.starts)
+        if batch.segments is not None:
+            return model.hidden(batch.tokens, batch.positions, segment_mask(batch.segments))
         return model.hidden(batch.tokens)
 
     def cross_entropy(
