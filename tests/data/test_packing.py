@@ -21,22 +21,9 @@ from scratchlab.registry import build, find
 from scratchlab.tasks.language_modeling import LanguageModeling
 
 WORDS = [
-    "the",
-    "quick",
-    "brown",
-    "fox",
-    "jumps",
-    "over",
-    "a",
-    "lazy",
-    "dog",
-    "and",
-    "runs",
-    "away",
-    "from",
-    "it",
-    "all",
-]
+    "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "runs", "away",
+    "from", "it", "all",
+]  # fmt: skip
 EXAMPLES = 40
 
 
