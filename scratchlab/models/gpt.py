@@ -20,6 +20,7 @@ from scratchlab.errors import UserError
 from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.attention import Weights, attend
 from scratchlab.models.dropout import Dropout
+from scratchlab.models.few_rows import Packed, few_rows, pack
 from scratchlab.models.gelu import gelu
 from scratchlab.models.positions import Positions, Rotary
 from scratchlab.registry import option, register
@@ -45,6 +46,7 @@ class GPTCache:
         self.lengths = torch.zeros(self.keys.shape[1], dtype=torch.int64, device=self.keys.device)
         self.longest, self.ragged = 0, False
         self.mask: Tensor | None = None
+        self.packed: Packed | None = None
 
     def fill(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Keep k, v [B, H, T, head_dim] of the first T tokens."""
@@ -89,20 +91,6 @@ class GPTCache:
         self.filled(self.lengths[rows])
 
 
-def few_rows(linear: nn.Module, x: Tensor) -> Tensor:
-    """``linear(x)`` for x [B, in] with few rows, as in generation.
-
-    The CPU's matrix product reads a weight [out, in] up to twice as fast if the few rows of x are
-    its *columns*: compute (W xᵀ)ᵀ.
-    """
-    if x.device.type == "cpu" and 1 < len(x) <= 32 and type(linear) is nn.Linear:
-        if linear.bias is None:
-            return (linear.weight @ x.t()).t()
-        return torch.addmm(linear.bias[:, None], linear.weight, x.t()).t()
-    y: Tensor = linear(x)
-    return y
-
-
 class CausalSelfAttention(nn.Module):
     """Every token attends to itself and the tokens before it; one product makes q, k and v."""
 
@@ -132,10 +120,12 @@ class CausalSelfAttention(nn.Module):
 
     def step(self, x: Tensor, position: int | Tensor, layer: int, cache: GPTCache) -> Tensor:
         """x [B, D], the newest token of every text → [B, D]."""
-        q, k, v = self.heads(few_rows(self.qkv, x)[:, None], position)  # [B, H, 1, head_dim]
+        q, k, v = self.heads(
+            few_rows(self.qkv, x, cache.packed)[:, None], position
+        )  # [B, H, 1, head_dim]
         keys, values = cache.store(layer, k[:, :, 0], v[:, :, 0])
         y = F.scaled_dot_product_attention(q, keys, values, cache.mask)
-        return few_rows(self.out, y.reshape(x.shape))
+        return few_rows(self.out, y.reshape(x.shape), cache.packed)
 
     def heads(self, qkv: Tensor, positions: int | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """qkv [B, T, 3 D] → q, k, v [B, H, T, head_dim], q and k turned where rotary."""
@@ -161,9 +151,11 @@ class FeedForward(nn.Module):
         """x [..., D] → [..., D]."""
         return self.out(gelu(self.inner(x)))
 
-    def step(self, x: Tensor) -> Tensor:
+    def step(self, x: Tensor, packed: Packed | None) -> Tensor:
         """x [B, D] → [B, D]."""
-        return few_rows(self.out, F.gelu(few_rows(self.inner, x), approximate="tanh"))
+        return few_rows(
+            self.out, F.gelu(few_rows(self.inner, x, packed), approximate="tanh"), packed
+        )
 
 
 class Block(nn.Module):
@@ -193,7 +185,7 @@ class Block(nn.Module):
     def step(self, x: Tensor, position: int | Tensor, layer: int, cache: GPTCache) -> Tensor:
         """x [B, D], the newest token of every text → [B, D]."""
         x = x + self.attention.step(self.attention_norm(x), position, layer, cache)
-        return x + self.feed_forward.step(self.feed_forward_norm(x))
+        return x + self.feed_forward.step(self.feed_forward_norm(x), cache.packed)
 
 
 @register("model", "gpt", tasks=("language_modeling",), exports=("hf",))
@@ -304,11 +296,13 @@ class GPT(nn.Module):
             x = block(x, where, mask, weights, None if cache is None else (layer, cache))
         return self.norm(x)
 
-    def project(self, hidden: Tensor) -> Tensor:
+    def project(self, hidden: Tensor, packed: Packed | None = None) -> Tensor:
         """hidden [..., D] → logits [..., V] (log-probabilities if the output is adaptive)."""
         if self.adaptive is not None:
             return self.adaptive.log_probabilities(hidden)
-        return few_rows(self.output, hidden) if hidden.dim() == 2 else self.output(hidden)
+        if hidden.dim() == 2:
+            return few_rows(self.output, hidden, packed)
+        return self.output(hidden)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens [B, T] → logits [B, T, V]."""
@@ -343,12 +337,14 @@ class GPT(nn.Module):
     def decode_step(self, tokens: Tensor, cache: GPTCache) -> Tensor:
         """tokens [B] int64, the newest token of every text → logits [B, V] of the next."""
         self.check_length(cache.longest + 1)
+        if cache.packed is None:
+            cache.packed = pack(self.modules(), len(tokens), cache.max_length - cache.longest)
         position = cache.start_step()
         x = self.embed(tokens[:, None], position)[:, 0]  # [B, D]
         block: Any
         for layer, block in enumerate(self.blocks):
             x = block.step(x, position, layer, cache)
-        return self.project(self.norm(x))
+        return self.project(self.norm(x), cache.packed)
 
     def embed(self, tokens: Tensor, positions: int | Tensor) -> Tensor:
         """tokens [B, T] → [B, T, D] with positions."""
