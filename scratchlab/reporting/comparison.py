@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import colour, dash, new_figure, png, style
-from scratchlab.reporting.plots import LOWER_IS_BETTER, STEP_LABEL, Bar, bars_figure, curve
+from scratchlab.reporting.plots import (
+    LOSS_LABEL,
+    LOWER_IS_BETTER,
+    STEP_LABEL,
+    Bar,
+    bars_figure,
+    counts_epochs,
+    curve,
+)
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.scatter import Scatter, write_scatter
 from scratchlab.reporting.tables import (
@@ -271,24 +279,34 @@ def _mark_references(figure: Figure, references: Sequence[float | None]) -> None
 
 
 def _write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
+    if (figure := curves_figure(title, rows, name)) is not None:
+        write_bytes(folder / "plots" / f"curves_{name.replace('/', '_')}.png", png(figure))
+
+
+def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | None:
     """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
     lines: dict[str, _Line] = {}
+    by_epoch = True
     for row in rows:
-        found = [dict(zip(*curve(read_lines(f / METRICS), name), strict=True)) for f in row.folders]
+        entries = [read_lines(f / METRICS) for f in row.folders]
+        found = [dict(zip(*curve(e, name), strict=True)) for e in entries]
         found = [f for f in found if f]
         steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
-        if steps:
+        if len(steps) > 1:  # one point is a number for the table, and no curve
             lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps])
-    if not any(len(line.x) > 1 for line in lines.values()):
-        return
+            by_epoch = by_epoch and all(map(counts_epochs, entries))
+    if not lines:
+        return None
     metric = name.removeprefix("val/").removeprefix("train/")
     where = {"val": " on the validation split", "train": " in training"}.get(name.split("/")[0], "")
     better = "lower" if any(word in metric for word in LOWER_IS_BETTER) else "higher"
-    what = "loss (nats per target)" if metric == "loss" else title_of(metric)
-    figure = lines_with_bands(
-        lines, STEP_LABEL, f"{what} {ARROWS[better]}", f"{title}: {title_of(metric)}{where}"
+    what = LOSS_LABEL if metric == "loss" and not by_epoch else title_of(metric)
+    return lines_with_bands(
+        lines,
+        "epochs" if by_epoch else STEP_LABEL,
+        f"{what} {ARROWS[better]}",
+        f"{title}: {title_of(metric)}{where}",
     )
-    write_bytes(folder / "plots" / f"curves_{name.replace('/', '_')}.png", png(figure))
 
 
 @dataclass(frozen=True)
@@ -324,7 +342,7 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
     values = [y for line in lines.values() for y in line.y]
     if min(values) > 0 and max(values) > 50 * min(values):
         axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(lambda value, _: format_number(value))
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.yaxis.set_minor_formatter("")
     if all(isinstance(x, int | float) for line in lines.values() for x in line.x):
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))

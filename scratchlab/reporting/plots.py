@@ -39,6 +39,12 @@ def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float],
     return [p[0] for p in points], [p[1] for p in points]
 
 
+def counts_epochs(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the steps of a run are epochs, as those of estimators are (whose loss is their own
+    kind of loss, not always nats per target)."""
+    return bool(entries) and all(e.get("epoch") == e["step"] for e in entries)
+
+
 def draw_curves(folder: Path, title: str = "", loss_label: str = LOSS_LABEL) -> list[Path]:
     """Draw the curves of the run in ``folder`` from its metrics.jsonl into plots/.
 
@@ -211,8 +217,8 @@ def _finish_steps(axis: Any, what: str, run: str, entries: Sequence[Mapping[str,
     epochs = [e["epoch"] for e in entries if e.get("epoch")]
     axis.set_xlim(left=0, right=max(steps) * 1.02 if steps and max(steps) else None)
     passes = f" ({epochs[-1]:.3g} epoch{'s' if epochs[-1] != 1 else ''})" if epochs else ""
-    if steps and all(e.get("epoch") == e["step"] for e in entries):
-        axis.set_xlabel("epochs")  # an update of an estimator is an epoch
+    if counts_epochs(entries):
+        axis.set_xlabel("epochs")
     else:
         axis.set_xlabel(STEP_LABEL + passes)
 
