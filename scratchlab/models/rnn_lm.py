@@ -99,6 +99,10 @@ class RNNLM(nn.Module):
                             "Choose a data set of task language_modeling.")  # fmt: skip
         self.config = config
         d_model = config.d_model
+        # As an output layer the embedding starts small; what the first layer reads is scaled up to
+        # about one (Vaswani et al. 2017, section 3.4). Without that, the signal of a fresh LSTM is
+        # lost on its way through the layers, and training starts with a long plateau.
+        self.scale = d_model**0.5
         self.embedding = nn.Embedding(spec.vocab_size, d_model)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         inner = config.d_hidden or d_model
@@ -146,7 +150,7 @@ class RNNLM(nn.Module):
     ) -> tuple[Tensor, list[State]]:
         """tokens [B, T] from ``state`` → outputs [B, T, D] and the state after the last token
         (with ``lengths`` [B]: after that many tokens of each row)."""
-        x = self.input_dropout(self.embedding(tokens))
+        x = self.input_dropout(self.embedding(tokens) * self.scale)
         ends = []
         for layer, start in zip(self.layers, state, strict=True):
             x, end = run_layer(layer, x, start, lengths)
