@@ -4,9 +4,9 @@ absmax      w ≈ scale · q,         scale = max|w| / 127,           q in -127 
 zero_point  w ≈ scale · (q - z),   scale = (max w - min w) / 255,  q in -128 … 127
 
 with one scale for a whole matrix or one for each output channel (row). Only the integers, the
-scales and the zero points are kept, in memory and on disk. There are two ways to multiply: the
-plain one makes a float matrix and multiplies with it; the fast one (:mod:`int8_kernels`) writes the
-activations as 8-bit digits and multiplies integers.
+scales and the zero points are kept, in memory and on disk. The plain way to multiply makes a float
+matrix and multiplies with it; the fast ones (:mod:`int8_kernels`) take activations in bfloat16, or
+write them as 8-bit digits and multiply integers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from scratchlab.errors import UserError
 from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
-from scratchlab.methods.int8_kernels import Multiplier, fastest
+from scratchlab.methods.int8_kernels import Kernel, kernel
 from scratchlab.methods.quantized import (
     QUANTIZED_COLUMNS,
     LayerError,
@@ -111,7 +111,7 @@ class _Reference(torch.autograd.Function):
 class Int8Linear(nn.Module):
     """A linear layer with a stored int8 matrix; in the place of nn.Linear or Conv1D."""
 
-    def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Multiplier | None) -> None:
+    def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None) -> None:
         super().__init__()
         self.stored = stored
         self.out_features, self.in_features = map(int, stored.values.shape)
@@ -180,13 +180,14 @@ class Int8(Method):
         embedding: bool = option(True, "the embedding of tokens and the output layer too")
         path: str = option(
             "auto",
-            "how to multiply; auto: what is faster here, reference: dequantize, then multiply; "
-            "integer: integer products",
+            "how to multiply; auto: what is faster here (activations in bfloat16, or integers), "
+            "reference: dequantize, then multiply; integer: integer products",
             choices=("auto", "reference", "integer"),
         )
         activation_bits: str = option(
             "auto",
-            "integer products: bits of an activation; auto: 16 in rows with outliers, else 8",
+            "integer products (8 and 16 ask for them): bits of an activation; auto: 16 in rows "
+            "with outliers, else 8",
             choices=("auto", "8", "16"),
         )
 
@@ -206,9 +207,7 @@ class Int8(Method):
         freeze(model)
         self.errors: list[LayerError] = []
         self.sizes: list[tuple[str, int, int]] = []
-        self.kernel: Multiplier | None = None
-        if config.path != "reference":
-            self.kernel = fastest(config.path, config.activation_bits, context.cache)
+        self.kernel = kernel(config.path, config.activation_bits, config.scheme, context.cache)
         for name in names:
             layer = model.get_submodule(name)
             replace_module(model, name, self._linear(name, layer, linear_weight(layer)))

@@ -120,9 +120,8 @@ class CausalSelfAttention(nn.Module):
 
     def step(self, x: Tensor, position: int | Tensor, layer: int, cache: GPTCache) -> Tensor:
         """x [B, D], the newest token of every text → [B, D]."""
-        q, k, v = self.heads(
-            few_rows(self.qkv, x, cache.packed)[:, None], position
-        )  # [B, H, 1, head_dim]
+        qkv = few_rows(self.qkv, x, cache.packed)[:, None]
+        q, k, v = self.heads(qkv, position)  # [B, H, 1, head_dim]
         keys, values = cache.store(layer, k[:, :, 0], v[:, :, 0])
         y = F.scaled_dot_product_attention(q, keys, values, cache.mask)
         return few_rows(self.out, y.reshape(x.shape), cache.packed)
@@ -153,9 +152,8 @@ class FeedForward(nn.Module):
 
     def step(self, x: Tensor, packed: Packed | None) -> Tensor:
         """x [B, D] → [B, D]."""
-        return few_rows(
-            self.out, F.gelu(few_rows(self.inner, x, packed), approximate="tanh"), packed
-        )
+        inner = F.gelu(few_rows(self.inner, x, packed), approximate="tanh")
+        return few_rows(self.out, inner, packed)
 
 
 class Block(nn.Module):

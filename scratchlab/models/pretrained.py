@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from scratchlab.data.contract import DataContext, Spec
 from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.errors import UserError
+from scratchlab.models.few_rows import few_rows
 from scratchlab.models.pretrained_cache import SlotCache, positions_of
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
@@ -159,7 +160,8 @@ class PretrainedLM(nn.Module):
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V]."""
-        logits: Tensor = self.output(hidden)
+        output = self.output
+        logits: Tensor = few_rows(output, hidden) if hidden.dim() == 2 else output(hidden)
         return logits
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from scratchlab.methods import int8_kernels
 
@@ -21,3 +22,19 @@ def test_what_was_measured_first_holds_for_later_runs(
     # Another number of digits is another question; "never" is an answer that is kept as well.
     assert int8_kernels.fastest("auto", "16", tmp_path) is None
     assert int8_kernels.fastest("auto", "16", tmp_path) is None
+
+
+def test_bfloat16_is_taken_where_the_processor_has_it_and_nothing_else_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(int8_kernels, "_rows_worth_it", lambda peak: 4)
+    has_it = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    free = int8_kernels.kernel("auto", "auto", "absmax")
+    assert (free is int8_kernels.bfloat16_product) == has_it
+    for path, bits, scheme in (
+        ("auto", "8", "absmax"),
+        ("auto", "auto", "zero_point"),
+        ("integer", "auto", "absmax"),
+    ):
+        assert isinstance(int8_kernels.kernel(path, bits, scheme), int8_kernels.Multiplier)
+    assert int8_kernels.kernel("reference", "auto", "absmax") is None

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from scratchlab.methods.int8 import Int8Weight, quantize
-from scratchlab.methods.int8_kernels import integer_product
+from scratchlab.methods.int8_kernels import bfloat16_product, integer_product
 from scratchlab.methods.lora import LoRA, lora_row
 from scratchlab.methods.nf4 import dequantize_nf4, quantize_nf4
 from scratchlab.methods.soft_prompt import SoftPrompt
@@ -188,6 +188,22 @@ def test_integer_products_with_two_digits_equal_the_plain_way(scheme: str, rows:
         pytest.skip("this build of torch has no product of 8-bit integers")
     assert (exact - expected).norm() < 1e-4 * expected.norm()
     assert 1e-4 * expected.norm() < (plain - expected).norm() < 0.05 * expected.norm()
+
+
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_products_in_bfloat16_round_activations_and_sums_and_nothing_else(rows: int) -> None:
+    random = torch.Generator().manual_seed(4)
+    stored = Int8Weight(quantize(torch.randn(80, 64, generator=random), "absmax", True))
+    x = torch.randn(rows, 64, generator=random)
+    x[:, 5] *= 30  # an outlying feature
+    sums = x.bfloat16().double() @ stored.values.double().t()
+    found = bfloat16_product(x, stored)
+    assert found.dtype == torch.float32
+    expected = (sums.bfloat16() * stored.scale.view(1, -1)).float()
+    torch.testing.assert_close(found, expected, rtol=0.005, atol=0)  # a sum near a tie: one step
+    assert (found == expected).float().mean() > 0.99
+    plain = x @ stored.dequantize().t()
+    assert 1e-4 * plain.norm() < (found - plain).norm() < 0.004 * plain.norm()
 
 
 def test_loras_arithmetic_is_that_of_the_textbook_example() -> None:
