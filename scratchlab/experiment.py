@@ -25,7 +25,7 @@ from scratchlab.data.contract import (
 from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
-from scratchlab.models.exporting import export_model
+from scratchlab.models.exporting import check_exportable, export_model
 from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
 from scratchlab.registry import build, find
 from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
@@ -254,6 +254,7 @@ def _train_steps(
     start = None if newest or config["init_from"] is None else starting_point(config)
     parts = build_parts(config, Source(*newest) if newest else None, start)
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
+    check_export(parts, config)
     folder.point_latest()  # not earlier: a command with a mistake in it must not take the place
     write_json(
         folder.path / "manifest.json",
@@ -312,23 +313,29 @@ def _train_steps(
     elif config["export"]:
         chosen = read_source(checkpoint_folder(folder.path, config["evaluate_checkpoint"]))
         parts.adapted.load(chosen.content.model, chosen.path)
-    export(folder.path, parts, config, tracker)
     measurements += costs(progress.seconds)
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
+    export(folder.path, parts, config, tracker)
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
+
+
+def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
+    """UserError, before anything is trained or measured, if the model cannot be exported."""
+    if config["export"] and config["method"]:
+        raise UserError(
+            "export: a model with methods (" + ", ".join(config["method"]) + ") is not exported",
+            "Export the run that the methods were applied to.",
+        )
+    if config["export"]:
+        check_exportable(parts.model, config["export"])
 
 
 def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Trackers) -> None:
     """Write the model as it is in the format that ``config`` asks for, if it does."""
     if not config["export"]:
         return
-    if config["method"]:
-        raise UserError(
-            "export: a model with methods (" + ", ".join(config["method"]) + ") is not exported",
-            "Export the run that the methods were applied to.",
-        )
     path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
 

@@ -18,6 +18,7 @@ from scratchlab.experiment import (
     Parts,
     build_evaluators,
     build_parts,
+    check_export,
     check_splits,
     checkpoint_folder,
     costs,
@@ -81,6 +82,7 @@ def evaluate_trained(
         split = config["evaluate_split"]
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
         evaluators = build_evaluators(config)
+        check_export(trained, config)
         export(folder.path, trained, config, tracker)
         if not evaluators and not config["export"]:
             raise UserError(

@@ -46,9 +46,8 @@ def check_options(
     faults: list[Fault] = []
     for key in values:
         if key not in known and key not in ignore:
-            faults.append(
-                Fault(f"{dot}{key}", "no such option", suggest(str(key), known, "Options"))
-            )
+            hint = suggest(str(key), known, "Options") if known else f"{prefix} has no options."
+            faults.append(Fault(f"{dot}{key}", "no such option", hint))
     for name, declared in known.items():
         if name not in values:
             if declared.required:

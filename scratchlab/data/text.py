@@ -1,9 +1,10 @@
 """Running text, read a piece at a time: a corpus need not fit into memory.
 
 A *piece* is a string of about a million characters that ends at a line's end (or, within a line
-that is longer, behind a space). What is done to a text here - cutting it into splits, leaving out
-empty lines, one sentence a line - takes pieces and gives pieces. Lines end in ``\\n``, as which
-``\\r\\n`` is read. Gzip files are known by their first bytes.
+that is longer, behind a space; or anywhere, if there is none). What is done to a text here -
+cutting it into splits, leaving out empty lines, one sentence a line - takes pieces and gives
+pieces. Lines end in ``\\n``, as which ``\\r\\n`` is read. Gzip files are known by their first
+bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, cast
 
@@ -76,13 +78,16 @@ def _decoded(path: Path, file: IO[bytes], size: int) -> Pieces:
 
 
 def whole_lines(texts: Iterable[str], size: int = PIECE) -> Pieces:
-    """The same text in pieces that end at a line's end, or behind a space in a very long line."""
+    """The same text in pieces that end at a line's end, or behind a space in a very long line.
+
+    A line without spaces (a genome, Chinese) is cut where it is: it must not fill the memory.
+    """
     pending = ""
     for text in texts:
         pending += text
         cut = pending.rfind("\n") + 1
         if not cut and len(pending) > size:
-            cut = pending.rfind(" ") + 1
+            cut = pending.rfind(" ") + 1 or len(pending)
         if cut:
             yield pending[:cut]
             pending = pending[cut:]
@@ -112,26 +117,42 @@ def split_points(
 ) -> tuple[int, list[int]]:
     """Length of a text in characters, and the places that cut it at the rising ``fractions``.
 
-    ``at_lines`` moves each place to the next end of a line; without it the place is
+    ``at_lines`` moves each place to the next end of a line, or, in a text whose lines are too long
+    for that (text8 is a single one), behind the next space; without it the place is
     ``int(length * fraction)``, wherever in a word that is.
     """
     length = sum(map(len, read()))
     places = [int(length * f) for f in fractions]
     if not at_lines:
         return length, places
+    for mark in ("\n", " "):
+        moved = _moved(read, places, length, mark)
+        wanted = [0, *places, length]
+        found = [0, *moved, length]
+        if all(
+            a < b or c == d
+            for (a, b), (c, d) in zip(pairwise(found), pairwise(wanted), strict=True)
+        ):
+            break
+    return length, moved
+
+
+def _moved(read: Read, places: Sequence[int], length: int, mark: str) -> list[int]:
+    """Each of the rising ``places`` moved behind the next ``mark``; ``length`` where none is."""
     moved = [length] * len(places)
+    wanted = list(places)
     start, found = 0, 0
     for piece in read():
-        while found < len(places) and places[found] - 1 < start + len(piece):
-            # A place behind a line's end stays where it is.
-            end = piece.find("\n", max(0, places[found] - 1 - start)) if places[found] else -1
-            if end < 0 < places[found]:
-                places[found] = start + len(piece) + 1  # in one of the next pieces
+        while found < len(wanted) and wanted[found] - 1 < start + len(piece):
+            # A place behind a mark stays where it is.
+            end = piece.find(mark, max(0, wanted[found] - 1 - start)) if wanted[found] else -1
+            if end < 0 < wanted[found]:
+                wanted[found] = start + len(piece) + 1  # in one of the next pieces
                 break
-            moved[found] = start + end + 1 if places[found] else 0
+            moved[found] = start + end + 1 if wanted[found] else 0
             found += 1
         start += len(piece)
-    return length, moved
+    return moved
 
 
 def without_empty_lines(pieces: Iterable[str]) -> Pieces:
@@ -160,7 +181,7 @@ def sentence_lines(pieces: Iterable[str]) -> Pieces:
         pending += piece
         ends = [match.end() for match in _EMPTY_LINE.finditer(pending)]
         if not ends and len(pending) > 4 * PIECE:  # no paragraph is that long
-            ends = [pending.rfind("\n") + 1]
+            ends = [pending.rfind("\n") + 1 or pending.rfind(" ") + 1 or len(pending)]
         if ends:
             yield _sentences(pending[: ends[-1]])
             pending = pending[ends[-1] :]

@@ -69,15 +69,21 @@ def split_reads(
     if test == 0:
         bounds = {"train": (0, first), "val": (first, length)}
     if length == 0:
-        raise UserError(f"{where}: the text is empty")
+        raise UserError(f"{where}: the text is empty{_of_files(located)}")
     if any(a >= b for a, b in bounds.values()):
         raise UserError(
             f"{where}: {length} characters of text are too few to be split into "
-            f"{', '.join(bounds)}",
+            f"{', '.join(bounds)}{_of_files(located)}",
             "Give more text, or other fractions.",
         )
     note = "characters of " + ", ".join(f"{s} {b - a:,}" for s, (a, b) in bounds.items())
     return {s: functools.partial(_part, read, a, b) for s, (a, b) in bounds.items()}, [note]
+
+
+def _of_files(located: LocatedText) -> str:
+    """The first files of a corpus, for messages."""
+    names = list(located.provenance.sha256)
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
 
 
 def _part(read: Read, first: int, last: int) -> Pieces:

@@ -25,7 +25,8 @@ class Perplexity(Evaluator):
 
     @dataclass(frozen=True)
     class Config:
-        """Nothing to choose: label smoothing is never part of it."""
+        """Nothing to choose: label smoothing is never part of it, and how a running text is read is
+        up to the data set (``dataset.eval_context``, ``dataset.eval_stride``)."""
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         total, count, examples = summed(context)

@@ -53,7 +53,7 @@ class PerplexityByLength(Evaluator):
         context.sink.table(
             "perplexity_by_length",
             (f"length in {unit}s", "lines", "targets", f"perplexity per {unit}"),
-            [(g.label, g.lines, g.targets, round(g.perplexity, 2)) for g in groups],
+            [(g.label, g.lines, g.targets, round(g.perplexity, 4)) for g in groups],
         )
         figure: Any = by_length_figure(
             [g.label for g in groups],

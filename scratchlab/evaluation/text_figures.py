@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, style
+from scratchlab.tracking.console import format_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PANELS_PER_ROW = 4
+# Heads side by side at most, by their number: with more panels in a row, no token can be read.
+PANELS_PER_ROW = ((4, 2), (9, 3), (10_000, 4))
+SCALE_MARKS = ("0", "0.01", "0.05", "0.1", "0.2", "0.4", "0.6", "0.8", "1")
 SHARES = ("itself", "the token before", "the first token", "elsewhere")
 
 
@@ -31,24 +34,17 @@ def by_length_figure(
     axis = axes[0, 0]
     places = np.arange(len(labels))
     axis.plot(places, perplexities, marker="o", color=colour(0))
-    axis.axhline(overall, color=colour(1), linestyle="--", linewidth=1.2)
-    axis.annotate(
-        f"all lines: {overall:.4g}",
-        (1.0, overall),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 4),
-        textcoords="offset points",
-        ha="right",
-        color=colour(1),
-    )
+    whole = f"all lines: {format_number(overall)}"
+    axis.axhline(overall, color=colour(1), linestyle="--", linewidth=1.2, label=whole)
     for place, value in zip(places, perplexities, strict=True):
         axis.annotate(
-            f"{value:.4g}",
+            format_number(value),
             (place, value),
             xytext=(0, 7),
             textcoords="offset points",
             ha="center",
             fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
     names = [f"{label}\n{n:,}" for label, n in zip(labels, lines, strict=True)]
     axis.set_xticks(places, names)
@@ -57,6 +53,7 @@ def by_length_figure(
     axis.set_xlabel(f"length of the line in {unit}s, its end included (below: number of lines)")
     axis.set_ylabel(f"perplexity per {unit}")
     axis.set_title(title)
+    figure.legend(loc="outside upper right")
     return figure
 
 
@@ -64,13 +61,18 @@ def by_length_figure(
 def self_attention_figure(weights: NDArray[Any], tokens: Sequence[str], title: str) -> Figure:
     """The attention of each head over one text, side by side.
 
+    The scale of the colours is that of the square root, or else attention that is spread over many
+    tokens would be as pale as none.
+
     ``weights`` [heads, T, T]: row i is where token i looks; ``tokens`` [T] are labels.
     """
+    from matplotlib.colors import PowerNorm
+
     heads, length = weights.shape[:2]
-    columns = min(PANELS_PER_ROW, heads)
+    columns = min(heads, next(n for most, n in PANELS_PER_ROW if heads <= most))
     rows = -(-heads // columns)
     size = 900 / columns
-    figure, axes = new_figure(rows, columns, height=max(330, rows * size * 0.95 + 110))
+    figure, axes = new_figure(rows, columns, height=max(330, rows * size * 0.8 + 110))
     short = [token if len(token) <= 8 else f"{token[:7]}…" for token in tokens]
     labels = [token.replace("$", r"\$") for token in short]
     font = max(3.5, min(7.5, 0.62 * size * 72 / 150 / length))
@@ -82,7 +84,8 @@ def self_attention_figure(weights: NDArray[Any], tokens: Sequence[str], title: s
         # Nothing is drawn above the diagonal: it is not small there, it does not exist.
         hidden = np.triu(np.ones((length, length), dtype=bool), 1)
         shown = np.ma.array(weights[index], mask=hidden & (weights[index] == 0))
-        image = axis.imshow(shown, cmap=SEQUENTIAL, vmin=0.0, vmax=1.0, aspect="equal")
+        scale = PowerNorm(0.5, 0.0, 1.0)
+        image = axis.imshow(shown, cmap=SEQUENTIAL, norm=scale, aspect="equal")
         axis.set_title(f"head {index + 1}", fontweight="normal", fontsize=9)
         axis.grid(False)
         left, lowest = index % columns == 0, index + columns >= heads
@@ -96,6 +99,7 @@ def self_attention_figure(weights: NDArray[Any], tokens: Sequence[str], title: s
     figure.supxlabel("token that is looked at", fontsize=8)
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.01)
+    bar.set_ticks([float(mark) for mark in SCALE_MARKS], labels=SCALE_MARKS)
     bar.set_label("attention weight")
     bar.outline.set_visible(False)
     return figure

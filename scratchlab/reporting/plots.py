@@ -54,13 +54,13 @@ def draw_curves(folder: Path, title: str = "", loss_label: str = LOSS_LABEL) -> 
     entries = read_lines(folder / METRICS)
     title = title or f"{folder.parent.name}/{folder.name}"
     figures: dict[str, Figure] = {}
-    if any(curve(entries, name)[0] for name in ("train/loss", "val/loss")):
+    # One point is a number for the table of results, and no curve.
+    if any(len(curve(entries, name)[0]) > 1 for name in ("train/loss", "val/loss")):
         figures["loss"] = loss_figure(entries, title, loss_label)
-    if curve(entries, "lr")[0]:
+    if len(curve(entries, "lr")[0]) > 1:
         figures["learning_rate"] = learning_rate_figure(entries, title)
     scores = dict.fromkeys(n for e in entries for n in e if n.startswith("val/"))
     for name in scores:
-        # One point is a number for the table of results, and no curve.
         if name not in DRAWN_ELSEWHERE and len(curve(entries, name)[0]) > 1:
             metric = name.removeprefix("val/")
             figures[f"val_{metric}"] = score_figure(entries, metric, title)

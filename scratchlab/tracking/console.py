@@ -178,7 +178,11 @@ def format_number(value: float | None) -> str:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], file: Any = None
 ) -> None:
-    """A table on standard output (or ``file``); columns that hold only numbers stand right."""
+    """A table on standard output (or ``file``); columns that hold only numbers stand right.
+
+    Where there is no room for it, cells are folded between words; a table of a single row that
+    would not fit even so stands upright, a column to a line.
+    """
     from rich.console import Console as RichConsole
     from rich.table import Table
     from rich.text import Text
@@ -186,14 +190,53 @@ def print_table(
     console = RichConsole(file=file if file is not None else sys.stdout, highlight=False)
     if title:  # a line of its own: as a part of the table it would be folded to its width
         console.print(Text(title, style="bold"), soft_wrap=True)
-    table = Table()
     texts = [[_cell(value) for value in row] for row in rows]
+    widths = column_widths(columns, texts, console.width)
+    if widths is None and len(texts) == 1:
+        table = Table(show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        for column, text in zip(columns, texts[0], strict=True):
+            table.add_row(Text(column), Text(text))
+        console.print(table)
+        return
+    table = Table()
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_numeric(row[index]) for row in texts)
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            Text(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            width=None if widths is None else widths[index],
+        )
     for row in texts:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)
+
+
+def column_widths(
+    columns: Sequence[str], texts: Sequence[Sequence[str]], width: int
+) -> list[int] | None:
+    """The width of each column's text so that a table has ``width`` and no word is broken.
+
+    Every column gets room for its longest word; what is left goes to those that ask for least.
+    None: the words alone do not fit.
+    """
+    from rich.cells import cell_len
+
+    cells = [[column, *(row[i] for row in texts)] for i, column in enumerate(columns)]
+    wanted = [max(cell_len(line) for c in cell for line in c.split("\n")) for cell in cells]
+    least = [max((cell_len(word) for c in cell for word in c.split()), default=0) for cell in cells]
+    room = width - 3 * len(columns) - 1  # a line and a space on both sides of each
+    found, left = list(least), room - sum(least)
+    if left < 0:
+        return None
+    missing = sorted(range(len(columns)), key=lambda i: wanted[i] - least[i])
+    for place, i in enumerate(missing):
+        more = min(wanted[i] - least[i], left // (len(missing) - place))
+        found[i] += more
+        left -= more
+    return found
 
 
 def _name_of_targets(config: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import IGNORE, DataContext
+from scratchlab.data.text import whole_lines
 from scratchlab.data.text_datasets import TextFile
 from scratchlab.data.token_shards import Shards, write_shards
 from scratchlab.errors import UserError
@@ -97,3 +98,28 @@ def test_any_position_of_an_epoch_can_be_reached_again(tmp_path: Path, batching:
 def test_a_stride_that_leaves_tokens_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="would not be predicted"):
         corpus(tmp_path, eval_context=8, eval_stride=9)
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "whitespace", "bpe"])
+def test_a_text_of_a_single_line_is_split_behind_spaces(tmp_path: Path, tokenizer: str) -> None:
+    words = [f"w{i % 7}" for i in range(500)]
+    (tmp_path / "text8").write_text(" ".join(words))
+    data = corpus(tmp_path, paths=[str(tmp_path / "text8")], tokenizer=tokenizer, vocab_size=60)
+    parts = [data.decode(data.tokens(split).all().tolist()) for split in ("train", "val")]
+    assert " ".join(part.strip() for part in parts).split() == words
+    assert len(parts[1].split()) == 50
+
+
+def test_a_line_without_spaces_is_cut_into_pieces() -> None:
+    genome = "ACGT" * 1000
+    pieces = list(whole_lines((genome[i : i + 100] for i in range(0, len(genome), 100)), 250))
+    assert "".join(pieces) == genome
+    assert max(map(len, pieces)) <= 350
+    spaced = list(whole_lines(["ab cd ", "ef gh"], 4))
+    assert spaced == ["ab cd ", "ef ", "gh"]
+
+
+def test_an_empty_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "nothing.txt").write_text("")
+    with pytest.raises(UserError, match=r"the text is empty \(.*nothing.txt\)"):
+        _ = corpus(tmp_path, paths=[str(tmp_path / "nothing.txt")]).spec

@@ -72,6 +72,16 @@ def test_what_a_format_has_no_place_for_is_refused_before_training(
     assert "export" in message and "arpa" in message
 
 
+def test_positions_that_gpt2_does_not_have_are_refused_before_training(
+    launcher: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    words = [*WORDS, "model.positions=rotary", "run_id=one", "export=hf"]
+    message = launcher.run(*words, cwd=tmp_path).refused()
+    assert "model.positions=learned" in message
+    assert not list((tmp_path / "outputs/out/one/checkpoints").glob("*"))
+
+
 @pytest.mark.parametrize("tokenizer", ["word", "char"])
 def test_an_n_gram_model_of_a_data_set_is_written_with_its_words(
     tmp_path: Path, tokenizer: str

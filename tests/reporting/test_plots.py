@@ -58,7 +58,9 @@ def test_a_single_validation_is_a_point_in_the_loss_picture_and_no_curve_of_its_
     tmp_path: Path,
 ) -> None:
     lines = [{"step": 9, "epoch": 1.0, "val/loss": 0.5, "val/bleu": 80.0}]
-    paths = draw_curves(write_run(tmp_path / "mt" / "r1", lines))
+    assert draw_curves(write_run(tmp_path / "mt" / "r1", lines)) == []
+    trained = [{"step": s, "epoch": s / 9, "train/loss": 1 / s} for s in (3, 6)]
+    paths = draw_curves(write_run(tmp_path / "mt" / "r2", [*trained, *lines]))
     assert [p.name for p in paths] == ["loss.png"]
     (axis,) = loss_figure(lines, "mt/r1").axes
     assert axis.get_xlabel().endswith("(1 epoch)")

@@ -93,3 +93,20 @@ def test_cells_are_shown_as_they_are_even_if_they_look_like_markup(
     print_table("samples", ["source [en]", "n"], [["[bold]a[/bold]", 1], ["b", None]])
     output = capsys.readouterr().out
     assert "[bold]a[/bold]" in output and "source [en]" in output
+
+
+def test_no_word_of_a_table_is_broken_where_there_is_room_for_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ("unit", "tokenizer", "context", "stride", "targets", "nats per target", "perplexity")
+    row = ("word", "word", 32, 32, 17997, 7.645, 2090.0)
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("", columns, [row, row])
+    output = capsys.readouterr().out
+    assert all(word in output for column in columns for word in column.split())
+    assert {len(line) for line in output.splitlines()} == {80}
+    monkeypatch.setenv("COLUMNS", "50")  # not even the words fit: a line for each column
+    print_table("", columns, [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("│")[1].strip() for line in lines[1:-1]] == list(columns)
+    assert lines[-2].split("│")[2].strip() == "2,090"
