@@ -135,12 +135,12 @@ class RunningText(TextDataset):
         """What changes the meaning of a perplexity on this split: unit, context and stride."""
         settings: dict[str, Any] = {"unit": self.tokenizer.unit, "tokenizer": self.tokenizer.kind}
         windows = self.windows(split)
+        if self.config.eval_tokens is not None:
+            settings["first_tokens"] = windows.n
         if self.config.batching == "stream":
             rows = len(windows)
             warm_up = windows.context - windows.stride
             return settings | {"context": "carried state", "streams": rows, "warm_up": warm_up}
-        if self.config.eval_tokens is not None:
-            settings["first_tokens"] = windows.n
         return settings | {"context": self._context, "stride": self._stride}
 
     # --- text -----------------------------------------------------------------------------------

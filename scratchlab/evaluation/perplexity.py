@@ -7,11 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.registry import register
+
+# Settings of a data set that hold for a model that counts, too.
+COUNTED_SETTINGS = ("unit", "tokenizer", "first_tokens")
 
 
 @register("evaluator", "perplexity", tasks=("seq2seq", "language_modeling"))
@@ -59,10 +63,8 @@ class Perplexity(Evaluator):
 def summed(context: EvaluationContext) -> tuple[float, int, int]:
     """The targets' negative log-likelihoods added, the number of targets and of examples."""
     if hasattr(context.model, "score_tokens"):  # a model that counts
-        tokens, offsets = context.dataset.sentences(context.split)  # type: ignore[attr-defined]
-        if context.limit is not None:
-            offsets = offsets[: context.limit + 1]
-        scores = context.model.score_tokens(tokens[: offsets[-1]], offsets)
+        tokens, offsets = lines_to_score(context)
+        scores = context.model.score_tokens(tokens, offsets)
         bits = float(scores.log10_probs.sum())
         return -math.log(10) * bits, len(scores.log10_probs), len(offsets) - 1
     total, count, examples = 0.0, 0, 0
@@ -78,12 +80,27 @@ def summed(context: EvaluationContext) -> tuple[float, int, int]:
     return total, count, examples
 
 
+def lines_to_score(context: EvaluationContext) -> tuple[Any, Any]:
+    """Ids [n] and bounds [lines + 1] of what a model that counts is measured on: whole lines, as
+    many as ``context.limit`` and the data set's ``eval_tokens`` leave room for."""
+    dataset: Any = context.dataset
+    tokens, offsets = dataset.sentences(context.split)
+    lines = len(offsets) - 1
+    if context.limit is not None:
+        lines = min(lines, context.limit)
+    if dataset.config.eval_tokens is not None:
+        ends = offsets[1:] + np.arange(1, len(offsets))  # targets up to the end of each line
+        fitting = int(np.searchsorted(ends, dataset.config.eval_tokens, side="right"))
+        lines = min(lines, max(1, fitting))
+    return tokens[: offsets[lines]], offsets[: lines + 1]
+
+
 def reading(context: EvaluationContext) -> dict[str, Any]:
     """What each target is predicted from: unit, context and stride."""
     dataset: Any = context.dataset
     settings: dict[str, Any] = dataset.evaluation_settings(context.split)
     if hasattr(context.model, "score_tokens"):
-        settings = {k: v for k, v in settings.items() if k in ("unit", "tokenizer")}
+        settings = {k: v for k, v in settings.items() if k in COUNTED_SETTINGS}
         settings["context"] = f"{context.model.order - 1} in the same line"
     return settings
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scratchlab.data.contract import IGNORE
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
-from scratchlab.evaluation.perplexity import first_examples
+from scratchlab.evaluation.perplexity import first_examples, lines_to_score
 
 # Logits computed at once: positions times vocabulary.
 AT_ONCE = 1 << 23
@@ -48,11 +48,7 @@ def line_scores(context: EvaluationContext) -> LineScores:
 def _line_scores(context: EvaluationContext) -> LineScores:
     dataset: Any = context.dataset
     if hasattr(context.model, "score_tokens"):
-        tokens, offsets = dataset.sentences(context.split)
-        if context.limit is not None:
-            offsets = offsets[: context.limit + 1]
-            tokens = tokens[: offsets[-1]]
-        scores = context.model.score_tokens(tokens, offsets)
+        scores = context.model.score_tokens(*lines_to_score(context))
         return LineScores(-np.log(10) * scores.sentence_log10, np.diff(scores.offsets))
     by_example = example_nll(context)
     if not by_example:
@@ -62,12 +58,13 @@ def _line_scores(context: EvaluationContext) -> LineScores:
             np.array([float(v.sum()) for v in by_example]), np.array([len(v) for v in by_example])
         )
     nll = np.concatenate(by_example)
-    # Targets of each line, its end included; the first token of a text may not be predicted.
+    # Targets of each line, its end included; the first token of a text is not predicted where no
+    # end of a line can stand before it. The last lines may be left out (eval_tokens).
     _, offsets = dataset.sentences(context.split)
     lengths = np.diff(offsets) + 1
     total = dataset.size(context.split)
     lengths[-1] -= int(lengths.sum()) - total  # the last line may have no end
-    bounds = np.cumsum(lengths) - (total - dataset.windows(context.split).n)
+    bounds = np.cumsum(lengths) - int(dataset.tokenizer.line_end_id is None)
     whole = int(np.searchsorted(bounds, len(nll), side="right"))
     if whole == 0:
         return LineScores(np.array([nll.sum()]), np.array([len(nll)]))

@@ -90,3 +90,20 @@ def test_lines_are_grouped_alike_for_every_model_and_drawn(tmp_path: Path) -> No
     tables = [c.sink.tables["perplexity_by_length"][1] for c in contexts]
     assert [row[:3] for row in tables[0]] == [row[:3] for row in tables[1]]
     assert "perplexity_by_length" in contexts[0].sink.figures
+
+
+@pytest.mark.filterwarnings("ignore:the counts of order")
+def test_every_model_is_measured_on_the_first_tokens_only_where_that_is_asked(
+    tmp_path: Path,
+) -> None:
+    found = {}
+    for kind, options in (("ngram", {}), ("gpt", {}), ("lstm", {"batching": "stream"})):
+        context = context_of(tmp_path, kind, eval_tokens=60, **options)
+        (found[kind],) = Perplexity(Perplexity.Config()).evaluate(context)
+        assert found[kind].settings["first_tokens"] == 60
+        scores = line_scores(context)
+        assert scores.targets.sum() <= found[kind].n
+    assert found["gpt"].n == found["lstm"].n == 60
+    text = context.dataset.tokens("val").slice(0, 60)  # type: ignore[attr-defined]
+    ends = (text == context.dataset.spec.eos_id).nonzero()[0]
+    assert found["ngram"].n == ends[-1] + 1  # whole lines
