@@ -49,8 +49,9 @@ class Adapted:
         wrong += [n for n in weights if n not in own]
         if wrong:
             raise UserError(
-                f"the weights of {origin} do not fit the model of this configuration: {wrong[0]}"
-                + (f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""),
+                f"the weights of {origin} do not fit the model of this configuration: "
+                + _misfit(wrong[0], weights.get(wrong[0]), own.get(wrong[0]))
+                + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
                 "Leave the options of the model, of its methods and of the vocabulary as the run "
                 "was trained with.",
             )
@@ -80,3 +81,11 @@ class Adapted:
                 "(trainer.max_steps=0).",
             )
         return UserError("no parameter of this model is to be trained")
+
+
+def _misfit(name: str, saved: Tensor | None, own: Tensor | None) -> str:
+    """What keeps a tensor of a checkpoint from its place."""
+    if saved is None or own is None:
+        return f"{name} is {'not in the checkpoint' if saved is None else 'not in the model'}"
+    there, here = ("×".join(map(str, t.shape)) for t in (saved, own))
+    return f"{name} is {there} in the checkpoint and {here} in the model"

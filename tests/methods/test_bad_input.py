@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from scratchlab.data.pretrained_files import dequantized, find_pretrained
 from scratchlab.errors import UserError
@@ -59,6 +60,16 @@ def test_a_quantized_model_says_that_it_cannot_be_trained(models: dict[str, Tiny
     adapted = Adapted(method.apply(models["gpt"].build(), CONTEXT), [method])
     text = str(adapted.untrainable())
     assert "int8 stores the weights as integers" in text and "method=[int8,lora]" in text
+
+
+def test_weights_of_another_size_are_named_with_both_sizes() -> None:
+    adapted = Adapted(torch.nn.Linear(3, 2))
+    with pytest.raises(UserError) as error:
+        adapted.load({"weight": torch.zeros(4, 3), "bias": torch.zeros(2)}, Path("run"))
+    assert "weight is 4×3 in the checkpoint and 2×3 in the model" in message(error)
+    with pytest.raises(UserError) as error:
+        adapted.load({"weight": torch.zeros(2, 3)}, Path("run"))
+    assert "bias is not in the checkpoint" in message(error)
 
 
 def test_a_soft_prompt_that_leaves_no_room_is_refused(models: dict[str, Tiny]) -> None:
