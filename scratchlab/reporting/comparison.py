@@ -287,13 +287,13 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
     """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
     lines: dict[str, _Line] = {}
     by_epoch = True
-    for row in rows:
+    for place, row in enumerate(rows):
         entries = [read_lines(f / METRICS) for f in row.folders]
         found = [dict(zip(*curve(e, name), strict=True)) for e in entries]
         found = [f for f in found if f]
         steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
         if len(steps) > 1:  # one point is a number for the table, and no curve
-            lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps])
+            lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps], place)
             by_epoch = by_epoch and all(map(counts_epochs, entries))
     if not lines:
         return None
@@ -311,17 +311,21 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
 
 @dataclass(frozen=True)
 class _Line:
+    """Points of a line; ``place`` is that of its row, which has one colour in all pictures."""
+
     x: Sequence[Any]
     y: Sequence[float]
     spread: Sequence[float] | None
+    place: int
 
     @classmethod
-    def over(cls, x: Sequence[Any], values: Sequence[Sequence[float]]) -> _Line:
+    def over(cls, x: Sequence[Any], values: Sequence[Sequence[float]], place: int) -> _Line:
         several = min(len(v) for v in values) > 1
         return cls(
             x,
             [statistics.fmean(v) for v in values],
             [statistics.stdev(v) for v in values] if several else None,
+            place,
         )
 
 
@@ -331,7 +335,8 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
     from matplotlib.ticker import MaxNLocator
 
     figure, ((axis,),) = new_figure(height=420)
-    for index, (label, line) in enumerate(lines.items()):
+    for label, line in lines.items():
+        index = line.place
         few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
         shown = label.replace("$", r"\$")
         axis.plot(line.x, line.y, color=colour(index), linestyle=dash(index), label=shown, **few)
@@ -362,7 +367,7 @@ def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name:
     """The last column of a table that every run has, over its first column."""
     lines: dict[str, _Line] = {}
     labels = ("", "")
-    for row in rows:
+    for place, row in enumerate(rows):
         found: list[dict[str, float]] = []
         for runs in (row.folders, *row.more):
             paths = [run / "tables" / f"{name}.csv" for run in runs]
@@ -371,7 +376,7 @@ def _write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name:
                 labels, found = read[0][0], [values for _, values in read]
         steps = [x for x in found[0] if all(x in f for f in found)] if found else []
         if steps:
-            lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps])
+            lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps], place)
     if lines:
         figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
         write_bytes(folder / "plots" / f"{name}.png", png(figure))

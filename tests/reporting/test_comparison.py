@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.figure_style import colour
 from scratchlab.reporting.comparison import Compared, curves_figure
 
 
@@ -51,3 +52,13 @@ def test_curves_of_trained_networks_count_updates_and_name_the_unit(tmp_path: Pa
 
 def test_no_picture_is_made_of_single_points(tmp_path: Path) -> None:
     assert curves_figure("text", [row("forest", run(tmp_path / "a", [3.0]))], "train/loss") is None
+
+
+def test_a_row_keeps_its_colour_where_another_has_no_line(tmp_path: Path) -> None:
+    rows = [
+        row("5-gram", run(tmp_path / "a", [3.0])),
+        row("LSTM", run(tmp_path / "b", [3.0, 2.0], step=50)),
+    ]
+    figure = curves_figure("text", rows, "train/loss")
+    assert figure is not None
+    assert figure.axes[0].lines[0].get_color() == colour(1)
