@@ -131,7 +131,7 @@ class AttentionShares(Evaluator):
 
 def _rounded(shares: NDArray[np.float64], distance: float) -> list[float]:
     """The shares of one head, what is left of its attention, and how far back it looks."""
-    return [*(round(float(s), 4) for s in (*shares, 1 - shares.sum())), round(float(distance), 2)]
+    return [*(round(float(s), 4) for s in (*shares, 1 - shares.sum())), round(float(distance), 4)]
 
 
 def real_lengths(tokens: Any, targets: Any, pad_id: int | None) -> Any:
