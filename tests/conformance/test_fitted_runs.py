@@ -54,8 +54,8 @@ def train(cwd: Path, name: str, run_id: str, *words: str) -> Path:
 @pytest.mark.parametrize("name", parts("estimator"))
 def test_an_estimator_trains_evaluates_and_repeats_itself(tmp_path: Path, name: str) -> None:
     run = train(tmp_path, name, "one")
-    epochs = len((run / "metrics.jsonl").read_text().splitlines())
-    assert (run / "plots/loss.png").is_file() == (epochs > 1)  # one point is no curve
+    steps = {json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()}
+    assert (run / "plots/loss.png").is_file() == (len(steps) > 1)  # one point is no curve
     again = train(tmp_path, name, "two", "evaluate=false")
     for file in EQUAL:
         assert (run / file).read_bytes() == (again / file).read_bytes(), file
