@@ -109,12 +109,19 @@ class MuonAdamW(torch.optim.Optimizer):
 
 @register("optimizer", "muon")
 class Muon:
-    """Muon for weight matrices, AdamW for embeddings, biases and norms, at one learning rate."""
+    """Muon for weight matrices, AdamW for embeddings, biases and norms, at learning rates in a ratio.
+
+    Where norms follow, the scale of an embedding does not matter and one rate suits all. A recurrent
+    layer reads its embedding as it is: what suits the matrices moves it too far at each update.
+    """
 
     @dataclass(frozen=True)
     class Config:
         lr: float = option(4e-3, "peak learning rate, on AdamW's scale", min=0)
         momentum: float = option(0.95, "decay of the mean of gradients (matrices)", min=0, below=1)
+        adam_rate: float = option(
+            1.0, "learning rate of what AdamW trains, as a share of lr", above=0
+        )
         steps: int = option(5, "Newton–Schulz steps", min=1)
         beta1: float = option(0.9, "AdamW: decay of the mean of gradients", min=0, below=1)
         beta2: float = option(0.98, "AdamW: decay of the mean squared gradients", min=0, below=1)
@@ -137,7 +144,7 @@ class Muon:
                 embeddings.append(parameter)
             else:
                 matrices.append(parameter)
-        shared = {"lr": c.lr, "beta1": c.beta1, "beta2": c.beta2, "eps": c.eps}
+        shared = {"lr": c.lr * c.adam_rate, "beta1": c.beta1, "beta2": c.beta2, "eps": c.eps}
         groups = [
             {
                 "params": matrices,

@@ -1,0 +1,70 @@
+"""Muon against torch's own, its orthogonalisation against the singular value decomposition."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from scratchlab.training.muon import Muon, orthogonalise
+
+
+def gradients(like: torch.Tensor, count: int) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(1)
+    return [torch.randn(like.shape, generator=random) for _ in range(count)]
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (48, 16), (16, 48)])
+def test_orthogonalised_matrices_keep_their_directions_with_nearly_equal_strengths(
+    shape: tuple[int, int],
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    u, s, vt = torch.linalg.svd(torch.randn(3, *shape, generator=random), full_matrices=False)
+    matrices = u * torch.linspace(1, 0.1, s.shape[1]) @ vt  # the weakest a tenth of the strongest
+    found = orthogonalise(matrices)
+    for matrix, one in zip(matrices, found, strict=True):
+        u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
+        strengths = u.T @ one @ vt.T  # diagonal, if the directions are those of the matrix
+        assert (strengths - strengths.diagonal().diag()).abs().max() < 1e-3
+        assert strengths.diagonal().min() > 0.6
+        assert strengths.diagonal().max() < 1.25
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (64, 16), (16, 64)])
+def test_matrices_move_as_with_the_muon_of_torch(shape: tuple[int, int]) -> None:
+    start = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    mine, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    optimizer = Muon(Muon.Config(lr=0.02, weight_decay=0.1)).build([("layer.weight", mine)])
+    peer = torch.optim.Muon(
+        [theirs], lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    )
+    for gradient in gradients(start, 5):
+        mine.grad, theirs.grad = gradient.clone(), gradient.clone()
+        optimizer.step()
+        peer.step()
+    moved = (mine - start).norm()
+    assert (mine - theirs).norm() < 0.02 * moved  # torch orthogonalises in bfloat16
+
+
+def test_embeddings_and_vectors_are_trained_by_adamw_at_their_share_of_the_rate() -> None:
+    start = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    mine, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    bias, their_bias = nn.Parameter(start[0].clone()), nn.Parameter(start[0].clone())
+    config = Muon.Config(lr=0.02, adam_rate=0.25, weight_decay=0.1)
+    optimizer = Muon(config).build([("embedding.weight", mine), ("layer.bias", bias)])
+    peer = torch.optim.AdamW(
+        [
+            {"params": [theirs], "weight_decay": 0.1},
+            {"params": [their_bias], "weight_decay": 0.0},
+        ],
+        lr=0.005,
+        betas=(0.9, 0.98),
+        eps=1e-9,
+    )
+    for gradient in gradients(start, 5):
+        mine.grad, theirs.grad = gradient.clone(), gradient.clone()
+        bias.grad, their_bias.grad = gradient[0].clone(), gradient[0].clone()
+        optimizer.step()
+        peer.step()
+    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(bias, their_bias)
