@@ -111,8 +111,8 @@ class MuonAdamW(torch.optim.Optimizer):
 class Muon:
     """Muon for weight matrices, AdamW for embeddings, biases and norms, at learning rates in a ratio.
 
-    Where norms follow, the scale of an embedding does not matter and one rate suits all. A recurrent
-    layer reads its embedding as it is: what suits the matrices moves it too far at each update.
+    Where norms follow, the scale of an embedding does not matter and one rate suits all. A
+    recurrent layer reads its embedding as it is and may want a smaller share.
     """
 
     @dataclass(frozen=True)
