@@ -109,7 +109,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
 @register("optimizer", "muon")
 class Muon:
-    """Muon for weight matrices, AdamW for embeddings, biases and norms, at learning rates in a ratio.
+    """Muon for weight matrices, AdamW for embeddings, biases and norms; two rates in a ratio.
 
     Where norms follow, the scale of an embedding does not matter and one rate suits all. A
     recurrent layer reads its embedding as it is and may want a smaller share.
