@@ -465,5 +465,9 @@ def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     optimizer = build("optimizer", config["optimizer"])
     found = dissect(title, adapted.model, task, optimizer, batch_size, length)
+    if config["method"]:
+        with torch.device("meta"):
+            plain = assemble({**config, "method": {}}, dataset, context, "meta").model
+        found.whole = dissect(title, plain, task, optimizer, batch_size, length)
     found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
     return found

@@ -8,7 +8,6 @@ import numpy as np
 
 from scratchlab.data.catalog import Table
 from scratchlab.data.sources import Located
-from scratchlab.data.vocabulary import UNK_ID
 
 if TYPE_CHECKING:
     from scratchlab.data.batching import Lengths
@@ -92,10 +91,11 @@ def _vocabulary_table(dataset: PairDataset) -> Table:
     sides = {"source": dataset.source_tokenizer, "target": dataset.target_tokenizer}
     rows = []
     for side, tokenizer in sides.items():
+        unknown = tokenizer.unk_id
         shares = [
-            f"{split} {float(np.mean(dataset.ids(split)[side == 'target'].values == UNK_ID)):.2%}"
+            f"{split} {float(np.mean(dataset.ids(split)[side == 'target'].values == unknown)):.2%}"
             for split in dataset.splits
-            if dataset.has(split)
+            if dataset.has(split) and unknown is not None
         ]
         rows.append([side, tokenizer.kind, f"{len(tokenizer):,}", ", ".join(shares)])
     title = "vocabulary, " + ("shared by both sides" if dataset.shared_vocabulary else "one a side")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -33,7 +35,6 @@ from scratchlab.data.dropout import DropoutEncoder
 from scratchlab.data.prepared import Split, json_array, pack_split, read_json, unpack_split
 from scratchlab.data.sources import Located, Splits
 from scratchlab.data.tokenizers import TOKENIZERS, BPETokenizer, Tokenizer, tokenizer_from_json
-from scratchlab.data.vocabulary import EOS_ID, PAD_ID, SOS_ID, UNK_ID
 from scratchlab.data.vocabulary_files import read_vocabulary, write_vocabulary
 from scratchlab.errors import UserError, suggest
 
@@ -111,10 +112,10 @@ class PairDataset(TranslationDataset):
             vocab_size=len(self.target_tokenizer),
             source_vocab_size=len(self.source_tokenizer),
             shared_vocabulary=self.shared_vocabulary,
-            unk_id=UNK_ID,
-            pad_id=PAD_ID,
-            sos_id=SOS_ID,
-            eos_id=EOS_ID,
+            unk_id=self.target_tokenizer.unk_id,
+            pad_id=self.target_tokenizer.pad_id,
+            sos_id=self.target_tokenizer.sos_id,
+            eos_id=self.target_tokenizer.eos_id,
             max_length=self.max_length,
             max_source_length=self.max_length,
             unit=self.target_tokenizer.unit,
@@ -140,7 +141,7 @@ class PairDataset(TranslationDataset):
         ids = self.source_tokenizer.encode(text)
         if len(ids) >= self.max_length:
             log.warning("a source of %d tokens is cut to %d", len(ids) + 1, self.max_length)
-        return [*ids[: self.max_length - 1], EOS_ID]
+        return [*ids[: self.max_length - 1], self.source_tokenizer.eos_id]
 
     def encode_target(self, text: str) -> list[int]:
         return self.target_tokenizer.encode(text)
@@ -178,7 +179,7 @@ class PairDataset(TranslationDataset):
         plan = self._plan(split, seed, epoch)
         source, target = self._ids(split, seed, epoch)
         for position in range(start, len(plan)):
-            yield _batch(source, target, plan[position])
+            yield _batch(source, target, plan[position], self.target_tokenizer)
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, source and target together, 0 to 1."""
@@ -257,6 +258,7 @@ class PairDataset(TranslationDataset):
             options=options,
             data=located.provenance.sha256,
             vocabulary=read_vocabulary(given).sha256 if given else None,
+            **self._checkpoint_key(),
         )
         arrays = cached(self.context.cache, self.registered_name, key, self._build)
         splits = {name: unpack_split(arrays, name) for name in read_json(arrays, "splits")}
@@ -268,6 +270,13 @@ class PairDataset(TranslationDataset):
         described = read_json(arrays, "tokenizers")
         read = [tokenizer_from_json(d, self.registered_name) for d in described]
         return splits, read[0], read[-1]
+
+    def _checkpoint_key(self) -> dict[str, str]:
+        """What a tokenizer of a checkpoint adds to the key: its content, whatever its name."""
+        if self.context.vocabulary is not None or self._given_tokenizer is None:
+            return {}
+        content = json.dumps(self._given_tokenizer.to_json(), sort_keys=True)
+        return {"checkpoint": hashlib.sha256(content.encode()).hexdigest()}
 
     def _build(self) -> Arrays:
         config, located = self.config, self._located
@@ -323,8 +332,19 @@ class PairDataset(TranslationDataset):
             )
         return chosen, notes
 
+    @functools.cached_property
+    def _given_tokenizer(self) -> Tokenizer | None:
+        """That of a checkpoint, where the options ask for it."""
+        if self.config.tokenizer != "pretrained":
+            return None
+        from scratchlab.data.pair_tokenizer import load_pair_tokenizer
+
+        return load_pair_tokenizer(self.config.checkpoint, self.context.cache)
+
     def _train_tokenizers(self, splits: Splits) -> tuple[Tokenizer, Tokenizer]:
         config = self.config
+        if self._given_tokenizer is not None:
+            return self._given_tokenizer, self._given_tokenizer
         train = TOKENIZERS[config.tokenizer].train
         source = [s for s, _ in splits["train"]]
         target = [t for _, t in splits["train"]]
@@ -337,14 +357,16 @@ class PairDataset(TranslationDataset):
         )
 
 
-def _batch(source: Ragged, target: Ragged, rows: Any) -> Seq2SeqBatch:
+def _batch(source: Ragged, target: Ragged, rows: Any, marks: Tokenizer) -> Seq2SeqBatch:
+    """The pairs of ``rows``; padding, start and end are the same ids on both sides."""
     import torch  # needed for batches only: describing a data set goes without
 
     chosen_source, chosen_target = source.take(rows), target.take(rows)
+    pad, start, end = marks.pad_id, marks.sos_id, marks.eos_id
     return Seq2SeqBatch(
-        source=torch.from_numpy(chosen_source.padded(PAD_ID, last=EOS_ID)),
-        target_in=torch.from_numpy(chosen_target.padded(PAD_ID, first=SOS_ID)),
-        target_out=torch.from_numpy(chosen_target.padded(PAD_ID, last=EOS_ID)),
+        source=torch.from_numpy(chosen_source.padded(pad, last=end)),
+        target_in=torch.from_numpy(chosen_target.padded(pad, first=start)),
+        target_out=torch.from_numpy(chosen_target.padded(pad, last=end)),
         indices=torch.from_numpy(rows.copy()),
     )
 

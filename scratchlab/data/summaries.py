@@ -17,7 +17,7 @@ from scratchlab.data.contract import Provenance
 from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
 from scratchlab.data.locating import layout_hint
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
-from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.data.sources import Located, Splits, find_file, sha256_of
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
 
@@ -31,6 +31,26 @@ class SummaryOptions(PromptedOptions):
     chat: bool = option(
         False, "ask as the checkpoint's chat template asks, with the opening as instruction"
     )
+
+
+@dataclass(frozen=True)
+class NewsOptions:
+    """Where the articles come from."""
+
+    source: str = option(
+        "auto",
+        "auto: files if they are there, else the hub; files; hub",
+        choices=("auto", "files", "hub"),
+    )
+    train_file: str = option(
+        "cnn_dailymail/validation_head1000.csv", "CSV to train and validate on"
+    )
+    test_file: str = option("cnn_dailymail/test_head500.csv", "CSV to test on")
+    val_share: float = option(
+        0.05, "share of the training file that is validated on", above=0, below=1
+    )
+    hub_id: str = option("abisee/cnn_dailymail", "data set on the hub, or a folder of its form")
+    hub_config: str | None = option("3.0.0", "configuration of that data set")
 
 
 class SummaryDataset(PromptedDataset):
@@ -95,23 +115,29 @@ class Docstrings(SummaryDataset):
         pass
 
     def locate(self) -> Prompted:
-        # Reading thousands of functions' sources takes seconds: once for each set of versions.
-        versions = {name: version(name) for name in ("numpy", "scikit-learn")}
-        key = content_key(format=1, python=sys.version, **versions)
-        arrays = cached(self.context.cache, "docstrings", key, _docstring_arrays)
-        pairs = {}
-        for split in self.splits:
-            texts = (
-                unpack_text(arrays[f"{split}_{side}"], arrays[f"{split}_{side}_offsets"])
-                for side in ("body", "summary")
-            )
-            pairs[split] = list(zip(*texts, strict=True))
-        provenance = Provenance(
-            "embedded",
-            f"docstrings of Python {sys.version.split()[0]}, NumPy and scikit-learn",
-            {s: fingerprint(p) for s, p in pairs.items()},
-        )
+        provenance, pairs = docstring_pairs(self.context.cache)
         return Prompted(provenance, {s: self.examples_of(p) for s, p in pairs.items()})
+
+
+def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
+    """Bodies with their first lines: reading the sources of thousands of functions takes seconds,
+    so it is done once for each set of versions."""
+    versions = {name: version(name) for name in ("numpy", "scikit-learn")}
+    key = content_key(format=1, python=sys.version, **versions)
+    arrays = cached(cache, "docstrings", key, _docstring_arrays)
+    pairs: Splits = {}
+    for split in Docstrings.splits:
+        texts = (
+            unpack_text(arrays[f"{split}_{side}"], arrays[f"{split}_{side}_offsets"])
+            for side in ("body", "summary")
+        )
+        pairs[split] = list(zip(*texts, strict=True))
+    provenance = Provenance(
+        "embedded",
+        f"docstrings of Python {sys.version.split()[0]}, NumPy and scikit-learn",
+        {s: fingerprint(p) for s, p in pairs.items()},
+    )
+    return provenance, pairs
 
 
 @register(
@@ -132,46 +158,38 @@ class CNNDailyMail(SummaryDataset):
     """
 
     @dataclass(frozen=True)
-    class Config(SummaryOptions):
-        source: str = option(
-            "auto",
-            "auto: files if they are there, else the hub; files; hub",
-            choices=("auto", "files", "hub"),
-        )
-        train_file: str = option(
-            "cnn_dailymail/validation_head1000.csv", "CSV to train and validate on"
-        )
-        test_file: str = option("cnn_dailymail/test_head500.csv", "CSV to test on")
-        val_share: float = option(
-            0.05, "share of the training file that is validated on", above=0, below=1
-        )
-        hub_id: str = option("abisee/cnn_dailymail", "data set on the hub, or a folder of its form")
-        hub_config: str | None = option("3.0.0", "configuration of that data set")
+    class Config(NewsOptions, SummaryOptions):
+        pass
 
     def locate(self) -> Prompted:
-        config, root = self.config, self.context.root
-        names = [config.train_file, config.test_file]
-        found = {n: root and find_file(root / n) for n in names}
-        paths = [p for p in found.values() if p is not None]
-        hint = layout_hint(names, root, "https://huggingface.co/datasets/abisee/cnn_dailymail")
-        if config.source == "hub" or (config.source == "auto" and not paths):
-            where = HubText(config.hub_id, config.hub_config, "article", "highlights")
-            pairs = load_hub_pairs(where, hint)
-            hashes = {s: fingerprint(p) for s, p in pairs.items()}
-            provenance = Provenance("hub", where.description, hashes)
-            return Prompted(provenance, {s: self.examples_of(p) for s, p in pairs.items()})
-        if len(paths) < len(names):
-            missing = next(n for n, p in found.items() if p is None)
-            raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
-        train, test = (read_pairs(p, "article", "highlights") for p in paths)
-        cut = len(train) - max(1, round(len(train) * config.val_share))
-        splits = {"train": train[:cut], "val": train[cut:], "test": test}
-        provenance = Provenance("files", str(root), {str(p): sha256_of(p) for p in paths})
-        note = (
-            f"trained on {config.train_file} ({cut:,} articles, {len(train) - cut:,} to validate), "
-            f"tested on {config.test_file} ({len(test):,})"
-        )
-        return Prompted(provenance, {s: self.examples_of(p) for s, p in splits.items()}, [note])
+        found = news_pairs(self.config, self.context.root)
+        splits = {s: self.examples_of(p) for s, p in found.read().items()}
+        return Prompted(found.provenance, splits, list(found.notes))
+
+
+def news_pairs(config: Any, root: Path | None) -> Located:
+    """Articles with their highlights, from the files or the hub (``config``: NewsOptions)."""
+    names = [config.train_file, config.test_file]
+    found = {n: root and find_file(root / n) for n in names}
+    paths = [p for p in found.values() if p is not None]
+    hint = layout_hint(names, root, "https://huggingface.co/datasets/abisee/cnn_dailymail")
+    if config.source == "hub" or (config.source == "auto" and not paths):
+        where = HubText(config.hub_id, config.hub_config, "article", "highlights")
+        pairs = load_hub_pairs(where, hint)
+        hashes = {s: fingerprint(p) for s, p in pairs.items()}
+        return Located(Provenance("hub", where.description, hashes), lambda: dict(pairs))
+    if len(paths) < len(names):
+        missing = next(n for n, p in found.items() if p is None)
+        raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
+    train, test = (read_pairs(p, "article", "highlights") for p in paths)
+    cut = len(train) - max(1, round(len(train) * config.val_share))
+    splits = {"train": train[:cut], "val": train[cut:], "test": test}
+    provenance = Provenance("files", str(root), {str(p): sha256_of(p) for p in paths})
+    note = (
+        f"trained on {config.train_file} ({cut:,} articles, {len(train) - cut:,} to validate), "
+        f"tested on {config.test_file} ({len(test):,})"
+    )
+    return Located(provenance, lambda: splits, [note])
 
 
 def read_pairs(path: Path, source: str, target: str) -> list[tuple[str, str]]:

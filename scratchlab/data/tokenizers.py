@@ -24,7 +24,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scratchlab.data.bpe import Merges, learn_merges
-from scratchlab.data.vocabulary import SPECIAL_TOKENS, UNK_ID, Vocabulary
+from scratchlab.data.vocabulary import (
+    EOS_ID,
+    PAD_ID,
+    SOS_ID,
+    SPECIAL_TOKENS,
+    UNK_ID,
+    Vocabulary,
+)
 from scratchlab.data.words import (
     START,
     alphabet,
@@ -41,12 +48,16 @@ N_SPECIAL = len(SPECIAL_TOKENS)
 
 
 class Tokenizer(ABC):
-    """Turns text into ids (never 1 to 3, the ids of padding and sentence ends) and back."""
+    """Turns text into ids (never those of padding and sentence ends) and back."""
 
     kind: ClassVar[str]
     unit: ClassVar[str]
     lower_case: ClassVar[bool] = False
     vocabulary: Vocabulary
+    unk_id: int | None = UNK_ID
+    pad_id: int = PAD_ID
+    sos_id: int = SOS_ID
+    eos_id: int = EOS_ID
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -193,6 +204,10 @@ def tokenizer_from_json(stored: Any, where: str) -> Tokenizer:
     try:
         if stored["format"] != FORMAT:
             raise UserError(f"{where}: format {stored['format']!r} is not known, only {FORMAT} is")
+        if stored["kind"] == "pretrained":
+            from scratchlab.data.pair_tokenizer import PretrainedPairTokenizer
+
+            return PretrainedPairTokenizer.from_json(stored)
         kind, tokens = stored["kind"], stored["tokens"]
         if kind not in TOKENIZERS or not all(isinstance(t, str) for t in tokens):
             raise ValueError(f"unknown kind {kind!r} or tokens that are no text")

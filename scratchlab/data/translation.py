@@ -30,8 +30,12 @@ class TextOptions:
 
     tokenizer: str = option(
         "bpe",
-        "bpe: pieces of words; word: lower-cased words; char: characters",
-        choices=("bpe", "word", "char"),
+        "bpe: pieces of words; word: lower-cased words; char: characters; pretrained: that of a "
+        "checkpoint",
+        choices=("bpe", "word", "char", "pretrained"),
+    )
+    checkpoint: str | None = option(
+        None, "tokenizer=pretrained: the checkpoint of an encoder-decoder (a folder, a hub name)"
     )
     vocab_size: int = option(8000, "largest number of tokens, special ones included", min=5)
     min_frequency: int = option(2, "rarer words, characters or merges get no token", min=1)
@@ -58,6 +62,10 @@ class TextOptions:
     reverse: bool = option(False, "translate the other way round")
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
         ("bpe_dropout == 0 or tokenizer == 'bpe'", "bpe_dropout needs tokenizer=bpe"),
+        (
+            "tokenizer != 'pretrained' or checkpoint is not None",
+            "tokenizer=pretrained needs the checkpoint",
+        ),
     )
 
 

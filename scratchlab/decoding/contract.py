@@ -100,7 +100,8 @@ class NextToken:
         """Set logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
         hidden = float("-inf")
         logits[..., self.pad_id] = hidden
-        logits[..., self.sos_id] = hidden
+        if self.sos_id != self.eos_id:  # BART begins with the end mark
+            logits[..., self.sos_id] = hidden
         ends = (self.limits <= length).nonzero()[:, 0]
         if len(ends):
             eos = logits[ends, ..., self.eos_id]

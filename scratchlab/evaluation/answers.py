@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from scratchlab.data.contract import TranslationDataset
 from scratchlab.data.prompted import PromptedDataset
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.evaluation.translations import clip_sources, decoder_settings, generate
 
 # Prompts and their continuations that are decoded together, in tokens.
 TOKENS_AT_ONCE = 16_384
@@ -21,6 +23,36 @@ def prompted_dataset(context: EvaluationContext, evaluator: str) -> PromptedData
             "It measures, for example, dataset=docstrings and dataset=cnn_dailymail.",
         )
     return context.dataset
+
+
+def summarised_dataset(
+    context: EvaluationContext, evaluator: str
+) -> PromptedDataset | TranslationDataset:
+    """The data set, which must have texts and what is to be written about them."""
+    if isinstance(context.dataset, TranslationDataset):
+        return context.dataset
+    return prompted_dataset(context, evaluator)
+
+
+def summaries(
+    context: EvaluationContext, count: int | None, new_tokens: int
+) -> tuple[list[str], dict[str, Any]]:
+    """What the model writes about the first ``count`` texts, and what that depended on.
+
+    An encoder-decoder is bounded by the options of its decoding, not by ``new_tokens``.
+    """
+    dataset = context.dataset
+    if not isinstance(dataset, TranslationDataset):
+        return answers(context, count, new_tokens), {"new_tokens": new_tokens}
+
+    def write() -> list[str]:
+        sources = [dataset.encode_source(t) for t in dataset.sources(context.split)[:count]]
+        rows, _ = clip_sources(sources, dataset.spec)
+        found = generate(context, rows, context.batch_size)
+        return [dataset.decode_target(list(h.ids)) for h in found]
+
+    written = context.once(("summaries", context.split, count), write)
+    return written, decoder_settings(context.decoder)
 
 
 def answers(context: EvaluationContext, count: int | None, new_tokens: int) -> list[str]:

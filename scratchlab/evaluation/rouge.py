@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchlab.evaluation.answers import answers, prompted_dataset
+from scratchlab.evaluation.answers import summaries, summarised_dataset
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.text_samples import add_samples
 from scratchlab.registry import option, register
@@ -63,7 +63,7 @@ def rouge_measurements(
 @register(
     "evaluator",
     "rouge",
-    tasks=("language_modeling",),
+    tasks=("language_modeling", "seq2seq"),
     needs=("rouge_score",),
     extra="pretrained",
 )
@@ -80,17 +80,17 @@ class Rouge(Evaluator):
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        dataset = prompted_dataset(context, "rouge")
+        dataset = summarised_dataset(context, "rouge")
         config = self.config
         limit = config.examples
         if context.limit is not None:
             limit = min(limit or context.limit, context.limit)
-        written = answers(context, limit, config.new_tokens)
+        written, how = summaries(context, limit, config.new_tokens)
         references = dataset.references(context.split)[: len(written)]
         scores = rouge_scores(written, references, config.stemmer)
         if not context.quick:
             self._show(context, dataset.sources(context.split), references, written, scores)
-        settings: dict[str, Any] = {"stemmer": config.stemmer, "new_tokens": config.new_tokens}
+        settings: dict[str, Any] = {"stemmer": config.stemmer, **how}
         lengths = [len(text.split()) for text in written]
         length = Measurement(
             "summary_words", float(np.mean(lengths)), "words", "", n=len(written),
@@ -135,7 +135,7 @@ class Rouge(Evaluator):
 @register(
     "evaluator",
     "lead3",
-    tasks=("language_modeling",),
+    tasks=("language_modeling", "seq2seq"),
     needs=("rouge_score",),
     extra="pretrained",
 )
@@ -153,7 +153,7 @@ class Lead3(Evaluator):
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         if context.quick:
             return []
-        dataset = prompted_dataset(context, "lead3")
+        dataset = summarised_dataset(context, "lead3")
         count = self.config.sentences
         sources = dataset.sources(context.split)[: self.config.examples]
         leads = [" ".join(sentences(text)[:count]) for text in sources]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.nf4 import DequantizedProduct
 from scratchlab.methods.quantized import (
     QUANTIZED_COLUMNS,
     LayerError,
@@ -23,6 +24,8 @@ from scratchlab.registry import option, register
 class LibraryLinear(nn.Module):
     """A layer of bitsandbytes; its integers and statistics are this module's state."""
 
+    weight = None  # there are no floats, and some models (T5) ask for their type
+
     def __init__(self, weight: Tensor, bias: Tensor | None, kind: str, double: bool) -> None:
         super().__init__()
         import bitsandbytes.functional as library
@@ -30,6 +33,9 @@ class LibraryLinear(nn.Module):
         self.out_features, self.in_features = map(int, weight.shape)
         self.kind = kind
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
+        if weight.device.type == "meta":  # the library needs numbers; sizes are known without
+            self._set_aside(kind, double)
+            return
         floats = weight.detach().float().contiguous()
         if kind == "int8":
             values, statistics, _ = library.int8_vectorwise_quant(floats.half())
@@ -51,6 +57,23 @@ class LibraryLinear(nn.Module):
     def quantized_weights(self) -> int:
         return self.out_features * self.in_features
 
+    def _set_aside(self, kind: str, double: bool) -> None:
+        """Buffers of the sizes that the library's have, without content."""
+        count = self.quantized_weights
+        blocks = -(-count // 64)
+        at: dict[str, Any] = {"device": "meta"}
+        if kind == "int8":
+            shape = (self.out_features, self.in_features)
+            self.register_buffer("values", torch.empty(shape, dtype=torch.int8, **at))
+            self.register_buffer("maxima", torch.empty(self.out_features, **at))
+            return
+        self.register_buffer("values", torch.empty(-(-count // 2), 1, dtype=torch.uint8, **at))
+        maxima = torch.empty(blocks, dtype=torch.uint8 if double else torch.float32, **at)
+        self.register_buffer("maxima", maxima)
+        if double:
+            self.register_buffer("second", torch.empty(-(-blocks // 256), **at))
+            self.register_buffer("mean", torch.empty((), **at))
+
     def _statistics(self) -> Any:
         """The library's own record, with the tensors that this module holds by now."""
         layout: Any = self.layout
@@ -65,6 +88,8 @@ class LibraryLinear(nn.Module):
         import bitsandbytes.functional as library
 
         values: Any = self.values
+        if values.device.type == "meta":
+            return torch.empty(self.out_features, self.in_features, device="meta")
         if self.kind == "int8":
             maxima: Any = self.maxima
             return values.float() * (maxima[:, None] / 127)
@@ -77,8 +102,8 @@ class LibraryLinear(nn.Module):
 
         flat = x.reshape(-1, self.in_features)
         values: Any = self.values
-        if torch.is_grad_enabled() and x.requires_grad:
-            y = flat @ self.dequantize().to(x.dtype).t()
+        if (torch.is_grad_enabled() and x.requires_grad) or x.device.type == "meta":
+            y = DequantizedProduct.apply(flat, self)
         elif self.kind == "int8":
             state: Any = library.MatmulLtState()
             state.threshold, state.has_fp16_weights = 6.0, False
@@ -126,25 +151,15 @@ class BitsAndBytes(Method):
         for name in names:
             layer: Any = model.get_submodule(name)
             weight = linear_weight(layer)
-            if weight.device.type == "meta":  # the library needs numbers
-                self.sizes.append((name, weight.numel(), _kept(weight, config)))
-                continue
             new = LibraryLinear(weight, layer.bias, config.kind, config.double)
             kept = sum(b.numel() * b.element_size() for b in new.buffers())
             self.sizes.append((name, weight.numel(), kept))
             bits = 8 * kept / weight.numel()
-            self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
+            if weight.device.type != "meta":
+                self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
             replace_module(model, name, new)
         return model
 
     def arithmetic(self) -> list[Arithmetic]:
         title = f"bitsandbytes {self.config.kind}{' double' if self.config.double else ''}"
         return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
-
-
-def _kept(weight: Tensor, config: BitsAndBytes.Config) -> int:
-    count = weight.numel()
-    if config.kind == "int8":
-        return count + 4 * weight.shape[0]
-    blocks = -(-count // 64)
-    return count // 2 + (blocks + 4 * -(-blocks // 256) + 4 if config.double else 4 * blocks)

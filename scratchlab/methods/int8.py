@@ -111,6 +111,8 @@ class _Reference(torch.autograd.Function):
 class Int8Linear(nn.Module):
     """A linear layer with a stored int8 matrix; in the place of nn.Linear or Conv1D."""
 
+    weight = None  # there are no floats, and some models (T5) ask for their type
+
     def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None) -> None:
         super().__init__()
         self.stored = stored

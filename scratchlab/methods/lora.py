@@ -50,6 +50,12 @@ class LoRALinear(Adapter):
         self.lora_b = nn.Parameter(torch.zeros(self.out_features, rank, **at))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
 
+    @property
+    def weight(self) -> Tensor | None:
+        """That of the layer below, for models that ask for its type; None if it is quantized."""
+        found: Tensor | None = self.base.weight  # type: ignore[assignment]
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
         y: Tensor = self.base(x)

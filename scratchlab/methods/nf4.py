@@ -117,7 +117,7 @@ def dequantize_nf4(stored: NF4, shape: torch.Size | tuple[int, ...]) -> Tensor:
     return (values * scale)[:count].view(tuple(shape))
 
 
-class _Product(torch.autograd.Function):
+class DequantizedProduct(torch.autograd.Function):
     """Multiply with the dequantized matrix, which is made anew for the gradient, not kept."""
 
     @staticmethod
@@ -132,6 +132,8 @@ class _Product(torch.autograd.Function):
 
 class NF4Linear(nn.Module):
     """A linear layer whose weights are stored in 4 bits; in the place of nn.Linear or Conv1D."""
+
+    weight = None  # there are no floats, and some models (T5) ask for their type
 
     codes: Tensor
     maxima: Tensor
@@ -157,7 +159,7 @@ class NF4Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
         flat = x.reshape(-1, self.in_features)
-        y: Tensor = _Product.apply(flat, self)
+        y: Tensor = DequantizedProduct.apply(flat, self)
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
         return y.view(*x.shape[:-1], self.out_features)

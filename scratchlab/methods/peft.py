@@ -64,7 +64,8 @@ class Peft(Method):
         from peft import get_peft_model
 
         inner: Any = getattr(model, "inner", None)
-        if inner is None or not hasattr(inner, "config") or not hasattr(model, "project"):
+        wrong = context.spec.task != "language_modeling" or not hasattr(model, "project")
+        if inner is None or not hasattr(inner, "config") or wrong:
             raise UserError(f"method.peft: {self.config.type} needs a pretrained language model")
         self.settings = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
         wrapped = get_peft_model(inner, self.settings)

@@ -142,6 +142,11 @@ class SoftPrompt(Method):
     def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
         if context.spec.vocab_size is None:
             raise UserError("soft_prompt needs a model of texts")
+        if context.spec.task == "seq2seq":
+            raise UserError(
+                "soft_prompt is for language models and encoders, not for encoder-decoders",
+                "Choose lora, peft or finetune.",
+            )
         name, base = input_embedding(model)
         rows, width = embedding_shape(base)
         length = self.config.length

@@ -22,26 +22,35 @@ def show_anatomy(found: Anatomy) -> None:
         share = found.trainable / max(found.parameters, 1)
         rows.append(("trained", "", "", f"{share:.2%} of all", f"{found.trainable:,}"))
     print_table(found.title, ("layer", "kind", "weights", "output", "parameters"), rows)
-    print_table(
-        f"One training step: {found.batch_size} × {found.length} tokens",
-        ("what", "value", "unit"),
-        [
-            ("forward pass", f"{found.forward_flops / 1e9:,.2f}", "GFLOP"),
-            ("forward and backward", f"{3 * found.forward_flops / 1e9:,.2f}", "GFLOP"),
-            (
-                "training, a target token",
-                f"{3 * found.forward_flops / max(found.targets, 1) / 1e6:,.2f}",
-                "MFLOP",
-            ),
-            ("weights", *format_measurement(found.weight_bytes, None, "bytes")),
-            ("gradients", *format_measurement(found.gradient_bytes, None, "bytes")),
-            ("optimizer state", *format_measurement(found.optimizer_bytes, None, "bytes")),
-            ("activations", *format_measurement(found.activation_bytes, None, "bytes")),
-            ("training memory", *format_measurement(found.training_bytes, None, "bytes")),
-        ],
-    )
+    columns, step = ("what", "value"), step_rows(found)
+    if found.whole is not None:
+        columns = (*columns, "all weights trained")
+        step = [(*row, other[1]) for row, other in zip(step, step_rows(found.whole), strict=True)]
+    print_table(f"One training step: {found.batch_size} × {found.length} tokens", columns, step)
     for table in found.arithmetic:
         print_table(table.title, table.columns, table.rows)
+
+
+def step_rows(found: Anatomy) -> list[tuple[str, ...]]:
+    """What a training step computes and keeps in memory."""
+    flops = [
+        ("forward pass", found.forward_flops),
+        ("backward pass", found.backward_flops),
+        ("forward and backward", found.training_flops),
+    ]
+    a_token = found.training_flops / max(found.targets, 1)
+    memory = [
+        ("weights", found.weight_bytes),
+        ("gradients", found.gradient_bytes),
+        ("optimizer state", found.optimizer_bytes),
+        ("activations", found.activation_bytes),
+        ("training memory", found.training_bytes),
+    ]
+    return [
+        *((what, f"{count / 1e9:,.2f} GFLOP") for what, count in flops),
+        ("training, a target token", f"{a_token / 1e6:,.2f} MFLOP"),
+        *((what, " ".join(format_measurement(size, None, "bytes"))) for what, size in memory),
+    ]
 
 
 def repeated(layers: Sequence[Layer]) -> list[tuple[str, list[Layer]]]:

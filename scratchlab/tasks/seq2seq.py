@@ -12,6 +12,7 @@ from scratchlab.data.contract import Seq2SeqBatch, Spec
 from scratchlab.registry import option, register
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
+from scratchlab.tasks.language_modeling import projected_cross_entropy
 
 
 @register("task", "seq2seq")
@@ -42,7 +43,9 @@ class Seq2Seq(Task):
                 hidden, target = hidden[rows], target[rows]
         smoothing = self.config.label_smoothing if model.training else 0.0
         weight: Any = model.output_weight
-        if self.config.fused_loss:
+        if weight is None:
+            total, nll = projected_cross_entropy(model, hidden, target, smoothing)
+        elif self.config.fused_loss:
             total, nll = linear_cross_entropy(hidden, weight, target, smoothing)
         else:
             total, nll = plain_cross_entropy(hidden, weight, target, smoothing)

@@ -40,11 +40,17 @@ class Anatomy:
     length: int = 0
     targets: int = 0
     forward_flops: int = 0
+    backward_flops: int = 0
     weight_bytes: int = 0
     gradient_bytes: int = 0
     optimizer_bytes: int = 0
     activation_bytes: int = 0
     arithmetic: list[Any] = field(default_factory=list)
+    whole: Anatomy | None = None  # the same model with all weights trained, where methods change it
+
+    @property
+    def training_flops(self) -> int:
+        return self.forward_flops + self.backward_flops
 
     @property
     def training_bytes(self) -> int:
@@ -58,9 +64,11 @@ def dissect(
 ) -> Anatomy:
     """Look at ``model`` (on ``meta``) through one batch of ``task``.
 
-    Operations are counted by torch's own counter over the forward pass (two for a multiplication
-    and an addition); the backward pass takes twice as many. Activations are what autograd keeps for
-    the backward pass, counted once however often it is kept.
+    Operations are counted by torch's own counter (two for a multiplication and an addition) over
+    the forward pass and over the backward pass as autograd goes it: twice as many where everything
+    trains; a frozen weight has no product for its own gradient, and below the first weight that
+    trains nothing is computed. Activations are what autograd keeps for the backward pass, counted
+    once however often it is kept. Weights that are stored in fewer bits count with those.
     """
     found = Anatomy(title, batch_size=batch_size, length=length)
     outputs: dict[str, str] = {}
@@ -80,6 +88,12 @@ def dissect(
         loss = task.loss(model, batch)
     for hook in hooks:
         hook.remove()
+    found.activation_bytes = _activation_bytes(model, kept)
+    if loss.total.requires_grad:
+        with FlopCounterMode(display=False) as backward:
+            loss.total.backward()
+        found.backward_flops = backward.get_total_flops()
+        model.zero_grad(set_to_none=True)
     model.eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -87,18 +101,21 @@ def dissect(
     found.forward_flops = counter.get_total_flops()
     found.targets = int(loss.count)
     parameters = {id(p): p for p in model.parameters()}
-    own = {id(p.untyped_storage()) for p in parameters.values()}
-    found.activation_bytes = sum(
-        t.untyped_storage().nbytes() for key, t in kept.items() if key not in own
-    )
     found.parameters = sum(p.numel() for p in parameters.values())
     trained = [p for p in parameters.values() if p.requires_grad]
     found.trainable = sum(p.numel() for p in trained)
-    found.weight_bytes = sum(p.numel() * p.element_size() for p in parameters.values())
+    stored = [*parameters.values(), *model.buffers()]
+    found.weight_bytes = sum(t.numel() * t.element_size() for t in stored)
     found.gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
     found.optimizer_bytes = found.gradient_bytes * moments_of(optimizer)
     found.layers = _layers(model, outputs)
     return found
+
+
+def _activation_bytes(model: nn.Module, kept: dict[int, Tensor]) -> int:
+    """What is kept for the backward pass beside the model's own weights."""
+    own = {id(t.untyped_storage()) for t in (*model.parameters(), *model.buffers())}
+    return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
 
 def moments_of(optimizer: Any) -> int:

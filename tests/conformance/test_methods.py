@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import build, find, parts
 
@@ -17,7 +18,7 @@ from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
 
 pytest.importorskip("transformers")
 
-MODELS = ("gpt", "gpt2", "llama", "bert")
+MODELS = ("gpt", "gpt2", "llama", "bert", "t5", "bart")
 # Options that differ from the defaults; the name before the colon is the method.
 CHOICES: dict[str, dict[str, Any]] = {
     "lora": {},
@@ -62,7 +63,7 @@ def adapt(tiny: Tiny, stack: list[tuple[str, dict[str, Any]]], seed: int = 0) ->
         part = find("method", name)
         method = build("method", {"name": name, **part.defaults(), **options})
         torch.manual_seed(seed)
-        model = method.apply(model, CONTEXT)
+        model = method.apply(model, tiny.context)
         methods.append(method)
     return Adapted(model, methods, {"kind": "folder", "checkpoint": tiny.name, "sha256": ""})
 
@@ -77,6 +78,10 @@ def test_a_method_trains_saves_and_loads_with_the_same_output(
     models: dict[str, Tiny], kind: str, stack: str, tmp_path: Path
 ) -> None:
     tiny = models[kind]
+    if tiny.context.spec.task == "seq2seq" and "soft_prompt" in stack:
+        with pytest.raises(UserError, match="not for encoder-decoders"):
+            adapt(tiny, STACKS[stack])
+        return
     adapted = adapt(tiny, STACKS[stack])
     model = adapted.model
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -117,7 +122,7 @@ def test_a_method_trains_saves_and_loads_with_the_same_output(
         assert distance < limit
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", MODELS[:4])
 @pytest.mark.parametrize("stack", ["lora", "soft_prompt", "nf4+lora", "peft"])
 def test_the_checkpoint_of_an_adapter_holds_no_base_weights(
     models: dict[str, Tiny], kind: str, stack: str

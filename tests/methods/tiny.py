@@ -1,9 +1,9 @@
-"""Tiny models of four architectures that every method must work on."""
+"""Tiny models of six architectures that every method must work on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from scratchlab.data.contract import DataContext, Spec
 from scratchlab.methods.contract import MethodContext
 from scratchlab.models.gpt import GPT
 from scratchlab.models.pretrained import PretrainedEncoder, PretrainedLM
+from scratchlab.models.pretrained_seq2seq import PretrainedSeq2Seq
 
 VOCABULARY, LENGTH = 61, 24
 SPEC = Spec(
@@ -27,6 +28,10 @@ def encode(text: str) -> list[int]:
 
 
 CONTEXT = MethodContext(SPEC, encode=encode)
+PAIRS = Spec(
+    task="seq2seq", vocab_size=VOCABULARY, source_vocab_size=VOCABULARY, shared_vocabulary=True,
+    eos_id=1, pad_id=0, sos_id=0, max_length=LENGTH, max_source_length=LENGTH,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,11 @@ class Tiny:
     name: str
     build: Callable[[], nn.Module]
     tokens: Tensor
+    context: MethodContext = CONTEXT
 
     def call(self, model: nn.Module) -> Tensor:
+        if self.context.spec.task == "seq2seq":
+            return model(self.tokens, self.tokens.flip(1)[:, :6])
         return model(self.tokens)
 
     def loss(self, model: nn.Module) -> Tensor:
@@ -46,7 +54,7 @@ class Tiny:
 
 
 def write_checkpoints(folder: Path) -> None:
-    """Folders of tiny GPT-2, Llama and BERT checkpoints with random weights."""
+    """Folders of tiny GPT-2, Llama, BERT, T5 and BART checkpoints with random weights."""
     import transformers as t
 
     torch.manual_seed(7)
@@ -62,7 +70,19 @@ def write_checkpoints(folder: Path) -> None:
         num_attention_heads=4, max_position_embeddings=64, hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )  # fmt: skip
+    t5 = t.T5Config(
+        **shared, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, dropout_rate=0.0,
+        feed_forward_proj="gated-gelu", decoder_start_token_id=0, tie_word_embeddings=True,
+    )  # fmt: skip
+    bart = t.BartConfig(
+        **shared, d_model=32, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=48,
+        decoder_ffn_dim=48, encoder_attention_heads=4, decoder_attention_heads=4,
+        max_position_embeddings=64, dropout=0.0, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+        decoder_start_token_id=1, forced_eos_token_id=1,
+    )  # fmt: skip
     models = {
+        "t5": t.T5ForConditionalGeneration(t5),
+        "bart": t.BartForConditionalGeneration(bart),
         "gpt2": t.GPT2LMHeadModel(gpt2),
         "llama": t.LlamaForCausalLM(llama),
         "bert": t.BertModel(bert),
@@ -75,7 +95,7 @@ def write_checkpoints(folder: Path) -> None:
 
 
 def tiny_models(folder: Path) -> dict[str, Tiny]:
-    """The four, by name; ``folder`` holds the checkpoints."""
+    """The six, by name; ``folder`` holds the checkpoints."""
     context = DataContext(None, folder / "cache")
     tokens = torch.randint(2, VOCABULARY, (3, 9), generator=torch.Generator().manual_seed(1))
 
@@ -97,7 +117,15 @@ def tiny_models(folder: Path) -> dict[str, Tiny]:
         config = PretrainedEncoder.Config(checkpoint=str(folder / "bert"), dropout=0.0)
         return PretrainedEncoder(config, SPEC, context)
 
+    def pair(name: str) -> Tiny:
+        config = PretrainedSeq2Seq.Config(checkpoint=str(folder / name), dropout=0.0)
+        spec = replace(PAIRS, sos_id=1 if name == "bart" else 0)
+        made = MethodContext(spec, encode=encode)
+        return Tiny(name, lambda: PretrainedSeq2Seq(config, spec, context), tokens, made)
+
     return {
+        "t5": pair("t5"),
+        "bart": pair("bart"),
         "gpt": Tiny("gpt", scratch, tokens),
         "gpt2": Tiny("gpt2", causal("gpt2"), tokens),
         "llama": Tiny("llama", causal("llama"), tokens),

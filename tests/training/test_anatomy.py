@@ -1,0 +1,101 @@
+"""What ``inspect`` counts: operations of the backward pass and memory, by method, exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scratchlab import experiment
+from scratchlab.config.compose import compose
+from scratchlab.training.anatomy import Anatomy
+
+B, T, D, L, H = 2, 16, 32, 3, 4  # texts, tokens, width, blocks, heads
+N = B * T
+RANK = 4
+
+
+def inspected(tmp_path: Path, *words: str) -> tuple[Anatomy, int]:
+    """The anatomy of a tiny gpt on characters, and the size of its vocabulary."""
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog\n" * 40)
+    own = [
+        "model=gpt", f"model.d_model={D}", f"model.n_heads={H}", f"model.n_layers={L}",
+        "model.positions=rotary", "model.bias=false", "model.tie_embeddings=false",
+        "dataset=text_file", f"dataset.paths=[{tmp_path / 'text.txt'}]", "dataset.tokenizer=char",
+        f"dataset.block_size={T}", "optimizer=adamw", f"cache_dir={tmp_path / 'cache'}",
+    ]  # fmt: skip
+    config: dict[str, Any] = compose([*own, *words]).config
+    found = experiment.inspect(config, B, T)
+    vocabulary = next(layer for layer in found.layers if layer.name.endswith("embedding"))
+    return found, vocabulary.parameters // D
+
+
+def product(rows: int, inside: int, outside: int) -> int:
+    return 2 * rows * inside * outside
+
+
+ATTENTION = 2 * (2 * B * T * T * D)  # scores and their product with the values, one block
+BLOCK = product(N, D, 3 * D) + product(N, D, D) + 2 * product(N, D, 4 * D)  # weights of one block
+
+
+def test_a_model_that_trains_as_a_whole_computes_twice_the_forward_pass_backward(
+    tmp_path: Path,
+) -> None:
+    found, vocabulary = inspected(tmp_path)
+    output = product(N, D, vocabulary)
+    assert found.forward_flops == L * (BLOCK + ATTENTION) + output
+    assert found.backward_flops == 2 * found.forward_flops
+    weights = 2 * vocabulary * D + L * (12 * D * D + 2 * D) + D
+    assert found.parameters == found.trainable == weights
+    assert found.gradient_bytes == 4 * weights and found.optimizer_bytes == 8 * weights
+
+
+def test_below_the_first_weight_that_trains_there_is_no_backward_pass(tmp_path: Path) -> None:
+    found, vocabulary = inspected(
+        tmp_path, "method=finetune", "method.finetune.train=blocks", "method.finetune.last_blocks=1"
+    )
+    output = product(N, D, vocabulary)
+    assert found.forward_flops == L * (BLOCK + ATTENTION) + output
+    # The frozen output passes its gradient on. The last block has both products, but the input of
+    # its first layer belongs to what is frozen: only its norm, before that layer, trains.
+    assert found.backward_flops == output + 2 * (BLOCK + ATTENTION)
+    assert found.gradient_bytes == 4 * (12 * D * D + 2 * D)
+    head, _ = inspected(tmp_path, "method=finetune", "method.finetune.train=head")
+    assert head.backward_flops == output
+    assert head.gradient_bytes == 4 * vocabulary * D
+
+
+def test_frozen_weights_under_lora_have_no_product_for_their_own_gradient(tmp_path: Path) -> None:
+    words = ["method=lora", f"method.lora.rank={RANK}", "method.lora.targets=[attention]"]
+    found, vocabulary = inspected(tmp_path, *words)
+    output = product(N, D, vocabulary)
+    qkv = product(N, D, RANK) + product(N, RANK, 3 * D)
+    out = product(N, D, RANK) + product(N, RANK, D)
+    assert found.forward_flops == L * (BLOCK + ATTENTION + qkv + out) + output
+    backward = output + L * (BLOCK + 2 * ATTENTION + 2 * (qkv + out))
+    # In the first block nothing below the first layer trains: neither the frozen layer nor A pass
+    # a gradient on.
+    backward -= product(N, D, 3 * D) + product(N, D, RANK)
+    assert found.backward_flops == backward
+    trained = L * RANK * ((D + 3 * D) + (D + D))
+    assert found.trainable == trained
+    assert (found.gradient_bytes, found.optimizer_bytes) == (4 * trained, 8 * trained)
+    assert found.whole is not None
+    assert found.whole.backward_flops == 2 * found.whole.forward_flops
+    assert found.activation_bytes < found.whole.activation_bytes
+
+
+@pytest.mark.parametrize(("method", "bits"), [("int8", 8.0), ("nf4", 4.5), ("bitsandbytes", 4.5)])
+def test_stored_integers_count_as_weights(tmp_path: Path, method: str, bits: float) -> None:
+    if method == "bitsandbytes":
+        pytest.importorskip("bitsandbytes")
+    words = [f"method={method}", *(["method.int8.embedding=false"] if method == "int8" else [])]
+    words += ["method.nf4.double=false"] if method == "nf4" else []
+    found, _ = inspected(tmp_path, *words)
+    plain, _ = inspected(tmp_path)
+    numbers = L * 12 * D * D
+    saved = plain.weight_bytes - found.weight_bytes
+    scales = 4 * L * (3 * D + D + 4 * D + D) if method == "int8" else 0  # one for each row
+    assert saved == numbers * (4 - bits / 8) - scales
+    assert found.backward_flops == 0 and found.gradient_bytes == 0
