@@ -57,20 +57,38 @@ def predict(
 
 @torch.no_grad()
 def classify_line(trained: Trained, line: str) -> str:
-    """The most probable class of a text, a tab, and its probability."""
+    """The most probable class of a text, a tab, and its probability; an empty line stays empty."""
+    if not line.strip():
+        return ""
     dataset: Any = trained.dataset
+    _note_cut(dataset.length(line), dataset.config.max_length)
     tokens = torch.tensor([dataset.encode(line)], device=trained.device)
     shares = trained.model(tokens).softmax(-1)[0]
     best = int(shares.argmax())
     return f"{dataset.spec.class_names[best]}\t{float(shares[best]):.4f}"
 
 
+def _note_cut(tokens: int, limit: int) -> None:
+    """Say that a text is read in part."""
+    if tokens > limit:
+        LOGGER.warning(
+            "a text of %d tokens is cut to %d (dataset.max_length): its end is not read",
+            tokens, limit,
+        )  # fmt: skip
+
+
 def answer_prompt(trained: Trained, line: str) -> str:
-    """What the model answers to a text: its summary, the answer to an instruction."""
+    """What the model answers to a text: its summary, the answer to an instruction.
+
+    An empty line stays empty.
+    """
+    if not line.strip():
+        return ""
     dataset: Any = trained.dataset
     decoder: Any = trained.decoder or build("decoding", {"name": "sampling", "temperature": 0.0})
     room = getattr(trained.model, "block_size", None)
-    prompt = dataset.prompt(line)
+    prompt, tokens, kept = dataset.prompt(line)
+    _note_cut(tokens, kept)
     limit = None if room is None else max(1, min(decoder.config.max_new_tokens, room - len(prompt)))
     (ids,) = decoder.generate_batch(trained.model, [prompt], dataset.spec, max_new_tokens=limit)
     text: str = dataset.decode(ids[:-1] if ids and ids[-1] == dataset.spec.eos_id else ids)

@@ -15,6 +15,7 @@ HELP = """
 usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
        scratchlab predict RUN input=FILE
        scratchlab predict RUN < FILE
+       scratchlab predict RUN "$(cat FILE)"       one text of several lines
 
 Translates each text, goes on with it or answers it, whatever the run was trained for. A text is an
 argument or a line; what comes out is shown as soon as it is there.
@@ -39,6 +40,11 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if own and given.rest:
         raise UserError("give either texts or input=FILE, not both")
+    for number, text in enumerate(given.rest, 1):
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(f"text {number}: character {error.start + 1} is no UTF-8") from error
     from scratchlab import predicting
 
     lines = iter(given.rest) if given.rest else _lines(own[-1].partition("=")[2] if own else None)

@@ -73,7 +73,11 @@ class Instructions(PromptedDataset):
     def _read(self, path: Path) -> list[tuple[str, str]]:
         fields = (self.config.prompt_field, self.config.response_field)
         found = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
+        for number, line in enumerate(text.split("\n"), 1):
             if not line.strip():
                 continue
             try:

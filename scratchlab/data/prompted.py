@@ -244,11 +244,14 @@ class PromptedDataset(TextDataset):
         """Ids up to where the answer begins."""
         return [e.prompt for e in self.encoded(split)]
 
-    def prompt(self, text: str) -> list[int]:
-        """Ids of a prompt for a text of the user's, cut so that an answer has room."""
+    def prompt(self, text: str) -> tuple[list[int], int, int]:
+        """Ids of a prompt for a text of the user's, cut so that an answer has room; how many tokens
+        the text has, and how many of them are in the prompt."""
         example = self.frame(text)
         room = max(1, self.config.max_length // 4)
-        return self._encode(example, [0] * room).prompt
+        prompt = self._encode(example, [0] * room).prompt
+        frame = sum(len(self._frame_ids(t)) for t in (example.opening, example.separator))
+        return prompt, len(self.encode(text)), len(prompt) - frame
 
     @abstractmethod
     def frame(self, text: str) -> Example:

@@ -170,6 +170,12 @@ class RunningText(TextDataset):
         """
         return split_lines(self.tokens(split).all(), self.tokenizer.line_end_id)
 
+    def evaluated_text(self, split: str) -> str:
+        """The text of the targets that an evaluation of a split predicts."""
+        first = int(self._lead is None)  # without a lead the first id is only read
+        ids = self.tokens(split).slice(first, first + self.windows(split).n)
+        return self.decode(ids.tolist())
+
     def examples(self, split: str) -> Examples:
         """The sentences; ``<unk>`` is named, so that it is not taken for a word."""
         return Examples(self.sentences(split), {"unk_id": self.tokenizer.unk_id})

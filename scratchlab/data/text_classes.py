@@ -130,6 +130,11 @@ class TextClassDataset(Dataset):
         """Ids of a text with the special tokens that the checkpoint wants."""
         return self._with_special(self.tokenizer.encode(text).tolist())
 
+    def length(self, text: str) -> int:
+        """How many ids the whole text has, special ones included, before it is cut."""
+        special = (self.tokenizer.cls_id, self.tokenizer.sep_id)
+        return len(self.tokenizer.encode(text)) + sum(i is not None for i in special)
+
     def _with_special(self, ids: list[int]) -> list[int]:
         first = self.tokenizer.cls_id if self.tokenizer.cls_id is not None else None
         last = self.tokenizer.sep_id

@@ -12,7 +12,7 @@ import torch
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.registry import register
+from scratchlab.registry import option, register
 
 # Settings of a data set that hold for a model that counts, too.
 COUNTED_SETTINGS = ("unit", "tokenizer", "first_tokens")
@@ -29,8 +29,14 @@ class Perplexity(Evaluator):
 
     @dataclass(frozen=True)
     class Config:
-        """Nothing to choose: label smoothing is never part of it, and how a running text is read is
+        """Label smoothing is never part of it; how a running text is read is
         up to the data set (``dataset.eval_context``, ``dataset.eval_stride``)."""
+
+        per_character: bool = option(
+            False, "also bits per character of running text, which compare between tokenizers"
+        )
+
+    config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         total, count, examples = summed(context)
@@ -47,17 +53,39 @@ class Perplexity(Evaluator):
             settings |= reading(context)
             if not context.quick:
                 show(context, settings, value, count)
-        return [
-            Measurement(
-                name="perplexity",
-                value=value,
-                unit=f"per {unit}",
-                better="lower",
-                n=count,
-                split=context.split,
-                settings=settings,
+        found = Measurement(
+            name="perplexity",
+            value=value,
+            unit=f"per {unit}",
+            better="lower",
+            n=count,
+            split=context.split,
+            settings=settings,
+        )
+        if not self.config.per_character or context.quick:
+            return [found]
+        return [found, self._per_character(context, total, settings)]
+
+    def _per_character(
+        self, context: EvaluationContext, total: float, settings: dict[str, Any]
+    ) -> Measurement:
+        """The whole text's negative log-likelihood in bits, by its characters."""
+        dataset: Any = context.dataset
+        counts = hasattr(context.model, "score_tokens")
+        if counts or not hasattr(dataset, "evaluated_text") or context.limit is not None:
+            raise UserError(
+                "evaluator.perplexity.per_character: it is for running text and models of torch",
+                "Set evaluator.perplexity.per_character=false.",
             )
-        ]
+        characters = len(dataset.evaluated_text(context.split))
+        return Measurement(
+            name="bits_per_character",
+            value=total / math.log(2) / max(1, characters),
+            better="lower",
+            n=characters,
+            split=context.split,
+            settings=settings,
+        )
 
 
 def summed(context: EvaluationContext) -> tuple[float, int, int]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Heads side by side at most, by their number: with more panels in a row, no token can be read.
 PANELS_PER_ROW = ((4, 2), (9, 3), (10_000, 4))
 SCALE_MARKS = ("0", "0.01", "0.05", "0.1", "0.2", "0.4", "0.6", "0.8", "1")
+FEW_LAYERS = 12  # of more, every fifth is named in a picture
 SHARES = ("itself", "the token before", "the first token", "elsewhere")
 
 
@@ -123,6 +124,8 @@ def attention_share_figure(shares: NDArray[Any], title: str) -> Figure:
     if len(flat) > 48:
         axis.set_xticks([])
     for layer in range(layers):
+        if layers > FEW_LAYERS and layer % 5 != 4:
+            continue
         middle = layer * (heads + 1) + (heads - 1) / 2
         axis.annotate(
             f"layer {layer + 1}",
@@ -134,7 +137,7 @@ def attention_share_figure(shares: NDArray[Any], title: str) -> Figure:
         )
     axis.set_ylim(0, 1.08)
     axis.set_yticks(np.arange(0, 1.01, 0.2), [f"{v:.0%}" for v in np.arange(0, 1.01, 0.2)])
-    axis.set_xlabel("head")
+    axis.set_xlabel("head" if len(flat) <= 48 else "heads, layer after layer")
     axis.set_ylabel("share of the attention")
     axis.grid(axis="x", visible=False)
     axis.set_title(title)
