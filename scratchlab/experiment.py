@@ -467,7 +467,7 @@ def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
     found = dissect(title, adapted.model, task, optimizer, batch_size, length)
     if config["method"]:
         with torch.device("meta"):
-            plain = assemble({**config, "method": {}}, dataset, context, "meta").model
-        found.whole = dissect(title, plain, task, optimizer, batch_size, length)
+            whole = assemble({**config, "method": {}}, dataset, context, "meta").model
+        found.whole = dissect(title, whole, task, optimizer, batch_size, length)
     found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
     return found

@@ -22,7 +22,8 @@ def show_anatomy(found: Anatomy) -> None:
         share = found.trainable / max(found.parameters, 1)
         rows.append(("trained", "", "", f"{share:.2%} of all", f"{found.trainable:,}"))
     print_table(found.title, ("layer", "kind", "weights", "output", "parameters"), rows)
-    columns, step = ("what", "value"), step_rows(found)
+    columns: tuple[str, ...] = ("what", "value")
+    step = step_rows(found)
     if found.whole is not None:
         columns = (*columns, "all weights trained")
         step = [(*row, other[1]) for row, other in zip(step, step_rows(found.whole), strict=True)]
