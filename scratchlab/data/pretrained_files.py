@@ -143,8 +143,9 @@ def dequantized(path: Path, cache: Path) -> Path:
     target = cache / "pretrained" / f"{path.stem}-{key}"
     if (target / ORIGIN).is_file():
         return target
-    if importlib.util.find_spec("gguf") is None:
-        raise MissingPackageError("gguf", f"reading {path.name}", "pretrained")
+    for package in ("transformers", "gguf"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(package, f"reading {path.name}", "pretrained")
     log.info("%s: turned into safetensors once; this takes about a minute", path.name)
     incoming = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     incoming.mkdir(parents=True, exist_ok=True)

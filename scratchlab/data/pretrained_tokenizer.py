@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from scratchlab.data.pretrained_files import find_pretrained
 from scratchlab.data.text_tokenizers import Ids, TextTokenizer
-from scratchlab.errors import UserError
+from scratchlab.errors import MissingPackageError, UserError
 
 FORMAT = 1
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token")
@@ -150,6 +151,8 @@ def load_pretrained_tokenizer(name: str, cache: Path) -> PretrainedTokenizer:
 
 
 def _converted(folder: Path) -> tuple[str, dict[str, str]]:
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingPackageError("transformers", f"the tokenizer of {folder}", "pretrained")
     from transformers import AutoTokenizer
 
     try:
