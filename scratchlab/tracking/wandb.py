@@ -23,7 +23,7 @@ ADDRESS_USER = re.compile(r"(?<=://)[^/@\s]+@")
 MODES = ("online", "offline", "disabled")
 
 
-@register("tracker", "wandb", needs=("wandb",))
+@register("tracker", "wandb", needs=("wandb",), extra="wandb")
 class Wandb(Tracker):
     """Log to Weights & Biases; what was logged offline is sent later with ``wandb sync``."""
 
