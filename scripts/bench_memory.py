@@ -1,0 +1,118 @@
+"""Peak memory of fine-tuning a pretrained model: full, LoRA, QLoRA, beside what arithmetic says.
+
+    python scripts/bench_memory.py [--checkpoint smollm2] [--batch 4] [--length 64] [--only lora …]
+
+Each method trains in a process of its own, two updates of AdamW on one batch in fp32. Measured is
+the most that the process held from then on, less what it held before the model was there (Python,
+torch, the tokenizer); arithmetic is what `scratchlab inspect` counts for the same batch: weights,
+gradients, optimizer state and activations. The measured peak may stay below their sum, since
+activations go while gradients come, and above it by what products need for a moment (QLoRA makes
+each matrix anew from its 4 bits). Linux only: the high-water mark is set back once the model is
+loaded, so that reading the checkpoint does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+METHODS = {
+    "full": ["method=finetune"],
+    "lora": ["method=lora", "method.lora.targets=[linear]"],
+    "qlora": ["method=[nf4,lora]", "method.lora.targets=[linear]"],
+}
+PARTS = ("weights", "gradients", "optimizer", "activations")
+MIB = 1 << 20
+
+
+def held(what: str) -> int:
+    """Bytes that this process holds (``VmRSS``), or held at most (``VmHWM``)."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
+
+
+def forget_peak() -> None:
+    """Give freed memory back and start the high-water mark from what is held now."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[str, int]:
+    """Train in this process; what it held at most, and what was to be expected."""
+    import torch
+    import transformers  # noqa: F401  (what is imported must not count as the model's)
+
+    from scratchlab import experiment
+    from scratchlab.config.compose import compose
+
+    words = [
+        "model=smollm2", f"model.checkpoint={checkpoint}", "dataset=docstrings", "threads=1",
+        "dataset.train_examples=16", "model.dropout=0.0", "task.fused_loss=false",
+    ]  # fmt: skip
+    config: dict[str, Any] = compose([*words, *METHODS[method]]).config
+    found = experiment.inspect(config, batch_size, length)  # also imports what building needs
+    forget_peak()
+    before = held("VmRSS")
+    parts = experiment.build_parts(config)
+    trained = [p for p in parts.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
+    batch = parts.task.example_batch(batch_size, length)
+    parts.model.train()
+    forget_peak()
+    for _ in range(2):
+        optimizer.zero_grad(set_to_none=True)
+        loss = parts.task.loss(parts.model, batch)
+        (loss.total / loss.count).backward()
+        optimizer.step()
+    sizes = (found.weight_bytes, found.gradient_bytes, found.optimizer_bytes,
+             found.activation_bytes)  # fmt: skip
+    return {
+        **dict(zip(PARTS, sizes, strict=True)),
+        "arithmetic": found.training_bytes,
+        "measured": held("VmHWM") - before,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--checkpoint", default="smollm2")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--length", type=int, default=64)
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--child", choices=METHODS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    sizes = (arguments.checkpoint, arguments.batch, arguments.length)
+    if arguments.child:
+        print(json.dumps(measure(arguments.child, *sizes)))
+        return
+    print(f"{sizes[0]}: {sizes[1]} x {sizes[2]} tokens, MiB; without what Python itself needs")
+    columns = (*PARTS, "arithmetic", "measured")
+    print(f"{'method':<8}" + "".join(f"{name:>13}" for name in columns))
+    found: dict[str, dict[str, int]] = {}
+    for method in arguments.only:
+        command = [sys.executable, __file__, "--child", method, "--checkpoint", sizes[0]]
+        command += ["--batch", str(sizes[1]), "--length", str(sizes[2])]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[method] = row = json.loads(done.stdout.splitlines()[-1])
+        print(f"{method:<8}" + "".join(f"{row[c] / MIB:>13,.0f}" for c in columns), flush=True)
+    for method in (m for m in found if m != "full" and "full" in found):
+        saved = {c: found["full"][c] - found[method][c] for c in ("arithmetic", "measured")}
+        print(
+            f"{method} below full fine-tuning: {saved['measured'] / MIB:,.0f} MiB measured, "
+            f"{saved['arithmetic'] / MIB:,.0f} MiB by arithmetic"
+        )
+
+
+if __name__ == "__main__":
+    main()
