@@ -69,6 +69,12 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def label_text(text: str, longest: int) -> str:
+    """A name for a picture: cut if it is too long; ``$`` as it is, not read as a formula."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return cut.replace("$", r"\$")
+
+
 def colour(index: int) -> str:
     """The colour of the ``index``-th series."""
     return COLOURS[index % len(COLOURS)]

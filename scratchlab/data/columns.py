@@ -62,7 +62,10 @@ def make_plan(
     for name in (*categories, *drop):
         cells.column(name)
     place = cells.column(target, "target column")
-    classes = _classes([row[place] for row in cells.rows], target_type)
+    wanted = [row[place] for row in cells.rows]
+    if target_type != "class" and not _mostly_numbers(wanted):
+        _refuse_commas(cells, target, wanted, "dataset.target_type=class")
+    classes = _classes(wanted, target_type)
     columns, constant = [], []
     for index, name in enumerate(cells.columns):
         if name == target or name in drop:
@@ -74,6 +77,8 @@ def make_plan(
         elif name not in categories and _mostly_numbers(values):
             columns.append(Column(name))
         else:
+            if name not in categories:
+                _refuse_commas(cells, name, values, f"dataset.categories=[{name}]")
             columns.append(Column(name, _categories(cells, name, known)))
     if not columns:
         raise UserError(
@@ -96,6 +101,16 @@ def _categories(cells: Cells, name: str, known: set[str]) -> tuple[str, ...]:
 def _mostly_numbers(values: Sequence[str]) -> bool:
     known = [v for v in values if not is_missing(v)]
     return sum(number(v) is not None for v in known) * 2 > len(known)
+
+
+def _refuse_commas(cells: Cells, name: str, values: Sequence[str], otherwise: str) -> None:
+    """UserError for a column of 3,14 or 1,000, which would pass for texts."""
+    if _mostly_numbers([v.replace(",", ".", 1) for v in values]):
+        example = next(v for v in values if "," in v)
+        raise UserError(
+            f"{cells.path}: the column {name!r} holds numbers with commas, like {example}",
+            f"Write 3.14 for 3,14 and 1000 for 1,000; if they are names: {otherwise}.",
+        )
 
 
 def number(cell: str) -> float | None:
@@ -138,6 +153,18 @@ def features(cells: Cells, plan: Plan) -> NDArray[np.float64]:
             block = np.array([[_number_at(cells, r, column.name, v)] for r, v in enumerate(values)])
         blocks.append(block)
     return np.hstack(blocks)
+
+
+def unknown_categories(cells: Cells, plan: Plan) -> dict[str, list[str]]:
+    """By column, the categories of a table that the plan, made of an earlier one, does not have."""
+    found = {}
+    for column in plan.columns:
+        if column.categories:
+            place = cells.column(column.name)
+            new = {v for v in (row[place] for row in cells.rows) if not is_missing(v)}
+            if new := new - set(column.categories):
+                found[column.name] = sorted(new)
+    return found
 
 
 def _number_at(cells: Cells, row: int, column: str, cell: str) -> float:

@@ -8,15 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.catalog import Table
-from scratchlab.figure_style import colour, new_figure, style
+from scratchlab.figure_style import colour, label_text, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from scratchlab.data.rows import RowsDataset
 
-MOST_FEATURES = 20  # more are summed up
-MOST_HISTOGRAMS = 16
+MOST_FEATURES = 20  # in the picture of correlations
+MOST_HISTOGRAMS = 32
+HISTOGRAM_NAME = 20  # characters above a histogram
+NOISE = 1e-12  # a mean this small beside the deviation is rounding
 SAMPLES = 40
 DIVERGING = "RdBu_r"
 
@@ -74,14 +76,26 @@ def _features(dataset: RowsDataset) -> Table:
     rows = [
         [
             name,
-            *(f"{f(X[:, i]):.5g}" for f in (np.nanmean, np.nanstd, np.nanmin, np.nanmax)),
-            f"{np.nanmedian(X[:, i]):.5g}",
+            _brief(float(np.nanmean(X[:, i])), float(np.nanstd(X[:, i]))),
+            *(f"{f(X[:, i]):.5g}" for f in (np.nanstd, np.nanmin, np.nanmax, np.nanmedian)),
             f"{missing[i]:,}",
         ]
         for i, name in enumerate(raw.feature_names)
     ]
     columns = ["feature", "mean", "deviation", "least", "greatest", "median", "missing"]
     return Table("features, before scaling", columns, rows)
+
+
+def _brief(mean: float, deviation: float) -> str:
+    return "0" if abs(mean) < NOISE * deviation else f"{mean:.5g}"
+
+
+def _target_label(dataset: RowsDataset) -> str:
+    """The target's name and what a greater value of it means."""
+    names = dataset.spec.class_names
+    if len(names) == 2:
+        return f"{dataset.raw.target_name} = {names[1]}"
+    return dataset.raw.target_name
 
 
 def _matrix(dataset: RowsDataset) -> tuple[list[str], NDArray[np.float64]]:
@@ -91,14 +105,14 @@ def _matrix(dataset: RowsDataset) -> tuple[list[str], NDArray[np.float64]]:
     spread = everything.std(axis=0) > 0
     matrix = np.zeros((everything.shape[1],) * 2)
     matrix[np.ix_(spread, spread)] = np.corrcoef(everything[:, spread].T)
-    return [*dataset.spec.feature_names, dataset.raw.target_name], matrix
+    return [*dataset.spec.feature_names, _target_label(dataset)], matrix
 
 
 def _correlations(dataset: RowsDataset) -> Table:
     names, matrix = _matrix(dataset)
-    strongest = np.argsort(-np.abs(matrix[-1, :-1]), kind="stable")[:MOST_FEATURES]
+    order = np.argsort(-np.abs(matrix[-1, :-1]), kind="stable")
     rows = []
-    for i in strongest.tolist():
+    for i in order.tolist():
         others = np.abs(matrix[i, :-1])
         others[i] = 0
         partner = int(others.argmax())
@@ -107,7 +121,7 @@ def _correlations(dataset: RowsDataset) -> Table:
         )
     title = f"correlation with {names[-1]!r} on train, strongest first"
     if dataset.spec.n_classes and dataset.spec.n_classes > 2:
-        title += " (classes in their order)"
+        title += f" (classes as 0 to {dataset.spec.n_classes - 1} in their order)"
     return Table(title, ["feature", "with the target", "nearest other feature"], rows)
 
 
@@ -137,7 +151,14 @@ def target_figure(dataset: RowsDataset) -> Figure:
             label = f"{split} ({len(y):,} {spec.unit}s)"
             axis.bar(places, shares, width * 0.92, color=colour(number), label=label)
         turned = any(len(n) > 6 for n in spec.class_names)
-        axis.set_xticks(range(spec.n_classes), spec.class_names, rotation=30 if turned else 0)
+        labels = [label_text(name, 22) for name in spec.class_names]
+        axis.set_xticks(
+            range(spec.n_classes),
+            labels,
+            rotation=30 if turned else 0,
+            ha="right" if turned else "center",
+            rotation_mode="anchor",
+        )
         axis.set_ylabel("share of the split")
         axis.grid(axis="x", visible=False)
         axis.set_title(f"{dataset.registered_name}: balance of the classes")
@@ -148,7 +169,7 @@ def target_figure(dataset: RowsDataset) -> Figure:
         axis.hist(values, 30, stacked=True, color=colours, label=labels)
         axis.set_ylabel("rows")
         axis.set_title(f"{dataset.registered_name}: the target")
-    axis.set_xlabel(dataset.raw.target_name)
+    axis.set_xlabel(label_text(dataset.raw.target_name, 60))
     axis.legend()
     return figure
 
@@ -159,17 +180,18 @@ def features_figure(dataset: RowsDataset) -> Figure:
     raw = dataset.raw
     count = min(len(raw.feature_names), MOST_HISTOGRAMS)
     rows = -(-count // 4)
-    figure, axes = new_figure(rows, 4, height=60 + 190 * rows, width=1000)
+    figure, axes = new_figure(rows, 4, height=60 + 175 * rows, width=1000)
     for index, axis in enumerate(axes.flat):
         if index >= count:
             axis.set_visible(False)
             continue
         values = raw.X[:, index]
         axis.hist(values[~np.isnan(values)], 30, color=colour(0))
-        name = raw.feature_names[index]
-        axis.set_title(name if len(name) <= 26 else name[:25] + "…", fontsize=8.5)
+        name = label_text(raw.feature_names[index], HISTOGRAM_NAME)
+        axis.set_title(name, fontsize=7.5, fontweight="normal")
         axis.tick_params(labelsize=7)
-        axis.locator_params(axis="x", nbins=5)
+        axis.locator_params(axis="x", nbins=3)
+        axis.locator_params(axis="y", nbins=3)
         if index % 4 == 0:
             axis.set_ylabel("rows", fontsize=8)
     shown = "" if count == len(raw.feature_names) else f" (first {count})"
@@ -187,10 +209,11 @@ def correlations_figure(dataset: RowsDataset) -> Figure:
         kept = [*sorted(strongest.tolist()), len(names) - 1]
         names, matrix = [names[i] for i in kept], matrix[np.ix_(kept, kept)]
     count = len(names)
-    size = 190 + 36 * count
-    figure, ((axis,),) = new_figure(height=max(420, size), width=max(560, size + 110))
+    labels = [label_text(n, 22) for n in names]
+    # The labels below and beside the cells take about 10 pixels a character.
+    size = 70 + 36 * count + 10 * max(len(label) for label in labels)
+    figure, ((axis,),) = new_figure(height=max(420, size), width=max(620, size + 110))
     image = axis.imshow(matrix, cmap=DIVERGING, vmin=-1, vmax=1)
-    labels = [n if len(n) <= 22 else n[:21] + "…" for n in names]
     axis.set_xticks(range(count), labels, rotation=90)
     axis.set_yticks(range(count), labels)
     axis.grid(False)
@@ -200,7 +223,10 @@ def correlations_figure(dataset: RowsDataset) -> Figure:
             shade = "white" if abs(value) > 0.6 else "black"
             text = f"{value:.1f}".replace("-0.0", "0.0")
             axis.text(column, row, text, ha="center", va="center", fontsize=6.5, color=shade)
-    axis.set_title(f"{dataset.registered_name}: correlations on train")
+    title = f"{dataset.registered_name}: correlations on train"
+    if count <= len(dataset.spec.feature_names):
+        title += f", the {count - 1} features nearest to the target"
+    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axis, shrink=0.7)
     bar.set_label("Pearson's correlation")
     bar.outline.set_visible(False)
@@ -229,7 +255,9 @@ def samples_figure(dataset: RowsDataset) -> Figure:
         axis.imshow(shown, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
         if spec.class_names:
             name = spec.class_names[int(y[chosen[index]])]
-            axis.set_title(name[:14], fontsize=8, fontweight="normal", loc="center", pad=2)
+            axis.set_title(
+                label_text(name, 14), fontsize=8, fontweight="normal", loc="center", pad=2
+            )
     title = f"{dataset.registered_name}: images of train, as models see them"
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     return figure

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from scratchlab.data.columns import Plan, features, make_plan, targets
+from scratchlab.data.columns import Plan, features, make_plan, targets, unknown_categories
 from scratchlab.data.contract import Provenance
 from scratchlab.data.csv_cells import Cells, is_missing, read_cells
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.rows import Raw, RowOptions, RowsDataset
 from scratchlab.data.sources import find_file, sha256_of
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
 
 
@@ -38,6 +38,9 @@ class TableDataset(RowsDataset):
         notes: list[str] = []
         if kept:
             plan = Plan.from_json(kept)
+            for name, new in unknown_categories(cells, plan).items():
+                listed = ", ".join(new[:5]) + (", …" if len(new) > 5 else "")
+                notes.append(f"{name}: not seen in training, read as missing: {listed}")
         else:
             plan, notes = make_plan(cells, target, target_type, categories, drop)
         X = features(cells, plan)
@@ -68,7 +71,13 @@ class TableDataset(RowsDataset):
                 f"{len(given)} cells were given, and this model reads {len(names)}",
                 f"In this order, with commas between them: {', '.join(names)}.",
             )
-        return self.scaling.apply(features(Cells(Path("input"), names, [given], [1]), plan))
+        cells = Cells(Path("input"), names, [given], [1])
+        for name, (new,) in unknown_categories(cells, plan).items():
+            known = next(column.categories for column in plan.columns if column.name == name)
+            raise UserError(
+                f"{name}: {new!r} was not seen in training", suggest(new, known, "Known")
+            )
+        return self.scaling.apply(features(cells, plan))
 
 
 def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Path]:

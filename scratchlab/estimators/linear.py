@@ -83,6 +83,10 @@ class LinearRegression(RegressorMixin, RegressionTargets):
         sizes = [n_features, len(self._centre)]
         return Network(sizes, "relu", squared_error, self.l2, np.float64)
 
+    @property
+    def planned_epochs(self) -> int:
+        return self.epochs if self.solver == "gradient" else 1
+
     def _run_epoch(self, X: np.ndarray, T: np.ndarray) -> dict[str, float]:
         if self.solver == "gradient":
             return super()._run_epoch(X, T)

@@ -64,6 +64,11 @@ class IterativeEstimator(BaseEstimator, ABC):
     finished_: bool
     history_: list[dict[str, float]]
 
+    @property
+    def planned_epochs(self) -> int:
+        """The most epochs that a training takes."""
+        return self.epochs
+
     @abstractmethod
     def start(self, X: Any, y: Any, seed: int | None = None) -> Self:
         """Check the data and set the parameters to their initial values.

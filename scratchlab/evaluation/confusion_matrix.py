@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scratchlab.evaluation.classification import confusion
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.predictions import predictions
-from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, style
+from scratchlab.figure_style import SEQUENTIAL, colour, label_text, new_figure, style
 from scratchlab.registry import register
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def confusion_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str
                 fontsize=8 if count <= 12 else 6.5,
                 color="white" if shares[row, column] > 0.55 else "black",
             )
-    labels = [n if len(n) <= 14 else n[:13] + "…" for n in names]
+    labels = [label_text(n, 14) for n in names]
     turned = any(len(n) > 4 for n in labels)
     axis.set_xticks(range(count), labels, rotation=45 if turned else 0, ha="right" if turned else
                     "center")  # fmt: skip
@@ -94,7 +94,7 @@ def roc_figure(
     axis.set_xlabel("false positive rate")
     axis.set_ylabel("true positive rate")
     area = roc_auc_score(truth, scores)
-    title = f"ROC curve of {name} on {split}: area {area:.3f}, {len(truth):,} rows"
+    title = f"ROC curve of {label_text(name, 20)} on {split}: area {area:.3f}, {len(truth):,} rows"
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     axis.set_aspect("equal")
     axis.legend(loc="lower right")

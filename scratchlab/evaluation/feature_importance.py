@@ -13,7 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.other_runs import other_run, read_table
 from scratchlab.evaluation.predictions import array_dataset, model_outputs
-from scratchlab.figure_style import colour, new_figure, style
+from scratchlab.figure_style import colour, label_text, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 20
+LONGEST_NAME = 30
 
 
 @register("evaluator", "feature_importance", tasks=("classification", "regression"))
@@ -57,7 +58,10 @@ class FeatureImportance(Evaluator):
             row: list[str | float] = [names[i], float(mean[i]), float(spread[i])]
             rows.append([*row, float(impurity[i])] if impurity is not None else row)
         context.sink.table("feature_importance", columns, rows)
-        figure = importance_figure(names, mean, spread, impurity, context.split)
+        figure = importance_figure(
+            names, mean, spread, impurity, context.split,
+            "accuracy" if context.dataset.spec.n_classes else "R²",
+        )  # fmt: skip
         context.sink.figure("feature_importance", figure)
         result = []
         for run in self.config.compare:
@@ -122,6 +126,7 @@ def importance_figure(
     spread: NDArray[np.float64],
     impurity: NDArray[np.float64] | None,
     split: str,
+    score: str,
 ) -> Figure:
     """Bars of the features, the most important on top; trees' own account beside them."""
     order = np.argsort(-mean, kind="stable")[:SHOWN]
@@ -137,18 +142,19 @@ def importance_figure(
         height=0.65,
         error_kw={"ecolor": "#333333", "elinewidth": 1, "capsize": 2},
     )
-    left.set_yticks(places, [names[i].replace("$", r"\$") for i in order])
-    left.set_xlabel("loss of score when shuffled")
-    left.set_title("by permutation")
+    left.set_yticks(places, [label_text(names[i], LONGEST_NAME) for i in order])
+    left.set_xlabel(f"fall of {score} when shuffled")
+    left.set_title(f"by permutation, on {split}")
     if impurity is not None:
         right = axes[0][1]
         right.barh(places, np.asarray(impurity)[order], color=colour(1), height=0.65)
         right.set_yticks(places, [])
-        right.set_xlabel("share of the gain in training")
-        right.set_title("by impurity (trees)")
+        right.set_xlabel("share of the gain of all splits")
+        right.set_title("by impurity, on train")
     for axis in axes[0]:
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
-    title = f"Importance of the features on {split}"
+    more = f" ({SHOWN} of {len(names)})" if len(names) > SHOWN else ""
+    title = f"Importance of the features{more}"
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     return figure

@@ -52,14 +52,17 @@ class FeatureMaps(Evaluator):
         maps = [m[0].cpu().numpy() for m in context.model.feature_maps(tensor)]
         names = dataset.spec.class_names
         what = f"a {names[int(y[self.config.image])]}" if names else "an image"
-        title = f"Feature maps of {what} (image {self.config.image} of {context.split})"
+        title = (
+            f"Feature maps of {what} ({context.split} image {self.config.image}); "
+            "dark is strong, each map on its own scale"
+        )
         context.sink.figure("feature_maps", maps_figure(image, maps, self.config.channels, title))
         return []
 
 
 @style()
 def maps_figure(image: NDArray[Any], maps: list[NDArray[Any]], channels: int, title: str) -> Figure:
-    """The image, then a row of maps for each layer, brightest where the filter answers most."""
+    """The image, then a row of maps for each layer, dark where the filter answers most."""
     figure, axes = new_figure(
         len(maps), channels + 1, height=60 + 135 * len(maps), width=120 * (channels + 1)
     )

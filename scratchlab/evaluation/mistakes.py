@@ -10,16 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.contract import ArrayDataset
+from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.other_runs import other_run, read_table
 from scratchlab.evaluation.predictions import Predicted, array_dataset, predictions
-from scratchlab.figure_style import new_figure, style
+from scratchlab.figure_style import label_text, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 8  # pictures in a row
+LONGEST_NAME = 8  # of a class above a picture
 
 
 @register("evaluator", "mistakes", tasks=("classification", "regression"))
@@ -56,7 +58,7 @@ class Mistakes(Evaluator):
             shown = order[: self.config.shown]
             context.sink.figure("mistakes", mistakes_figure(context, dataset, found, shown))
         if self.config.compare:
-            result += self._compare(context, set(wrong.tolist()), len(found.truth))
+            result += self._compare(context, dataset, found, set(wrong.tolist()))
         return result
 
     def _wrong(
@@ -96,11 +98,26 @@ class Mistakes(Evaluator):
             rows.append([*row, *(shown.get(c, "") for c in cells)])
         return columns, rows
 
-    def _compare(self, context: EvaluationContext, own: set[int], rows: int) -> list[Measurement]:
+    def _compare(
+        self,
+        context: EvaluationContext,
+        dataset: ArrayDataset,
+        found: Predicted,
+        own: set[int],
+    ) -> list[Measurement]:
         table, result = [], []
+        rows, names = len(found.truth), dataset.spec.class_names
         for name in self.config.compare:
-            found = read_table(other_run(context, name), "mistakes", ("row",))
-            other = {int(row) for (row,) in found}
+            listed = read_table(other_run(context, name), "mistakes", ("row", "true"))
+            other = {int(row) for row, _ in listed}
+            for row, true in listed:
+                index = int(row)
+                if index >= rows or not _same(true, found.truth[index], names):
+                    raise UserError(
+                        f"compare: the mistakes of {name} are about other rows: "
+                        f"row {row} has the target {true} there",
+                        "Compare runs on the same data set, split and dataset.split_seed.",
+                    )
             both, either = len(own & other), len(own | other)
             shared = both / either if either else 1.0
             # If the two sets had nothing to do with each other this many would be shared.
@@ -112,6 +129,11 @@ class Mistakes(Evaluator):
         columns = ("run", "mistakes here", "mistakes there", "both", "both by chance", "Jaccard")
         context.sink.table("mistakes_shared", columns, table)
         return result
+
+
+def _same(text: str, truth: float, names: Sequence[str]) -> bool:
+    """Whether a cell of a table of mistakes names this target."""
+    return text == names[int(truth)] if names else bool(np.isclose(float(text), truth))
 
 
 @style()
@@ -127,9 +149,11 @@ def mistakes_figure(
     titles = []
     for index in shown.tolist():
         value = int(found.values[index])
-        share = "" if found.shares is None else f" {found.shares[index, value]:.0%}"
-        titles.append(f"{names[int(found.truth[index])]} → {names[value]}{share}")
-    title = f"Mistakes on {context.split}: true → predicted class and its probability"
+        share = "" if found.shares is None else f" ({found.shares[index, value]:.0%})"
+        truth = label_text(names[int(found.truth[index])], LONGEST_NAME)
+        titles.append(f"{truth} → {label_text(names[value], LONGEST_NAME)}{share}")
+    probability = "" if found.shares is None else " (and its probability)"
+    title = f"Mistakes on {context.split}: true → predicted class{probability}"
     return images_figure(X, dataset.spec.image_shape or (1, 1, 1), titles, title)
 
 

@@ -47,7 +47,7 @@ class Regression(Evaluator):
 
 @style()
 def residual_figure(found: Predicted, split: str) -> Figure:
-    """Predicted against true values, and the distances between them over the predictions."""
+    """Predicted against true values, and the residuals (true - predicted) over the predictions."""
     figure, ((left, right),) = new_figure(1, 2, height=430)
     truth, values = found.truth, found.values
     dots = {"s": 14, "color": colour(0), "alpha": 0.6, "linewidths": 0}
@@ -58,8 +58,8 @@ def residual_figure(found: Predicted, split: str) -> Figure:
     left.set_ylabel("predicted value")
     left.set_title(f"Predictions on {split} ({len(truth):,} rows)")
     right.axhline(0, color="#999999", linestyle="--", linewidth=1)
-    right.scatter(values, values - truth, **dots)
+    right.scatter(values, truth - values, **dots)
     right.set_xlabel("predicted value")
-    right.set_ylabel("predicted - true")
+    right.set_ylabel("residual: true - predicted")
     right.set_title("Residuals")
     return figure

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A bar that is drawn more often than this costs more than it tells.
 SECONDS_BETWEEN_DRAWINGS = 0.2
+FEW_COLUMNS = 5  # as many of a table are always shown
 # Logged for the curves; on a line they would only push the loss out of sight.
 HIDDEN = ("epoch", "seconds", "train/objective", "gradient_norm")
 
@@ -181,7 +182,8 @@ def print_table(
     """A table on standard output (or ``file``); columns that hold only numbers stand right.
 
     Where there is no room for it, cells are folded between words; a table of a single row that
-    would not fit even so stands upright, a column to a line.
+    would not fit even so stands upright, a column to a line. Of many columns, those that are too
+    much for several rows are named below the table.
     """
     from rich.console import Console as RichConsole
     from rich.table import Table
@@ -200,8 +202,14 @@ def print_table(
             table.add_row(Text(column), Text(text))
         console.print(table)
         return
+    shown = len(columns)
+    while widths is None and shown > FEW_COLUMNS:
+        shown -= 1
+        widths = column_widths(columns[:shown], [row[:shown] for row in texts], console.width)
+    if widths is None:
+        shown = len(columns)
     table = Table()
-    for index, column in enumerate(columns):
+    for index, column in enumerate(columns[:shown]):
         numeric = bool(rows) and all(_numeric(row[index]) for row in texts)
         table.add_column(
             Text(column),
@@ -210,8 +218,11 @@ def print_table(
             width=None if widths is None else widths[index],
         )
     for row in texts:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell) for cell in row[:shown]))
     console.print(table)
+    if shown < len(columns):
+        left_out = ", ".join(columns[shown:])
+        console.print(Text(f"too wide to show (COLUMNS=200 shows more): {left_out}"))
 
 
 def column_widths(

@@ -48,7 +48,7 @@ class Fit:
     def total_steps(self, job: Job) -> int:
         """Epochs of the estimator; 1 where it learns in one step."""
         model: Any = job.model
-        return int(model.epochs) if isinstance(model, IterativeEstimator) else 1
+        return model.planned_epochs if isinstance(model, IterativeEstimator) else 1
 
     def train(self, job: Job) -> Progress:
         """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""

@@ -87,6 +87,19 @@ def test_a_checkpoint_reads_new_rows_as_it_was_trained(tmp_path: Path) -> None:
     assert np.allclose(answered, data.scaling.apply(filled))
     with pytest.raises(UserError, match=r"width, colour, gaps"):
         data.encode("1,2")
+    with pytest.raises(UserError, match=r"'bleu' was not seen in training\n.*'blue'"):
+        data.encode("0.5,bleu,")
+    new = csv(tmp_path, at_4_1="green", at_9_1="green")
+    assert "colour: not seen in training, read as missing: green" in (
+        dataset("table", tmp_path, folder, path=str(new)).raw.notes
+    )
+
+
+@pytest.mark.parametrize("column", [0, 4])
+def test_numbers_with_commas_do_not_pass_for_texts(tmp_path: Path, column: int) -> None:
+    changes = {f"at_{i}_{column}": f'"{i},5"' for i in range(1, 61)}
+    with pytest.raises(UserError, match="holds numbers with commas, like 1,5"):
+        dataset("table", tmp_path, path=str(csv(tmp_path, **changes))).rows("train")
 
 
 @pytest.mark.parametrize(

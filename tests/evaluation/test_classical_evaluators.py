@@ -120,6 +120,9 @@ def test_mistakes_are_listed_and_compared_between_models(
     shared = measure(tmp_path, other, dataset, "mistakes", run="second", compare=["first"])
     expected = len(wrong & theirs) / len(wrong | theirs)
     assert shared["mistakes_shared"].value == pytest.approx(expected)
+    with pytest.raises(UserError, match=r"first are about other rows: row \d+ has the target"):
+        measure(tmp_path, other, data("digits", tmp_path, split_seed=1), "mistakes",
+                compare=["first"])  # fmt: skip
     with pytest.raises(UserError, match="there is no run 'frist'"):
         measure(tmp_path, other, dataset, "mistakes", compare=["frist"])
 

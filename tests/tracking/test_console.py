@@ -87,6 +87,19 @@ def test_lines_are_sparse_where_no_bar_is_drawn(
     assert "val/loss 2.000" in lines[1] or "val/loss 2" in lines[1]
 
 
+def test_of_many_columns_those_that_do_not_fit_are_named_below(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ["row", *(f"feature {i}" for i in range(30))]
+    rows = [[n, *(0.0123456 * i * n for i in range(1, 31))] for n in (1, 2)]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("mistakes", columns, rows)
+    table, note = capsys.readouterr().out.split("too wide to show")
+    assert max(map(len, table.splitlines())) <= 80
+    assert "0.0370" in table and "0.0741" in table
+    assert "feature 29" in note.replace("\n", " ") and "feature 2," not in note
+
+
 def test_cells_are_shown_as_they_are_even_if_they_look_like_markup(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
