@@ -377,6 +377,8 @@ def _introduce(parts: Parts, tracker: Trackers) -> None:
     tracker.message(
         f"{what}; {parts.config['dataset']['name']} ({dataset.provenance.kind}): {sizes}"
     )
+    for note in getattr(dataset, "notes", ()):
+        tracker.message(f"note: {note}")
 
 
 def _quick_evaluators(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.root import FOLDER_NAME, root_options
-from scratchlab.config.schema import check_options
+from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import ConfigError, Fault, suggest
 from scratchlab.registry import Part, section_parts
 
@@ -49,9 +50,26 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         complete[section] = entries
         faults += found
         chosen[section] = found_parts
+    faults = [_in_its_section(fault, chosen) for fault in faults]
     faults += [*_misfits(chosen), *_trainer_faults(complete)]
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults
+
+
+def _in_its_section(fault: Fault, chosen: Mapping[str, list[Part]]) -> Fault:
+    """An unknown option that another section of the configuration has is said to be there."""
+    section, _, key = fault.where.partition(".")
+    if fault.problem != NO_OPTION or section not in SINGLE:
+        return fault
+    there = [
+        f"{other}.{key}"
+        for other in SINGLE
+        for part in chosen[other]
+        if key in {option.name for option in part.options}
+    ]
+    if not there:
+        return fault
+    return dataclasses.replace(fault, hint=f"Did you mean {' or '.join(there)}? {fault.hint}")
 
 
 def _root_faults(root: Mapping[str, Any]) -> list[Fault]:

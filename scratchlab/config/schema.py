@@ -24,6 +24,9 @@ _TYPE_WORDS = {
 }
 
 
+NO_OPTION = "no such option"
+
+
 class Mismatch(Exception):
     """A value does not have the declared type."""
 
@@ -47,7 +50,7 @@ def check_options(
     for key in values:
         if key not in known and key not in ignore:
             hint = suggest(str(key), known, "Options") if known else f"{prefix} has no options."
-            faults.append(Fault(f"{dot}{key}", "no such option", hint))
+            faults.append(Fault(f"{dot}{key}", NO_OPTION, hint))
     for name, declared in known.items():
         if name not in values:
             if declared.required:

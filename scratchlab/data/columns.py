@@ -128,6 +128,8 @@ def _classes(values: Sequence[str], target_type: str) -> tuple[str, ...]:
     numbers = [number(v) for v in known]
     numeric = all(n is not None for n in numbers)
     whole = numeric and all(float(n or 0).is_integer() for n in numbers)
+    if target_type == "auto" and len(known) > MOST_CLASSES and _mostly_numbers(values):
+        return ()  # `targets` names the cells that are no numbers
     if target_type == "number" or (
         target_type == "auto" and numeric and not (whole and len(known) <= MOST_CLASSES)
     ):

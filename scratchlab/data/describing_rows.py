@@ -252,7 +252,7 @@ def samples_figure(dataset: RowsDataset) -> Figure:
             continue
         image = X[chosen[index]].reshape(shape)
         shown = image[0] if shape[0] == 1 else np.moveaxis(image, 0, -1)
-        axis.imshow(shown, cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+        axis.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         if spec.class_names:
             name = spec.class_names[int(y[chosen[index]])]
             axis.set_title(

@@ -51,6 +51,9 @@ def read_image(path: Path, shape: tuple[int, int, int] | None = None) -> NDArray
 
     try:
         with Image.open(path) as opened:
+            if opened.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
+                values = np.asarray(opened, dtype=np.float64) / 257
+                opened = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
             grey = opened.mode in ("1", "L", "LA", "I", "I;16") if shape is None else shape[0] == 1
             image: Any = opened.convert("L" if grey else "RGB")
             if shape is not None and image.size != (shape[2], shape[1]):
@@ -58,6 +61,8 @@ def read_image(path: Path, shape: tuple[int, int, int] | None = None) -> NDArray
             pixels = np.asarray(image, dtype=np.uint8)
     except FileNotFoundError as error:
         raise UserError(f"there is no image {path}") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: {error}", "Make the image smaller.") from error
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise UserError(
             f"{path} is no image that can be read", "Take it out of the folder, or mend it."

@@ -221,6 +221,8 @@ class ImageFolder(ImageDataset):
             provenance=Provenance("files", str(root), {root.name: digest}),
             image_shape=shape,
             given=given,
+            cells=[[str(path.relative_to(root))] for path in paths],
+            columns=("file",),
             preparation={"classes": list(names), "shape": list(shape)},
         )
 

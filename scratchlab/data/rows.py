@@ -199,10 +199,10 @@ class RowsDataset(ArrayDataset):
 
     def original(self, split: str, index: int) -> dict[str, str]:
         raw, number = self.raw, int(self._rows_of(split)[index])
-        if raw.image_shape is not None:
-            return {}
         if raw.cells is not None:
             return dict(zip(raw.columns, raw.cells[number], strict=True))
+        if raw.image_shape is not None:
+            return {}
         values = raw.X[number]
         return {n: f"{v:.6g}" for n, v in zip(raw.feature_names, values, strict=True)}
 

@@ -109,7 +109,8 @@ def votes_figure(said: NDArray[Any], y: NDArray[Any], classes: bool, split: str)
         votes = np.stack([np.bincount(v, minlength=said.shape[2]) for v in said.argmax(-1).T])
         share = votes.max(axis=1) / members
         right = votes.argmax(axis=1) == y
-        bins = np.linspace(0, 1, min(members, 20) + 1)
+        bars = min(members, 20)
+        bins = (np.arange(bars + 2) - 0.5) / bars  # shares are in the middle of a bar
         axis.hist(
             [share[right], share[~right]],
             bins,
@@ -118,6 +119,7 @@ def votes_figure(said: NDArray[Any], y: NDArray[Any], classes: bool, split: str)
             label=[f"right ({right.sum():,})", f"wrong ({(~right).sum():,})"],
         )
         axis.set_xlabel("share of the members that vote for the winning class")
+        axis.set_xlim(0, 1 + 0.6 / bars)
         axis.legend(loc="upper left")
     else:
         axis.hist(said.std(axis=0), 30, color=colour(0))

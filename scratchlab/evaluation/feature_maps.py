@@ -51,7 +51,7 @@ class FeatureMaps(Evaluator):
         tensor = torch.from_numpy(image[None].astype(np.float32)).to(context.device)
         maps = [m[0].cpu().numpy() for m in context.model.feature_maps(tensor)]
         names = dataset.spec.class_names
-        what = f"a {names[int(y[self.config.image])]}" if names else "an image"
+        what = f"a {names[int(y[self.config.image])]!r}" if names else "an image"
         title = (
             f"Feature maps of {what} ({context.split} image {self.config.image}); "
             "dark is strong, each map on its own scale"
@@ -74,7 +74,7 @@ def maps_figure(image: NDArray[Any], maps: list[NDArray[Any]], channels: int, ti
             line[0].set_title("input", fontsize=8, fontweight="normal", loc="center", pad=3)
         for channel in range(min(channels, len(layer))):
             line[channel + 1].imshow(layer[channel], cmap=SEQUENTIAL, interpolation="nearest")
-            name = f"layer {row + 1}: channel 0" if channel == 0 else f"channel {channel}"
+            name = f"conv {row + 1}: channel 0" if channel == 0 else f"channel {channel}"
             title_of_map = {"fontsize": 7.5, "fontweight": "normal", "loc": "center", "pad": 3}
             line[channel + 1].set_title(name, **title_of_map)
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")

@@ -180,4 +180,4 @@ def draw_image(axis: Any, image: NDArray[Any], low: float = 0.0, high: float = 1
         scaled = (np.moveaxis(image, 0, -1) - low) / max(high - low, 1e-9)
         axis.imshow(scaled.clip(0, 1), interpolation="nearest")
     else:
-        axis.imshow(image[0], cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+        axis.imshow(image[0], cmap="gray", vmin=low, vmax=high, interpolation="nearest")

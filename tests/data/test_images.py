@@ -49,6 +49,16 @@ def test_a_folder_of_pictures_has_a_class_for_each_folder(tmp_path: Path) -> Non
     assert grey.encode(str(tmp_path / "pictures/cat/0.png")).shape == (1, 16)
 
 
+def test_images_know_their_files_and_16_bits_keep_their_shades(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    shades = np.linspace(0, 65535, 30).astype(np.uint16).reshape(6, 5)
+    Image.fromarray(shades).save(root / "cat" / "0.png")
+    data = dataset("image_folder", tmp_path, path=str(root), channels=1)
+    shown = {data.original(s, i)["file"]: i for s in ("test",) for i in range(data.size(s))}
+    assert len(shown) == data.size("test") and all((root / name).is_file() for name in shown)
+    assert np.allclose(data.encode(str(root / "cat/0.png")), shades.ravel() / 65535, atol=0.003)
+
+
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     root = folder(tmp_path)
     (root / "dog" / ".DS_Store").write_text("hidden")

@@ -112,6 +112,8 @@ def test_numbers_with_commas_do_not_pass_for_texts(tmp_path: Path, column: int) 
         ({f"at_{i}_4": "a" for i in range(1, 61)}, {}, "all rows have the class 'a'"),
         ({"at_3_1": "x,y"}, {}, "line 4: 6 cells, but the header names 5 columns"),
         ({"at_0_1": "width"}, {}, "names 'width' twice"),
+        ({"at_7_0": "tall"}, {"target": "width"}, "line 8, column 'width': the target 'tall'"),
+        ({"at_7_0": "inf"}, {"target": "width"}, "line 8, column 'width': the target 'inf'"),
         ({}, {"drop": ["colr"]}, "Did you mean 'colour'"),
         ({}, {"target": "width", "target_type": "class", "drop": []}, "too few to split off"),
     ],

@@ -42,6 +42,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["train", MT, "model.d_modl=5"],
         ["model.d_modl: no such option", "Did you mean 'd_model'?"],
     ),
+    "key of another section": (
+        ["train", "model=mlp", "trainer.epochs=5"],
+        ["trainer.epochs: no such option", "Did you mean model.epochs?"],
+    ),
     "unknown key of an evaluator": (
         ["train", MT, "evaluator.bleu.tokenise=char"],
         ["evaluator.bleu.tokenise", "Did you mean 'tokenize'?"],

@@ -54,14 +54,6 @@ def test_a_run_without_metrics_has_no_pictures(tmp_path: Path) -> None:
     assert draw_curves(tmp_path) == []
 
 
-def test_a_model_that_learns_in_one_step_has_no_curve_of_its_loss(tmp_path: Path) -> None:
-    lines = [
-        {"step": 1, "epoch": 1, "train/loss": 2.0},
-        {"step": 1, "epoch": 1, "val/loss": 3.0},
-    ]
-    assert draw_curves(write_run(tmp_path / "forest" / "r1", lines)) == []
-
-
 def test_a_single_validation_is_a_point_in_the_loss_picture_and_no_curve_of_its_own(
     tmp_path: Path,
 ) -> None:
