@@ -214,7 +214,9 @@ def _show(tables: Sequence[Table]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=160)
     for table in tables:
-        grid = Grid(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD)
+        # A line of its own: as a part of the table it would be folded to its width.
+        console.print(Text(table.title, style="bold"), soft_wrap=True)
+        grid = Grid(box=box.SIMPLE_HEAD)
         for column in table.columns:
             grid.add_column(column, overflow="fold")
         for row in table.rows:

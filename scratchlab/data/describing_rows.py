@@ -53,7 +53,8 @@ def _splits(dataset: RowsDataset) -> Table:
             spread = f"{y.mean():.4g} ± {y.std():.4g}; {low:.4g} / {middle:.4g} / {high:.4g}"
             rows.append([split, f"{len(y):,}", spread])
     if spec.n_classes:
-        columns = ["split", dataset.spec.unit + "s", "rows of each class", "largest : smallest"]
+        unit = spec.unit + "s"
+        columns = ["split", unit, f"{unit} of each class", "largest : smallest"]
     else:
         columns = ["split", "rows", "target: mean ± deviation; least / median / greatest"]
     return Table(f"splits and the target {dataset.raw.target_name!r}", columns, rows)
@@ -62,16 +63,19 @@ def _splits(dataset: RowsDataset) -> Table:
 def _features(dataset: RowsDataset) -> Table:
     """Of all rows, before scaling."""
     raw = dataset.raw
-    X = raw.X.astype(np.float64)
     if raw.image_shape is not None:
-        top = 255 if raw.X.dtype == np.uint8 else 1
-        row = [f"{X.mean() / top:.4f}", f"{X.std() / top:.4f}", f"{(X == 0).mean():.1%}"]
+        top = 255.0 if raw.X.dtype == np.uint8 else 1.0
+        rows = [["all, as read", *_pixels(raw.X, top)]]
+        seen = dataset.inputs("train")
+        if not np.allclose(seen * top, raw.X[dataset.row_numbers["train"]], atol=1e-3):
+            rows.append(["train, as models see them", *_pixels(seen, 1.0)])
         shape = " × ".join(map(str, raw.image_shape))
         return Table(
             f"pixels from 0 to 1 ({shape}: channels, height, width)",
-            ["mean", "deviation", "share that is 0"],
-            [row],
+            ["images", "mean", "deviation", "share that is 0"],
+            rows,
         )
+    X = raw.X.astype(np.float64)
     missing = np.isnan(X).sum(axis=0)
     rows = [
         [
@@ -84,6 +88,10 @@ def _features(dataset: RowsDataset) -> Table:
     ]
     columns = ["feature", "mean", "deviation", "least", "greatest", "median", "missing"]
     return Table("features, before scaling", columns, rows)
+
+
+def _pixels(X: NDArray[Any], top: float) -> list[str]:
+    return [f"{X.mean() / top:.4f}", f"{X.std() / top:.4f}", f"{(X == 0).mean():.1%}"]
 
 
 def _brief(mean: float, deviation: float) -> str:

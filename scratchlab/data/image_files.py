@@ -50,7 +50,8 @@ def read_image(path: Path, shape: tuple[int, int, int] | None = None) -> NDArray
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as opened:
+        with Image.open(path) as file:
+            opened: Image.Image = file
             if opened.mode.startswith("I"):  # 16 bits a pixel, which convert() would cut off at 255
                 values = np.asarray(opened, dtype=np.float64) / 257
                 opened = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))

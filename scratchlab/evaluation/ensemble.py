@@ -114,6 +114,7 @@ def votes_figure(said: NDArray[Any], y: NDArray[Any], classes: bool, split: str)
         axis.hist(
             [share[right], share[~right]],
             bins,
+            rwidth=0.9,
             stacked=True,
             color=[colour(0), colour(1)],
             label=[f"right ({right.sum():,})", f"wrong ({(~right).sum():,})"],
