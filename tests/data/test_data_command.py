@@ -144,7 +144,7 @@ def test_options_are_checked_all_together() -> None:
     ("name", "words", "pictures"),
     [
         ("wine_cultivars", ["mean", "class_0 ", "proline"], {"features", "correlations", "target"}),
-        ("noisy_digits", ["1 × 8 × 8: channels", "1.1 : 1", "as models see them"], {"samples", "target"}),
+        ("noisy_digits", ["1 × 8 × 8: channels", "1.1 : 1", "models see"], {"samples", "target"}),
     ],
 )
 def test_describe_writes_statistics_and_pictures_of_rows(

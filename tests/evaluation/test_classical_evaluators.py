@@ -17,6 +17,7 @@ from scratchlab.errors import UserError
 from scratchlab.estimators.bagging import BaggingClassifier
 from scratchlab.estimators.trees import RandomForestClassifier, RandomForestRegressor
 from scratchlab.evaluation.contract import EvaluationContext, Measurement
+from scratchlab.evaluation.ensemble import votes_figure
 from scratchlab.registry import build, find
 from scratchlab.reporting.sink import FolderSink
 
@@ -140,6 +141,15 @@ def test_a_feature_that_decides_alone_is_the_important_one(tmp_path: Path) -> No
     assert float(rows[0]["impurity"]) > 0.9
     same = measure(tmp_path, model, dataset, "feature_importance", compare=["first"])
     assert same["importance_rank_correlation"].value == pytest.approx(1)
+
+
+def test_unanimous_votes_have_a_bar_of_their_own() -> None:
+    said = np.zeros((4, 13, 2))
+    said[:, :, 0] = 1
+    said[0, :3] = [0, 1]  # three rows on which one of four members dissents
+    (axis,) = votes_figure(said, np.zeros(13, dtype=int), classes=True, split="test").axes
+    bars = {b.get_x() + b.get_width() / 2: b.get_height() for b in axis.patches if b.get_height()}
+    assert list(bars) == pytest.approx([0.75, 1.0]) and list(bars.values()) == [3, 10]
 
 
 def test_an_ensemble_of_more_members_is_measured_from_its_parts(tmp_path: Path) -> None:
