@@ -198,7 +198,7 @@ def _wide(
         unit = "" if one.unit == "bytes" else f" ({one.unit})" if one.unit else ""
         columns.append(f"{title_of(metric)}{unit} {ARROWS[one.better]}".rstrip())
         for line, found in zip(cells, figures, strict=True):
-            line.append(_cell(found[metric]) if metric in found else "")
+            line.append(_cell(found[metric], one.unit) if metric in found else "")
         if any(metric in row.reference for row in rows):
             columns.append(f"reference {title_of(metric)}")
             for line, row in zip(cells, rows, strict=True):
@@ -215,9 +215,10 @@ def _wide(
     return tuple(columns), [tuple(line) for line in cells]
 
 
-def _cell(one: Score) -> str:
+def _cell(one: Score, heading: str) -> str:
+    """The value; with its unit where that is another than the heading's."""
     value, unit = format_measurement(one.mean, one.std, one.unit)
-    return f"{value} {unit}" if one.unit == "bytes" else value
+    return f"{value} {unit}".strip() if one.unit == "bytes" or one.unit != heading else value
 
 
 def _long(
@@ -252,8 +253,8 @@ def _write_bars(
     """One picture of a metric over the runs, with references as marks; one bar shows nothing."""
     pairs = [(r, f[metric]) for r, f in zip(rows, figures, strict=True) if metric in f]
     pairs = [(r, one) for r, one in pairs if math.isfinite(one.mean)]
-    if len(pairs) < 2:
-        return
+    if len(pairs) < 2 or len({one.unit for _, one in pairs}) > 1:
+        return  # nothing to compare, or nothing that compares
     one = pairs[0][1]
     unit = f" ({one.unit})" if one.unit else ""
     seeds = max(len(o.values) for _, o in pairs)
