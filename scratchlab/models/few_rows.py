@@ -35,11 +35,8 @@ def pack(layers: Iterable[nn.Module], rows: int, steps: int) -> Packed:
 
     ``rows`` of a step, ``steps`` that may come. After a change of the weights, pack them anew.
     """
-    if (
-        not PACK_ROWS <= rows <= FEW
-        or steps < PACK_STEPS
-        or not torch.backends.mkldnn.is_available()
-    ):
+    worth_it = PACK_ROWS <= rows <= FEW and steps >= PACK_STEPS
+    if not worth_it or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return {}
     return {
         layer: torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), FEW)
