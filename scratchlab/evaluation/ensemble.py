@@ -60,7 +60,8 @@ class Ensemble(Evaluator):
             found = read_table(other_run(context, run), "ensemble", ("members", metric))
             table[label] = {int(n): float(value) for n, value in found}
         if self.config.compare:
-            title = f"{metric} of bagging on {context.split} by members"
+            what = "Accuracy" if classes else "RMSE"
+            title = f"{what} of bagging on {context.split} by members"
             context.sink.figure("ensemble_heat_map", heat_map(table, metric, title))
         alone = [_score(one, y, classes) for one in said]
         return [

@@ -2,7 +2,8 @@
 
 Trained on spoilt images with the clean ones as targets; on clean data it is a plain autoencoder.
 ``kind=conv`` halves the image in each block and has a code of maps; ``kind=dense`` has a code of
-``code`` numbers. The output is a sigmoid: pixels from 0 to 1.
+``code`` numbers. The output is linear, and cut to pixels from 0 to 1 where it is used: a sigmoid
+with a squared error learns nothing more once it is black everywhere, as most of a digit's image is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,6 +57,9 @@ class Autoencoder(nn.Module):
             self.encoder = nn.ModuleList(nn.Linear(a, b) for a, b in pairs)
             self.decoder = nn.ModuleList(nn.Linear(b, a) for a, b in reversed(pairs[1:]))
             self.output = nn.Linear(sizes[1], sizes[0])
+        for layer in (*self.encoder, *self.decoder):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")  # He et al. 2015
+            nn.init.zeros_(layer.bias)
 
     def encode(self, x: Tensor) -> Tensor:
         """Images x [B, C, H, W] → code [B, channels, h, w] or [B, code]."""
@@ -66,16 +69,19 @@ class Autoencoder(nn.Module):
         return x
 
     def decode(self, code: Tensor) -> Tensor:
-        """Code → images [B, C, H, W] of values from 0 to 1."""
+        """Code → images [B, C, H, W]: values from 0 to 1, but for training as they come."""
         x = code
         if not self.is_conv:
             for layer in self.decoder:
                 x = layer(x).relu()
-            return torch.sigmoid(self.output(x)).view(len(x), *self.shape)
+            return self._pixels(self.output(x).view(len(x), *self.shape))
         for layer, size in zip(self.decoder, self._sizes(), strict=True):
             # resizing before a convolution leaves no chequered pattern (Odena et al. 2016)
             x = layer(F.interpolate(x, size=size)).relu()
-        return torch.sigmoid(self.output(x))
+        return self._pixels(self.output(x))
+
+    def _pixels(self, x: Tensor) -> Tensor:
+        return x if self.training else x.clamp(0, 1)
 
     def _sizes(self) -> list[tuple[int, int]]:
         """Height and width after each block of the decoder."""

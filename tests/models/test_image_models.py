@@ -57,6 +57,33 @@ def test_a_block_of_the_cnn_is_convolution_relu_and_pooling() -> None:
     assert torch.allclose(model.feature_maps(x)[0], pooled, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+def test_a_denoiser_of_mostly_black_images_does_not_settle_for_black(kind: str) -> None:
+    torch.manual_seed(0)
+    model = build("model", options("autoencoder", kind=kind), spec(1, 28, 28)).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    random = torch.Generator().manual_seed(0)
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor]:
+        clean = torch.zeros(32, 1, 28, 28)
+        for image, place in zip(
+            clean, torch.randint(2, 24, (32, 2), generator=random), strict=True
+        ):
+            image[0, place[0] : place[0] + 3, 4:24] = 1
+            image[0, 4:24, place[1] : place[1] + 3] = 1
+        noise = 0.5 * torch.randn(clean.shape, generator=random)
+        return (clean + noise).clamp(0, 1), clean
+
+    for _ in range(100):
+        noisy, clean = batch()
+        loss = (model(noisy) - clean).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    noisy, clean = batch()
+    assert (model.eval()(noisy) - clean).square().mean() < 0.5 * clean.square().mean()
+
+
 def test_tables_have_no_images_for_them() -> None:
     table = Spec(task="classification", n_classes=2, n_features=3)
     for name in ("cnn", "autoencoder"):
