@@ -90,7 +90,7 @@ def test_a_method_trains_saves_and_loads_with_the_same_output(
     if not trained:
         assert quantizes
     if trained:
-        optimizer = torch.optim.SGD(trained, lr=0.5)
+        optimizer = torch.optim.SGD(trained, lr=0.1)
         before = float(tiny.loss(model.train()).detach())
         for _ in range(3):
             penalty = adapted.penalty()

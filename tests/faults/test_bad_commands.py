@@ -78,7 +78,8 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         [
             "the model transformer_mt is for seq2seq, but the data set python_docs poses",
             "Models for language_modeling: gpt",
-            "Data sets for transformer_mt: ", "phrasebook_en_fr",
+            "Data sets for transformer_mt: ",
+            "phrasebook_en_fr",
         ],
     ),
     "evaluator for another task": (

@@ -168,8 +168,9 @@ def test_a_run_trains_with_lora_translates_and_is_measured(
     words = [
         f"model={kind}", f"model.checkpoint={checkpoints / kind}", "dataset=parallel_text",
         "dataset.tokenizer=pretrained", "dataset.tsv=pairs.tsv", "dataset.val_sentences=2",
-        "dataset.test_sentences=4", "method=lora", "optimizer.lr=1e-2", "trainer.max_steps=4",
-        "trainer.log_every=1", "decoding.max_length_extra=8", "threads=1", "name=pairs",
+        "dataset.test_sentences=4", "dataset.max_length=64", "method=lora", "optimizer.lr=1e-2",
+        "trainer.max_steps=4", "trainer.log_every=1", "decoding.max_length_extra=8", "threads=1",
+        "name=pairs",
         "evaluator=[rouge,lead3,bleu,perplexity,size,attention_maps,samples]",
     ]  # fmt: skip
     done = launcher.run("train", *words, cwd=tmp_path)
