@@ -77,11 +77,14 @@ def option(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    describes: str | None = None,
 ) -> Any:
     """A field of a ``Config``: its default, its meaning in one line, and the values it may take.
 
     ``min``/``max`` include the bound, ``above``/``below`` exclude it; for a list they hold for each
-    element. All arguments must be literals, since they are read without importing the module.
+    element. ``describes`` names a kind of part: the value describes one of them (``{name: NAME,
+    OPTION: VALUE, …}``) or several by labels. All arguments must be literals, since they are read
+    without importing the module.
     """
     metadata = {
         "meaning": meaning,
@@ -90,6 +93,7 @@ def option(
         "above": above,
         "below": below,
         "choices": choices,
+        "describes": describes,
     }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scratchlab.config.described import described_faults
 from scratchlab.config.root import FOLDER_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import ConfigError, Fault, suggest
@@ -51,6 +52,9 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         faults += found
         chosen[section] = found_parts
     faults = [_in_its_section(fault, chosen) for fault in faults]
+    for part in chosen["model"]:
+        if not any(fault.where.startswith("model.") for fault in faults):
+            faults += described_faults("model", complete["model"], part)
     faults += [*_misfits(chosen), *_trainer_faults(complete)]
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults

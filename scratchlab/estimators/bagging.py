@@ -43,7 +43,9 @@ class BaggingConfig:
     """Options of bagging for any task."""
 
     base: dict[str, Any] | None = option(
-        None, "the estimator: {name: NAME, OPTION: VALUE, …}; null: a decision tree"
+        None,
+        "the estimator: {name: NAME, OPTION: VALUE, …}; null: a decision tree",
+        describes="estimator",
     )
     n_estimators: int = option(10, "number of members", min=1)
     max_samples: float = option(1.0, "rows that each member sees, part of all", above=0, max=1)

@@ -60,9 +60,10 @@ class StackingConfig:
         None,
         "estimators by label: {a: {name: NAME, OPTION: VALUE}, …}; "
         "null: linear model, MLP and forest",
+        describes="estimator",
     )
     level1: dict[str, Any] | None = option(
-        None, "the estimator that combines them; null: a linear model"
+        None, "the estimator that combines them; null: a linear model", describes="estimator"
     )
     folds: int = option(5, "folds of the out-of-fold predictions", min=2)
     passthrough: bool = option(False, "level 1 also sees the features")

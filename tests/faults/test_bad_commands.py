@@ -118,6 +118,14 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "group for list": (["list", "modl"], ["no group 'modl'", "Did you mean 'model'?"]),
     "name for list": (["list", "model", "gptt"], ["no model 'gptt'", "Did you mean 'gpt'?"]),
     "action of data": (["data", "lst"], ["no action 'lst'", "Did you mean 'list'?"]),
+    "option of a member": (
+        ["train", "model=bagging", "model.base={name: mlp, epoch: 3}"],
+        ["model.base.epoch: no such option", "Did you mean 'epochs'?"],
+    ),
+    "name of a member": (
+        ["train", "model=stacking", "model.level0={a: {name: mlp}, b: {name: random_forst}}"],
+        ["model.level0.b.name", "Did you mean 'random_forest'?"],
+    ),
     "name of data": (["data", "check", "phrasebok"], ["'phrasebok'", "'phrasebook_en_fr'?"]),
     "size for inspect": (["inspect", MT, "batch=0"], ["batch=0: must be a whole number"]),
     "no run": (["eval", "outputs/nope"], ["no run 'outputs/nope'", "no runs below outputs"]),
