@@ -150,6 +150,8 @@ def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
             fontsize=8.5,
         )
     axis.margins(x=0.14)
+    if max(abs(bar.value) for bar in bars) >= 10_000:
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_xlabel(value_label)
     axis.set_title(title)
     return figure
