@@ -6,7 +6,9 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from scratchlab.cli import main
 
@@ -22,7 +24,7 @@ CASES = {
     "evaluate": ([*TINY, "evaluator=[hf_metric]"], PRETRAINED),
     "rouge_score": (["model=gpt", "dataset=docstrings", "evaluator=[rouge]"], PRETRAINED),
     "transformers": (
-        ["model=smollm2", "dataset=text_file", "dataset.paths=[text.txt]"],
+        ["model=gpt2", "model.checkpoint=folder", "dataset=text_file", "dataset.paths=[text.txt]"],
         PRETRAINED,
     ),
     "wandb": ([*TINY, "tracker=[wandb]"], "pip install 'scratchlab[wandb]'"),
@@ -60,6 +62,9 @@ def test_the_command_that_installs_it_is_named(
     monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
     Path("text.txt").write_text("the quick brown fox\n" * 40)
     Path("rows.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
+    Path("folder").mkdir()
+    Path("folder/config.json").write_text('{"model_type": "gpt2"}')
+    save_file({"x": np.zeros(1)}, "folder/model.safetensors")
     code = main(["train", *words, "cache_dir=cache", "threads=1", "name=missing"])
     error = capfd.readouterr().err
     assert code == 2, error
