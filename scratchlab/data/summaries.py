@@ -1,4 +1,8 @@
-"""Texts with their summaries: docstrings (embedded), CNN/DailyMail (files or hub)."""
+"""Texts with their summaries: docstrings (embedded), CNN/DailyMail (files or hub).
+
+Each comes in two forms: as language modelling (a text, a separator, its summary), and as pairs for
+encoder-decoder models (source → target, no prompt).
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.data.cache import Arrays, cached, content_key, pack_text, unpack_text
-from scratchlab.data.contract import Provenance
+from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
 from scratchlab.data.locating import layout_hint
+from scratchlab.data.pairs import PairDataset
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
 from scratchlab.data.sources import Located, Splits, find_file, sha256_of
+from scratchlab.data.translation import TextOptions
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
+
+CNN_FILES = ("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz")
+CNN_HUB = "abisee/cnn_dailymail"
+CNN_ORIGIN = "https://huggingface.co/datasets/abisee/cnn_dailymail (3.0.0), as CSV"
 
 
 @dataclass(frozen=True)
@@ -145,9 +155,9 @@ def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
     "cnn_dailymail",
     task="language_modeling",
     sources=("files", "hub"),
-    files=("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz"),
-    hub="abisee/cnn_dailymail",
-    origin="https://huggingface.co/datasets/abisee/cnn_dailymail (3.0.0), as CSV",
+    files=CNN_FILES,
+    hub=CNN_HUB,
+    origin=CNN_ORIGIN,
 )
 class CNNDailyMail(SummaryDataset):
     """News articles with their highlights (Hermann et al. 2015; See et al. 2017), not anonymised.
@@ -209,3 +219,38 @@ def read_pairs(path: Path, source: str, target: str) -> list[tuple[str, str]]:
             raise UserError(f"{path} has no column {column!r}", suggest(column, columns, "Columns"))
     pairs = [(str(row[source] or ""), str(row[target] or "")) for row in rows]
     return [(a.strip(), b.strip()) for a, b in pairs if a.strip() and b.strip()]
+
+
+@register("dataset", "docstring_pairs", task="seq2seq", sources=("embedded",))
+class DocstringPairs(PairDataset):
+    """Documentation or code of a Python function → its first line, as pairs; built in."""
+
+    @dataclass(frozen=True)
+    class Config(TextOptions):
+        pass
+
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        provenance, pairs = docstring_pairs(context.cache)
+        return Located(provenance, lambda: dict(pairs))
+
+
+@register(
+    "dataset",
+    "cnn_dailymail_pairs",
+    task="seq2seq",
+    sources=("files", "hub"),
+    files=CNN_FILES,
+    hub=CNN_HUB,
+    origin=CNN_ORIGIN,
+)
+class CNNDailyMailPairs(PairDataset):
+    """News articles → their highlights, as pairs: the same splits as cnn_dailymail's."""
+
+    @dataclass(frozen=True)
+    class Config(NewsOptions, TextOptions):
+        pass
+
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        return news_pairs(config, context.root)

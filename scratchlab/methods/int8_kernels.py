@@ -5,8 +5,7 @@ an outlier does not hurt its neighbours), and so is each sum, before its scale. 
 then reads a quarter of the bytes of fp32, and many rows take half the time.
 
 Elsewhere, and if asked for, the activations of a row become integers too, with a scale of their
-own: as one 8-bit digit,
-or as two, the second for what the first leaves over. Then
+own: as one 8-bit digit, or as two, the second for what the first leaves over. Then
 ``x Wᵀ ≈ Σ digits scale_x · (q_x q_wᵀ - z Σ q_x) · scale_w``, where the products are exact in 32
 bits. One digit is off by about max|x| / 440 a number, so what it costs depends on how far the
 largest number of a row stands out: rows in which it is more than PEAK times the root mean square
@@ -131,9 +130,15 @@ def kernel(path: str, bits: str, scheme: str, cache: Path | None = None) -> Kern
     if path == "reference":
         return None
     free = path == "auto" and bits == "auto" and scheme == "absmax"
-    if free and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if free and has_bfloat16():
         return bfloat16_product
     return fastest(path, bits, cache)
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, as far as this torch can tell."""
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return ask is not None and hasattr(torch, "_weight_int8pack_mm") and bool(ask())
 
 
 def fastest(path: str, bits: str, cache: Path | None = None) -> Multiplier | None:

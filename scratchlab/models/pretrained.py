@@ -73,6 +73,27 @@ def save_config(inner: Any, folder: Path) -> None:
     write_text(folder / FOLDER / "config.json", inner.config.to_json_string(use_diff=False))
 
 
+class PretrainedGenerator(nn.Module):
+    """What wrappers of models that write texts have in common: the output layer of ``inner``."""
+
+    inner: Any
+
+    @property
+    def output(self) -> Any:
+        """The layer that gives the logits, whatever methods made of it."""
+        return self.inner.get_output_embeddings()
+
+    @property
+    def output_weight(self) -> Tensor | None:
+        """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
+        output = self.output
+        plain = type(output) is nn.Linear and output.bias is None
+        return output.weight if plain else None
+
+    def save_files(self, folder: Path) -> None:
+        save_config(self.inner, folder)
+
+
 @register(
     "model",
     "pretrained_lm",
@@ -81,7 +102,7 @@ def save_config(inner: Any, folder: Path) -> None:
     needs=("transformers",),
     extra="pretrained",
 )
-class PretrainedLM(nn.Module):
+class PretrainedLM(PretrainedGenerator):
     """A pretrained causal language model: SmolLM2 from a package, GPT-2, any of the hub."""
 
     @dataclass(frozen=True)
@@ -121,18 +142,6 @@ class PretrainedLM(nn.Module):
         check_fit(spec, self.inner, self.block_size, config.checkpoint)
         if config.dropout is not None:
             set_dropout(self.inner, config.dropout)
-
-    @property
-    def output(self) -> Any:
-        """The layer that gives the logits, whatever methods made of it."""
-        return self.inner.get_output_embeddings()
-
-    @property
-    def output_weight(self) -> Tensor | None:
-        """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
-        output = self.output
-        plain = type(output) is nn.Linear and output.bias is None
-        return output.weight if plain else None
 
     def hidden(
         self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
@@ -218,9 +227,6 @@ class PretrainedLM(nn.Module):
                 f"a context of {length} tokens is longer than the model's {self.block_size}",
                 "Give a shorter one (dataset.max_length, dataset.block_size).",
             )
-
-    def save_files(self, folder: Path) -> None:
-        save_config(self.inner, folder)
 
 
 @register(

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, EncoderDecoderCache
 
 from scratchlab.data.contract import DataContext, Spec
 from scratchlab.errors import UserError
-from scratchlab.models.pretrained import check_fit, load_inner, save_config, set_dropout
+from scratchlab.models.pretrained import PretrainedGenerator, check_fit, load_inner, set_dropout
 from scratchlab.registry import option, register
 
 
@@ -106,7 +106,7 @@ class Seq2SeqCache:
     needs=("transformers",),
     extra="pretrained",
 )
-class PretrainedSeq2Seq(nn.Module):
+class PretrainedSeq2Seq(PretrainedGenerator):
     """A pretrained encoder-decoder: T5, BART, any of the hub that transformers can load."""
 
     @dataclass(frozen=True)
@@ -147,11 +147,6 @@ class PretrainedSeq2Seq(nn.Module):
             self._check_agreement()
 
     @property
-    def output(self) -> Any:
-        """The layer that gives the logits, whatever methods made of it."""
-        return self.inner.get_output_embeddings()
-
-    @property
     def _bias(self) -> Tensor | None:
         """[1, V]: what is added to the logits (BART and its kin have such a buffer)."""
         bias: Tensor | None = getattr(self.inner, "final_logits_bias", None)
@@ -160,11 +155,10 @@ class PretrainedSeq2Seq(nn.Module):
     @property
     def output_weight(self) -> Tensor | None:
         """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
-        output, bias = self.output, self._bias
-        plain = type(output) is nn.Linear and output.bias is None
+        bias = self._bias
         if bias is not None and bias.device.type != "meta" and bool(bias.any()):
             return None
-        return output.weight if plain else None
+        return super().output_weight
 
     def encode(self, source: Tensor, source_padding: Tensor | None = None) -> Tensor:
         """source [B, S] int64, source_padding [B, S] True at padding → memory [B, S, D]."""
@@ -248,9 +242,6 @@ class PretrainedSeq2Seq(nn.Module):
             use_cache=True,
         )
         return self.project(found.last_hidden_state[:, 0] * self.scale)
-
-    def save_files(self, folder: Path) -> None:
-        save_config(self.inner, folder)
 
     @torch.no_grad()
     def _check_agreement(self) -> None:
