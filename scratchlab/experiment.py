@@ -1,7 +1,6 @@
-"""The composition root: from a checked configuration to parts, from parts to a run.
+"""A training run from its folder to its results: data, training, evaluation of the best checkpoint.
 
-Nothing else builds parts. The way of a training run: folder, seeds, data, model, training,
-evaluation of the best checkpoint, results; every ending (done, failed, stopped) is written down.
+Every ending (done, failed, stopped) is written down.
 """
 
 from __future__ import annotations
@@ -9,24 +8,25 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from scratchlab.assembly import Source, assemble, is_estimator, read_source
-from scratchlab.data.contract import (
-    DataContext,
-    Dataset,
+from scratchlab.assembly import Source, is_estimator, read_source
+from scratchlab.composition import (
+    Parts,
+    build_evaluators,
+    build_parts,
+    check_splits,
+    checkpoint_folder,
+    evaluate,
+    starting_point,
 )
-from scratchlab.errors import Stopped, UserError, suggest
-from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
-from scratchlab.methods.adapted import Adapted
+from scratchlab.errors import Stopped, UserError
+from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.models.exporting import check_exportable, export_model
-from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
 from scratchlab.registry import build, find
 from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
 from scratchlab.reporting.results import write_results
@@ -34,160 +34,19 @@ from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
-from scratchlab.run.decisions import cache_folder
-from scratchlab.run.folder import RunFolder, find_run, is_checkpoint
+from scratchlab.run.folder import RunFolder
 from scratchlab.run.manifest import manifest, peak_memory_bytes
 from scratchlab.run.record import log_file, record_failure
-from scratchlab.run.seeds import seed_everything
-from scratchlab.tasks.contract import Task
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
-from scratchlab.training.allocator import keep_freed_memory
-from scratchlab.training.anatomy import Anatomy, dissect
 from scratchlab.training.gradient import Job
 from scratchlab.training.interrupt import Interrupt, terminated_is_interrupted
 from scratchlab.training.memory import memory_advice
-from scratchlab.training.precision import choose_device
 
 LOGGER = logging.getLogger("scratchlab")
 
 # Where a run lies: its own for good, however the command that goes on with it names it.
 FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
-
-
-@dataclass
-class Parts:
-    """What a configuration describes, built."""
-
-    config: dict[str, Any]
-    dataset: Dataset
-    task: Task
-    adapted: Adapted
-    decoder: Any
-    device: torch.device
-
-    @property
-    def model(self) -> nn.Module:
-        return self.adapted.model
-
-
-def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
-    """Where data comes from and where prepared data is kept, for this configuration."""
-    root = config.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
-    return DataContext(
-        root=Path(root).expanduser() if root else None,
-        cache=cache_folder(config),
-        vocabulary=vocabulary,
-        seed=config["seed"],
-        runs=Path(config["output_dir"]).expanduser(),
-    )
-
-
-def set_up_machine(config: Mapping[str, Any]) -> torch.device:
-    """Threads, seeds and device."""
-    if config["threads"] is not None:
-        torch.set_num_threads(config["threads"])
-    # Estimators compute in NumPy; torch's deterministic mode takes seconds to import.
-    seed_everything(config["seed"], config["deterministic"] and not is_estimator(config))
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
-    return choose_device(config["device"])
-
-
-def build_parts(
-    config: dict[str, Any], source: Source | None = None, start: Source | None = None
-) -> Parts:
-    """Data, task, model and decoder of a checked configuration.
-
-    ``source`` is a checkpoint of this run, ``start`` one of the run that it begins with; weights
-    and vocabulary are taken from there.
-    """
-    device = set_up_machine(config)
-    origin = source or start
-    foreign = origin is not None and origin.is_foreign
-    context = data_context(config, origin.path if origin and not foreign else None)
-    dataset: Dataset = build("dataset", config["dataset"], context)
-    task: Task = build("task", config["task"], dataset.spec)
-    check_target(config, dataset)
-    adapted = assemble(config, dataset, context, device, source, start)
-    decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
-    return Parts(config, dataset, task, adapted, decoder, device)
-
-
-def check_target(config: Mapping[str, Any], dataset: Dataset) -> None:
-    """A data set of which only its content shows whether it has classes or numbers to predict."""
-    wanted, found = config["task"]["name"], dataset.spec.task
-    if {wanted, found} == {"classification", "regression"}:
-        what = "classes" if found == "classification" else "numbers"
-        raise UserError(
-            f"model: {config['model']['name']} is for {wanted}, but the target of "
-            f"{config['dataset']['name']} holds {what}",
-            f"Choose a model for {found}, or set dataset.target_type.",
-        )
-
-
-def build_evaluators(config: Mapping[str, Any]) -> dict[str, Evaluator]:
-    """The chosen evaluators by name."""
-    return {key: build("evaluator", entry) for key, entry in config["evaluator"].items()}
-
-
-def evaluate(
-    parts: Parts,
-    evaluators: Mapping[str, Evaluator],
-    split: str,
-    sink: Sink,
-    *,
-    quick: bool = False,
-    limit: int | None = None,
-    should_stop: Callable[[], None] = lambda: None,
-) -> list[Measurement]:
-    """Run evaluators on one split with the model as it is."""
-    if isinstance(parts.model, nn.Module):
-        parts.model.eval()
-    decoder = quick_decoder(parts.config) if quick else parts.decoder
-    context = EvaluationContext(
-        model=parts.model,
-        dataset=parts.dataset,
-        task=parts.task,
-        split=split,
-        device=parts.device,
-        sink=sink,
-        decoder=decoder,
-        seed=parts.config["seed"],
-        quick=quick,
-        limit=limit,
-        folder=sink.folder if isinstance(sink, FolderSink) else None,
-        adapted=parts.adapted,
-    )
-    measurements: list[Measurement] = []
-    with torch.no_grad():
-        for evaluator in evaluators.values():
-            should_stop()
-            measurements += evaluator.evaluate(context)
-    for measurement in measurements:
-        measurement.split = measurement.split or split
-    return measurements
-
-
-def quick_decoder(config: Mapping[str, Any]) -> Any:
-    """Greedy search with the limits of the chosen decoding, for measurements between epochs."""
-    chosen = config.get("decoding")
-    if not chosen or chosen["name"] != "beam":
-        return build("decoding", chosen) if chosen else None
-    greedy = find("decoding", "greedy").defaults()
-    return build("decoding", {"name": "greedy", **{k: chosen.get(k, v) for k, v in greedy.items()}})
-
-
-def check_splits(config: Mapping[str, Any], dataset: Dataset, keys: Sequence[str]) -> None:
-    """The splits that a configuration names must be there."""
-    for key in keys:
-        if config[key] not in dataset.splits or not dataset.size(config[key]):
-            hint = suggest(config[key], dataset.splits, "Splits")
-            raise UserError(f"{key}: the data set has no split {config[key]!r}", hint)
-
-
-# ------------------------------------------------------------------------------------------------
-# train
 
 
 def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
@@ -421,55 +280,4 @@ def _evaluate_checkpoint(
         sink = FolderSink(folder.path, tracker, content.state["step"])
         found = evaluate(parts, evaluators, config["evaluate_split"], sink, should_stop=stop)
         stop()
-    return found
-
-
-def checkpoint_folder(run: Path, which: str) -> Path:
-    """The folder of a run's checkpoint; UserError that lists what there is."""
-    if is_checkpoint(run):
-        return run
-    path = run / "checkpoints" / which
-    if is_checkpoint(path):
-        return path
-    known = [p.name for p in sorted((run / "checkpoints").glob("[!.]*")) if is_checkpoint(p)]
-    if not known:
-        raise UserError(f"{run} has no checkpoint yet")
-    raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
-
-
-def starting_point(config: Mapping[str, Any]) -> Source:
-    """The checkpoint that ``init_from`` names (of a run the best one) and its content.
-
-    A folder in the Hugging Face format is one of model=gpt too.
-    """
-    folder = Path(config["init_from"]).expanduser()
-    if config["model"]["name"] == "gpt" and is_hugging_face(folder):
-        return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
-    run = find_run(config["init_from"], config["output_dir"])
-    return read_source(checkpoint_folder(run, "best"))
-
-
-def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
-    """What the model of a configuration consists of and what a training step costs."""
-    if is_estimator(config):
-        raise UserError(
-            "inspect counts the layers of torch models; estimators have none",
-            f"`scratchlab list model {config['model']['name']}` shows its options.",
-        )
-    context = data_context(config)
-    dataset: Dataset = build("dataset", config["dataset"], context)
-    limit = dataset.spec.max_length
-    length = min(length, limit) if limit else length
-    plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
-    task: Task = build("task", plain, dataset.spec)
-    with torch.device("meta"):
-        adapted = assemble(config, dataset, context, "meta")
-    title = f"{config['model']['name']} on {config['dataset']['name']}"
-    optimizer = build("optimizer", config["optimizer"])
-    found = dissect(title, adapted.model, task, optimizer, batch_size, length)
-    if config["method"]:
-        with torch.device("meta"):
-            whole = assemble({**config, "method": {}}, dataset, context, "meta").model
-        found.whole = dissect(title, whole, task, optimizer, batch_size, length)
-    found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
     return found

@@ -12,19 +12,17 @@ from typing import Any
 from torch import nn
 
 from scratchlab.assembly import read_source
-from scratchlab.errors import UserError
-from scratchlab.evaluation.contract import Measurement
-from scratchlab.experiment import (
+from scratchlab.composition import (
     Parts,
     build_evaluators,
     build_parts,
-    check_export,
     check_splits,
     checkpoint_folder,
-    costs,
     evaluate,
-    export,
 )
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.experiment import check_export, costs, export
 from scratchlab.registry import build
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink

@@ -63,7 +63,7 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
     import torch
     import transformers  # noqa: F401  (what is imported must not count as the model's)
 
-    from scratchlab import experiment
+    from scratchlab import composition
     from scratchlab.config.compose import compose
 
     words = [
@@ -71,10 +71,10 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
         "dataset.train_examples=16", "model.dropout=0.0", "task.fused_loss=false",
     ]  # fmt: skip
     config: dict[str, Any] = compose([*words, *METHODS[method]]).config
-    found = experiment.inspect(config, batch_size, length)  # also imports what building needs
+    found = composition.inspect(config, batch_size, length)  # also imports what building needs
     forget_peak()
     before = held("VmRSS")
-    parts = experiment.build_parts(config)
+    parts = composition.build_parts(config)
     trained = [p for p in parts.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     batch = parts.task.example_batch(batch_size, length)

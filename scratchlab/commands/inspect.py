@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     composed = read(rest, HELP, "inspect")
     if composed is None:
         return 0
-    from scratchlab import experiment
+    from scratchlab.composition import inspect
     from scratchlab.reporting.anatomy import show_anatomy
 
-    show_anatomy(experiment.inspect(composed.config, sizes["batch"], sizes["length"]))
+    show_anatomy(inspect(composed.config, sizes["batch"], sizes["length"]))
     return 0

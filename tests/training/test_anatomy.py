@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment
+from scratchlab import composition
 from scratchlab.config.compose import compose
 from scratchlab.training.anatomy import Anatomy
 
@@ -26,7 +26,7 @@ def inspected(tmp_path: Path, *words: str) -> tuple[Anatomy, int]:
         f"dataset.block_size={T}", "optimizer=adamw", f"cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
     config: dict[str, Any] = compose([*own, *words]).config
-    found = experiment.inspect(config, B, T)
+    found = composition.inspect(config, B, T)
     vocabulary = next(layer for layer in found.layers if layer.name.endswith("embedding"))
     return found, vocabulary.parameters // D
 
