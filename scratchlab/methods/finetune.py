@@ -16,9 +16,10 @@ from scratchlab.registry import option, register
 
 @register("method", "finetune")
 class Finetune(Method):
-    """Train the model's own weights: all, the last blocks, those named, or the head alone.
+    """Train the model's own weights: all, the last blocks, those named, the head alone, or none.
 
-    What other methods added is left as it is. New weights (the head of a classifier) always train.
+    What other methods added is left as it is. New weights (the head of a classifier) train with any
+    choice but none.
     """
 
     @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Finetune(Method):
         train: str = option(
             "all",
             "all weights; blocks: those of the last blocks; names: those that patterns name; "
-            "head: the output layer",
-            choices=("all", "blocks", "names", "head"),
+            "head: the output layer; none: nothing, to measure the model as it is",
+            choices=("all", "blocks", "names", "head", "none"),
         )
         last_blocks: int = option(2, "train=blocks: how many, counted from the end", min=1)
         patterns: list[str] = option([], "train=names: parts of names, or patterns like *.norm.*")
@@ -41,7 +42,7 @@ class Finetune(Method):
     def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
         added = set(adapter_names(model))
         own = {n: p for n, p in model.named_parameters() if n not in added}
-        chosen = self._chosen(model, list(own)) | set(fresh_names(model))
+        chosen = self._chosen(model, list(own))
         self._rows = [
             ("trained", f"{sum(p.numel() for n, p in own.items() if n in chosen):,}"),
             ("frozen", f"{sum(p.numel() for n, p in own.items() if n not in chosen):,}"),
@@ -53,10 +54,13 @@ class Finetune(Method):
 
     def _chosen(self, model: nn.Module, names: list[str]) -> set[str]:
         config = self.config
+        if config.train == "none":
+            return set()
         if config.train == "all":
             return set(names)
+        fresh = set(fresh_names(model))
         if config.train == "head":
-            return set(head_names(model))
+            return fresh | set(head_names(model))
         if config.train == "blocks":
             numbers = sorted({b for n in names if (b := block_number(n)) is not None})
             if len(numbers) < config.last_blocks:
@@ -65,8 +69,8 @@ class Finetune(Method):
                     f"{len(numbers)} blocks"
                 )
             last = set(numbers[-config.last_blocks :])
-            return {n for n in names if block_number(n) in last}
-        found = set()
+            return fresh | {n for n in names if block_number(n) in last}
+        found = fresh
         for pattern in config.patterns:
             matched = {n for n in names if named_by(n, pattern)}
             if not matched:

@@ -1,7 +1,8 @@
 """Several runs side by side: one table, bars of their figures, curves in one picture.
 
 A row of the comparison may stand for the same run with several seeds: its figures are then means,
-with the standard deviation over the seeds (n - 1 in the denominator).
+with the standard deviation over the seeds (n - 1 in the denominator). With one seed a figure keeps
+the spread that its evaluator gave it: what a test set of this size leaves open.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scratchlab.reporting.results import read_results
 from scratchlab.reporting.scatter import Scatter, write_scatter
 from scratchlab.reporting.tables import (
     ARROWS,
+    BYTE_UNITS,
     csv_text,
     format_measurement,
     markdown,
@@ -43,7 +45,10 @@ from scratchlab.tracking.jsonl import METRICS, read_lines
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CSV_COLUMNS = ("run", "metric", "unit", "better", "mean", "std", "n", "values", "reference")
+CSV_COLUMNS = (
+    *("run", "metric", "unit", "better", "mean", "std", "n", "values", "reference"),
+    *("spread", "spread_meaning"),
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ class Score:
     unit: str
     better: str
     timing: bool
+    of_one: float | None = None  # the spread within a single run …
+    of_one_meaning: str = ""  # … and what it is
 
     @property
     def mean(self) -> float:
@@ -78,6 +85,17 @@ class Score:
     @property
     def std(self) -> float | None:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def spread(self) -> float | None:
+        """What stands behind ±."""
+        return self.of_one if self.std is None else self.std
+
+    @property
+    def spread_meaning(self) -> str:
+        if self.std is not None:
+            return f"mean ± standard deviation of {len(self.values)} seeds"
+        return f"± {self.of_one_meaning}" if self.of_one is not None else ""
 
 
 Scores = dict[str, Score]
@@ -116,6 +134,8 @@ def _scores(folders: Sequence[Path]) -> Scores:
             found[0][name].unit,
             found[0][name].better,
             found[0][name].timing,
+            found[0][name].spread,
+            str(found[0][name].settings.get("spread", "spread within the run")),
         )
         for name in names
     }
@@ -217,7 +237,7 @@ def _wide(
 
 def _cell(one: Score, heading: str) -> str:
     """The value; with its unit where that is another than the heading's."""
-    value, unit = format_measurement(one.mean, one.std, one.unit)
+    value, unit = format_measurement(one.mean, one.spread, one.unit)
     return f"{value} {unit}".strip() if one.unit == "bytes" or one.unit != heading else value
 
 
@@ -240,6 +260,8 @@ def _long(
                 len(one.values),
                 " ".join(repr(v) for v in one.values),
                 given,
+                one.spread,
+                one.spread_meaning,
             ]
 
 
@@ -256,15 +278,21 @@ def _write_bars(
     if len(pairs) < 2 or len({one.unit for _, one in pairs}) > 1:
         return  # nothing to compare, or nothing that compares
     one = pairs[0][1]
-    unit = f" ({one.unit})" if one.unit else ""
-    seeds = max(len(o.values) for _, o in pairs)
-    spread = f", mean ± standard deviation of {seeds} seeds" if seeds > 1 else ""
+    unit, scale = one.unit, 1.0
+    if unit == "bytes":
+        largest = max(o.mean for _, o in pairs)
+        unit = format_measurement(largest, None, unit)[1]
+        scale = 1024.0 ** BYTE_UNITS.index(unit)
+    heading = f"{title_of(metric)}{f' ({unit})' if unit else ''} {ARROWS[one.better]}".strip()
+    meanings = dict.fromkeys(o.spread_meaning for _, o in pairs if o.spread_meaning)
+    spread = f"\n{'; '.join(meanings)}" if meanings else ""
     figure = bars_figure(
-        [Bar(row.label, o.mean, o.std) for row, o in pairs],
-        f"{title_of(metric)}{unit} {ARROWS[one.better]}{spread}".strip(),
+        [Bar(r.label, o.mean / scale, o.spread and o.spread / scale) for r, o in pairs],
+        heading + spread,
         f"{title}: {title_of(metric)}",
     )
-    _mark_references(figure, [row.reference.get(metric) for row, _ in pairs])
+    given = [row.reference.get(metric) for row, _ in pairs]
+    _mark_references(figure, [None if g is None else g / scale for g in given])
     write_bytes(folder / "plots" / f"bars_{metric}.png", png(figure))
 
 

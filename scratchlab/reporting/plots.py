@@ -124,6 +124,8 @@ def score_figure(entries: Sequence[Mapping[str, Any]], metric: str, title: str) 
 @style()
 def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
     """Values side by side, each written at its bar, in the order given from the top."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, ((axis,),) = new_figure(height=130 + 44 * len(bars))
     places = range(len(bars))
     spreads = [math.nan if bar.spread is None else bar.spread for bar in bars]
@@ -150,7 +152,8 @@ def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
             fontsize=8.5,
         )
     axis.margins(x=0.14)
-    if max(abs(bar.value) for bar in bars) >= 10_000:
+    if max(abs(bar.value) for bar in bars) >= 10_000:  # long numbers need room
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_xlabel(value_label)
     axis.set_title(title)

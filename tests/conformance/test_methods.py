@@ -11,6 +11,7 @@ import torch
 
 from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
+from scratchlab.methods.finetune import Finetune, fresh_names
 from scratchlab.registry import build, find, parts
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
@@ -153,3 +154,17 @@ def test_generation_with_a_cache_agrees_with_generation_without_one(
         for cache in (True, False)
     ]
     assert found[0] == found[1]
+
+
+def test_finetune_none_freezes_all_weights_new_heads_too(models: dict[str, Tiny]) -> None:
+    for name in ("gpt", "bert"):
+        model = Finetune(Finetune.Config(train="none")).apply(models[name].build(), CONTEXT)
+        assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_new_head_trains_with_the_last_blocks(models: dict[str, Tiny]) -> None:
+    method = Finetune(Finetune.Config(train="blocks", last_blocks=1))
+    model = method.apply(models["bert"].build(), CONTEXT)
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    fresh = set(fresh_names(model))
+    assert fresh and fresh < trained

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import colour
-from scratchlab.reporting.comparison import Compared, curves_figure
+from scratchlab.reporting.comparison import Compared, curves_figure, write_comparison
+from scratchlab.reporting.plots import Bar, bars_figure
+from scratchlab.reporting.results import write_results
 
 
 def row(label: str, *folders: Path) -> Compared:
@@ -62,3 +66,48 @@ def test_a_row_keeps_its_colour_where_another_has_no_line(tmp_path: Path) -> Non
     figure = curves_figure("text", rows, "train/loss")
     assert figure is not None
     assert figure.axes[0].lines[0].get_color() == colour(1)
+
+
+def measured(folder: Path, *measurements: Measurement) -> Path:
+    write_results(folder, measurements)
+    return folder
+
+
+def test_one_seed_keeps_the_spread_that_its_evaluator_gave(tmp_path: Path) -> None:
+    half = {"spread": "95 % interval, half width"}
+    rows = []
+    for name, value in (("before", 21.4), ("after", 28.3)):
+        score = Measurement("rouge1", value, "%", spread=3.3, settings=half)
+        rows.append(row(name, measured(tmp_path / name, score)))
+    write_comparison(tmp_path / "all", "summaries", rows)
+    assert "28.30 ± 3.30" in (tmp_path / "all/tables/comparison.md").read_text()
+    lines = list(csv.DictReader((tmp_path / "all/tables/comparison.csv").open()))
+    assert [line["std"] for line in lines] == ["", ""]  # no second seed, so no deviation over seeds
+    assert {line["spread_meaning"] for line in lines} == {"± 95 % interval, half width"}
+
+
+def test_with_several_seeds_the_spread_is_the_deviation_over_them(tmp_path: Path) -> None:
+    folders = [
+        measured(tmp_path / str(value), Measurement("rouge1", value, "%", spread=9.0))
+        for value in (20.0, 22.0)
+    ]
+    write_comparison(tmp_path / "all", "summaries", [row("after", *folders)])
+    assert "21 ± 1" in (tmp_path / "all/tables/comparison.md").read_text()
+
+
+def test_bars_of_bytes_are_in_the_unit_of_the_largest(tmp_path: Path, monkeypatch: Any) -> None:
+    drawn: list[tuple[list[Bar], str]] = []
+
+    def draw(bars: Sequence[Bar], label: str, title: str) -> Any:
+        drawn.append((list(bars), label))
+        return bars_figure(bars, label, title)
+
+    monkeypatch.setattr("scratchlab.reporting.comparison.bars_figure", draw)
+    rows = [
+        row(name, measured(tmp_path / name, Measurement("size", value, "bytes", "lower")))
+        for name, value in (("small", 2**19), ("large", 3 * 2**20))
+    ]
+    write_comparison(tmp_path / "all", "sizes", rows)
+    ((bars, label),) = drawn
+    assert [bar.value for bar in bars] == [0.5, 3.0]
+    assert label == "size (MiB) ↓"
