@@ -51,12 +51,21 @@ def bfloat16_product(x: Tensor, stored: Any) -> Tensor:
     rows are faster with a matrix of floats, which holds such integers exactly.
     """
     values, x = stored.values, x.to(torch.bfloat16)
-    if len(x) <= FUSED_ROWS:
-        ones = torch.ones(len(values), dtype=torch.bfloat16, device=x.device)
-        y = torch._weight_int8pack_mm(x, values, ones)
+    if x.shape[0] <= FUSED_ROWS:
+        y = torch._weight_int8pack_mm(x, values, _ones(values.shape[0], x.device))
     else:
         y = x @ values.to(torch.bfloat16).t()
-    return y * stored.scale.view(1, -1)
+    return y * stored.scale.t()
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(length: int, device: torch.device) -> Tensor:
+    """What the kernel multiplies sums by before they are rounded: nothing, the scales come after.
+
+    Kept, because a step of generation asks for it some hundred times.
+    """
+    with torch.inference_mode(False):
+        return torch.ones(length, dtype=torch.bfloat16, device=device)
 
 
 class Multiplier:
