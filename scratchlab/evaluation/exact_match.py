@@ -19,7 +19,8 @@ class ExactMatch(Evaluator):
     """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
 
     An answer ends at the next mask character. The constant is the most frequent training answer.
-    The spread is the standard error of a share, sqrt(p (1 - p) / n).
+    The spread is half of the 95 % score interval of a share (Wilson 1927), which is not zero where
+    no answer, or every one, is right; its ends are in the settings.
     """
 
     @dataclass(frozen=True)
@@ -91,14 +92,28 @@ def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list
     return found
 
 
-def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:
+def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Ends of the score interval of ``hits`` / ``n``: all shares that the observation does not
+    contradict at ``z`` standard errors (Wilson 1927, "Probable inference")."""
     p = hits / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:
+    low, high = wilson(hits, n)
     return Measurement(
         name=name,
-        value=100 * p,
+        value=100 * hits / n,
         unit="%",
         better="higher" if name == "exact_match" else "",
-        spread=100 * math.sqrt(p * (1 - p) / n),
+        spread=100 * (high - low) / 2,
         n=n,
-        settings={**settings, "spread": "standard error"},
+        settings={
+            **settings,
+            "spread": "half of the 95 % interval (Wilson)",
+            "low": round(100 * low, 2),
+            "high": round(100 * high, 2),
+        },
     )

@@ -215,17 +215,18 @@ def _outcome(one: _Running, code: int) -> Outcome:
 
 
 def _reason(log: Path, start: int) -> str:
-    """What this attempt said last: its error message, or the last line of a traceback."""
+    """What this attempt said last: its error message with advice, or a traceback's last line."""
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - TAIL_BYTES))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    lines = [line for line in lines if line]
+        lines = file.read().decode(errors="replace").splitlines()
+    lines = [line.rstrip() for line in lines if line.strip()]
     errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
     if not errors:
-        return lines[-1] if lines else ""
-    text = lines[errors[-1]].removeprefix("error: ")
-    if text.endswith("problems:") and errors[-1] + 1 < len(lines):
-        text += f" {lines[errors[-1] + 1]}"
+        return lines[-1].strip() if lines else ""
+    text, after = lines[errors[-1]].removeprefix("error: "), lines[errors[-1] + 1 :]
+    # What stands indented below an error is the first of several problems, or the advice.
+    if after and after[0].startswith(" "):
+        text += f" {after[0].strip()}" if text.endswith("problems:") else f" ({after[0].strip()})"
     return text
 
 
