@@ -129,7 +129,9 @@ def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
     figure, ((axis,),) = new_figure(height=130 + 44 * len(bars))
     places = range(len(bars))
     spreads = [math.nan if bar.spread is None else bar.spread for bar in bars]
-    decimals = 0 if all(float(bar.value).is_integer() for bar in bars) else 2
+    whole = all(float(bar.value).is_integer() for bar in bars)
+    shares = all(abs(bar.value) <= 1 for bar in bars)  # of which a hundredth is much
+    decimals = 0 if whole else 3 if shares else 2
     axis.barh(
         places,
         [bar.value for bar in bars],
@@ -151,8 +153,9 @@ def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
             va="center",
             fontsize=8.5,
         )
-    axis.margins(x=0.14)
-    if max(abs(bar.value) for bar in bars) >= 10_000:  # long numbers need room
+    long_numbers = max(abs(bar.value) for bar in bars) >= 10_000
+    axis.margins(x=0.2 if long_numbers else 0.14)
+    if long_numbers:
         axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_xlabel(value_label)
