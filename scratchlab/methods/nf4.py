@@ -110,9 +110,12 @@ def block_maxima(stored: NF4) -> Tensor:
     if stored.second is None or stored.mean is None:
         return stored.maxima
     table = dynamic_map().to(stored.maxima.device)
-    values = table[stored.maxima.long()]
-    scale = stored.second.repeat_interleave(MAXIMA_BLOCK)[: len(values)]
-    return values * scale + stored.mean
+    values = table.index_select(0, stored.maxima.int())
+    whole = len(values) // MAXIMA_BLOCK * MAXIMA_BLOCK
+    values[:whole].view(-1, MAXIMA_BLOCK).mul_(stored.second[: whole // MAXIMA_BLOCK, None])
+    if whole < len(values):
+        values[whole:].mul_(stored.second[-1])
+    return values.add_(stored.mean)
 
 
 def dequantize_nf4(stored: NF4, shape: torch.Size | tuple[int, ...]) -> Tensor:
