@@ -105,32 +105,34 @@ def quantize_nf4(weight: Tensor, double: bool) -> NF4:
     return NF4(codes, small.view(-1)[: len(maxima)], second, mean)
 
 
+def scale_blocks(values: Tensor, scales: Tensor, size: int) -> Tensor:
+    """Multiply each block of ``size`` of ``values`` [n] by its scale, in place; the last may be
+    short."""
+    whole = len(values) // size
+    values[: whole * size].view(-1, size).mul_(scales[:whole, None])
+    if whole * size < len(values):
+        values[whole * size :].mul_(scales[-1])
+    return values
+
+
 def block_maxima(stored: NF4) -> Tensor:
     """The float32 maximum of every block."""
     if stored.second is None or stored.mean is None:
         return stored.maxima
     table = dynamic_map().to(stored.maxima.device)
     values = table.index_select(0, stored.maxima.int())
-    whole = len(values) // MAXIMA_BLOCK * MAXIMA_BLOCK
-    values[:whole].view(-1, MAXIMA_BLOCK).mul_(stored.second[: whole // MAXIMA_BLOCK, None])
-    if whole < len(values):
-        values[whole:].mul_(stored.second[-1])
-    return values.add_(stored.mean)
+    return scale_blocks(values, stored.second, MAXIMA_BLOCK).add_(stored.mean)
 
 
 def dequantize_nf4(stored: NF4, shape: torch.Size | tuple[int, ...]) -> Tensor:
     """The matrix as float32, with little beside it in memory: both numbers of a byte are looked up
     at once, and scaled where they stand.
 
-    The pair is copied as one integer of 64 bits: 20 times as fast as a row of two floats.
+    The pair is copied as one integer of 64 bits, which torch does far faster than a row of two.
     """
     pairs = number_pairs(stored.codes.device)
     values = pairs.index_select(0, stored.codes.int()).view(torch.float32)
-    maxima = block_maxima(stored)
-    whole = len(values) // BLOCK * BLOCK
-    values[:whole].view(-1, BLOCK).mul_(maxima[: whole // BLOCK, None])
-    if whole < len(values):
-        values[whole:].mul_(maxima[-1])
+    scale_blocks(values, block_maxima(stored), BLOCK)
     return values[: shape[0] * shape[1]].view(tuple(shape))
 
 

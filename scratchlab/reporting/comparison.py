@@ -20,6 +20,7 @@ from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import colour, dash, new_figure, png, style
 from scratchlab.reporting.plots import (
+    BAR_HEIGHT,
     LOSS_LABEL,
     LOWER_IS_BETTER,
     STEP_LABEL,
@@ -299,7 +300,8 @@ def _write_bars(
 @style()
 def _mark_references(figure: Figure, references: Sequence[float | None]) -> None:
     # On the lower edge of its bar: the number written beside the bar stays free.
-    points = [(value, place + 0.31) for place, value in enumerate(references) if value is not None]
+    edge = BAR_HEIGHT / 2
+    points = [(value, place + edge) for place, value in enumerate(references) if value is not None]
     if not points:
         return
     axis = figure.axes[0]

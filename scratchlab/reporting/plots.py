@@ -121,6 +121,9 @@ def score_figure(entries: Sequence[Mapping[str, Any]], metric: str, title: str) 
     return figure
 
 
+BAR_HEIGHT = 0.62  # of the room of a bar
+
+
 @style()
 def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
     """Values side by side, each written at its bar, in the order given from the top."""
@@ -136,7 +139,7 @@ def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
         places,
         [bar.value for bar in bars],
         xerr=spreads,
-        height=0.62,
+        height=BAR_HEIGHT,
         color=colour(0),
         error_kw={"ecolor": "#333333", "elinewidth": 1.0, "capsize": 3},
     )
