@@ -66,7 +66,7 @@ def describe_spans(dataset: SpanDataset) -> list[Table]:
     return [
         Table("splits", columns, rows),
         _vocabulary(
-            "char",
+            dataset.tokenizer.kind,
             len(dataset.tokenizer),
             dataset.token_labels(list(range(min(2 * FREQUENT, len(dataset.tokenizer))))),
         ),

@@ -32,12 +32,13 @@ from scratchlab.data.describing_text import describe_questions, hash_table
 from scratchlab.data.knowledge_sources import (
     Knowledge,
     Question,
-    characters,
+    TokenOptions,
     made_up,
     read_documents,
     read_questions,
+    task_tokenizer,
 )
-from scratchlab.data.spans import character_spec
+from scratchlab.data.spans import token_spec
 from scratchlab.data.text_batches import by_length, token_batch
 from scratchlab.data.text_tokenizers import write_text_tokenizer
 from scratchlab.errors import UserError, suggest
@@ -45,10 +46,9 @@ from scratchlab.registry import option, register
 
 
 @dataclass(frozen=True)
-class QuestionOptions:
+class QuestionOptions(TokenOptions):
     """How questions and answers become examples."""
 
-    block_size: int = option(128, "characters of an example, padding included", min=8)
     batch_size: int = option(256, "examples of a batch", min=1)
     pool_size: int = option(
         4096, "examples that are sorted by length together: fewer is more random, pads more", min=1
@@ -65,8 +65,8 @@ class QuestionDataset(TextDataset):
         self.config = config
         self.context = context
         self._ids: dict[str, tuple[Ragged, NDArray[np.int64]]] = {}
-        alphabet = [] if context.vocabulary is not None else self._knowledge.alphabet
-        self.tokenizer = characters(alphabet, context)
+        texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
+        self.tokenizer = task_tokenizer(config, texts, context)
 
     @abstractmethod
     def locate(self) -> Knowledge:
@@ -91,7 +91,7 @@ class QuestionDataset(TextDataset):
 
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
-        return character_spec(self.tokenizer, self.config.block_size)
+        return token_spec(self.tokenizer, self.config.block_size)
 
     @property
     def provenance(self) -> Provenance:  # type: ignore[override]
@@ -122,7 +122,7 @@ class QuestionDataset(TextDataset):
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
-        return {"unit": "character", "context": "the question", "targets": "the answer"}
+        return {"unit": self.tokenizer.unit, "context": "the question", "targets": "the answer"}
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -152,8 +152,8 @@ class QuestionDataset(TextDataset):
 
     @functools.cached_property
     def longest_answer(self) -> int:
-        """Characters of the longest training answer."""
-        return max(map(len, self.answers("train")))
+        """Tokens of the longest training answer."""
+        return max(len(self.encode(answer)) for answer in self.answers("train"))
 
     def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
         """Questions evenly spread over a split, and their answers (``tokens`` is not needed)."""
@@ -204,19 +204,20 @@ class QuestionDataset(TextDataset):
         return self._ids[split]
 
     def _encode_split(self, split: str, asked: list[Question]) -> tuple[Ragged, NDArray[np.int64]]:
-        sequences = []
+        sequences, lengths = [], []
         for number, (question, answer) in enumerate(asked, 1):
             where = f"{self._knowledge.places[split]}, question {number}"
             text = [self.tokenizer.encode(part, where).tolist() for part in (question, answer)]
+            lengths.append(len(text[0]))
             sequences.append([*text[0], self.mask_id, *text[1], self.mask_id])
             if len(sequences[-1]) > self.config.block_size + 1:
                 raise UserError(
-                    f"{where}: question and answer have {len(sequences[-1])} characters with their "
-                    f"masks, but block_size={self.config.block_size}",
+                    f"{where}: question and answer have {len(sequences[-1])} "
+                    f"{self.tokenizer.unit}s with their masks, but "
+                    f"block_size={self.config.block_size}",
                     "Raise dataset.block_size, in pretraining as well.",
                 )
-        lengths = np.array([len(question) for question, _ in asked], dtype=np.int64)
-        return Ragged.of(sequences), lengths
+        return Ragged.of(sequences), np.array(lengths, dtype=np.int64)
 
 
 @register(

@@ -1,11 +1,12 @@
 """The texts of the knowledge task: what is read in pretraining, and what is asked afterwards.
 
-Both data sets of the task, documents with spans and questions, are made of the characters of the
-same documents, so that a model that was pretrained on the one understands the other.
+Both data sets of the task, documents with spans and questions, are made of the tokens of the same
+documents, so that a model that was pretrained on the one understands the other.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.sources import find_file, read_text, sha256_of
-from scratchlab.data.text_tokenizers import Characters, read_text_tokenizer
+from scratchlab.data.text_tokenizers import Characters, Pieces, read_text_tokenizer
 from scratchlab.errors import UserError
+from scratchlab.registry import option
 
 WIKI = "cs224n_minigpt/wiki.txt"
 TRAIN = "cs224n_minigpt/birth_places_train.tsv"
@@ -29,7 +31,7 @@ class Knowledge:
     """Documents, one a string, and the questions of each split with their answers.
 
     ``places`` [split] names where a split was read, for messages. ``spoken`` is text whose
-    characters belong to the vocabulary although no document may hold them.
+    tokens belong to the vocabulary although no document may hold them.
     """
 
     provenance: Provenance
@@ -40,8 +42,8 @@ class Knowledge:
     spoken: list[str] = field(default_factory=list)
 
     @property
-    def alphabet(self) -> list[str]:
-        """The texts whose characters make up the vocabulary."""
+    def vocabulary_texts(self) -> list[str]:
+        """The texts whose tokens make up the vocabulary."""
         return [*self.documents, *self.spoken]
 
 
@@ -109,14 +111,34 @@ def made_up(config: Any) -> Knowledge:
     return Knowledge(provenance, list(text.documents), questions, places, spoken=spoken)
 
 
-def characters(texts: list[str], context: DataContext) -> Characters:
-    """The characters of lines of text with padding and mask, or those of a given checkpoint."""
+@dataclass(frozen=True)
+class TokenOptions:
+    """What the texts of both stages are cut into; both must be given the same."""
+
+    tokenizer: str = option(
+        "char",
+        "char: characters; bpe: pieces of words, learned from the documents",
+        choices=("char", "bpe"),
+    )
+    vocab_size: int | None = option(
+        None, "tokenizer=bpe: largest number of pieces; null: 8000", min=5
+    )
+    block_size: int = option(128, "tokens of an example, padding included", min=8)
+
+
+def task_tokenizer(
+    config: TokenOptions, texts: Iterable[str], context: DataContext
+) -> Characters | Pieces:
+    """The tokens of lines of text with padding and mask, or those of a given checkpoint."""
     if context.vocabulary is None:
-        return Characters.learn((f"{line}\n" for line in texts), with_mask=True)
+        lines = (f"{line}\n" for line in texts)
+        if config.tokenizer == "char":
+            return Characters.learn(lines, with_mask=True)
+        return Pieces.learn(lines, config.vocab_size, 1, with_mask=True)
     tokenizer = read_text_tokenizer(context.vocabulary)
-    if not isinstance(tokenizer, Characters) or tokenizer.mask_id is None:
+    if not isinstance(tokenizer, Characters | Pieces) or tokenizer.mask_id is None:
         raise UserError(
-            f"{context.vocabulary}: the checkpoint's vocabulary has no mask character",
+            f"{context.vocabulary}: the checkpoint's vocabulary has no mask",
             "Start from a model that was pretrained on a data set of masked spans.",
         )
     return tokenizer

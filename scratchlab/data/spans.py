@@ -1,10 +1,10 @@
-"""Span corruption over characters: a text with a hole, then what was in it.
+"""Span corruption over characters or pieces: a text with a hole, then what was in it.
 
 ``prefix MASK suffix MASK content PAD…`` (the task of CS224N's assignment on pretrained
 Transformers, after T5's span corruption; Raffel et al., 2020). A document is cut to a random length
-between 4 and ⌊7/8 · block⌋ characters; a span of a random length, a quarter of that on average, is
+between 4 and ⌊7/8 · block⌋ tokens; a span of a random length, a quarter of that on average, is
 taken out of its middle: something always stays before and behind it. The model reads all but the
-last character and predicts all but the first.
+last token and predicts all but the first.
 
 Length and span of every document are drawn anew in each epoch, as a function of (seed, epoch)
 alone. Padding is never computed: batches hold examples of like length and are cut to the longest.
@@ -33,9 +33,15 @@ from scratchlab.data.contract import (
     TokenBatch,
 )
 from scratchlab.data.describing_text import describe_spans, hash_table
-from scratchlab.data.knowledge_sources import Knowledge, characters, made_up, read_documents
+from scratchlab.data.knowledge_sources import (
+    Knowledge,
+    TokenOptions,
+    made_up,
+    read_documents,
+    task_tokenizer,
+)
 from scratchlab.data.text_batches import by_length, token_batch
-from scratchlab.data.text_tokenizers import write_text_tokenizer
+from scratchlab.data.text_tokenizers import PAD_CHARACTER, write_text_tokenizer
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
 
@@ -47,10 +53,9 @@ TRAIN_STREAM, EVAL_STREAM = 11, 12
 
 
 @dataclass(frozen=True)
-class SpanOptions:
+class SpanOptions(TokenOptions):
     """How documents become examples."""
 
-    block_size: int = option(128, "characters of an example, padding included", min=8)
     batch_size: int = option(128, "examples of a batch", min=1)
     pool_size: int = option(
         4096, "examples that are sorted by length together: fewer is more random, pads more", min=1
@@ -117,8 +122,8 @@ class SpanDataset(TextDataset):
         self.config = config
         self.context = context
         self.notes: list[str] = []
-        alphabet = [] if context.vocabulary is not None else self._knowledge.alphabet
-        self.tokenizer = characters(alphabet, context)
+        texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
+        self.tokenizer = task_tokenizer(config, texts, context)
 
     @abstractmethod
     def locate(self) -> Knowledge:
@@ -141,7 +146,7 @@ class SpanDataset(TextDataset):
 
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
-        return character_spec(self.tokenizer, self.config.block_size)
+        return token_spec(self.tokenizer, self.config.block_size)
 
     @property
     def provenance(self) -> Provenance:  # type: ignore[override]
@@ -167,7 +172,11 @@ class SpanDataset(TextDataset):
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
-        return {"unit": "character", "context": self.config.block_size, "examples": "masked spans"}
+        return {
+            "unit": self.tokenizer.unit,
+            "context": self.config.block_size,
+            "examples": "masked spans",
+        }
 
     # --- examples -------------------------------------------------------------------------------
 
@@ -175,7 +184,11 @@ class SpanDataset(TextDataset):
     def _documents(self) -> tuple[Ragged, dict[str, Ints]]:
         """All documents that are long enough, and the numbers of those of each split."""
         config, found = self.config, self._knowledge.documents
-        kept = [text for text in found if len(text) >= SHORTEST]
+        ids = [
+            self.tokenizer.encode(text, f"{self.registered_name}, document {i}").tolist()
+            for i, text in enumerate(found, 1)
+        ]
+        kept = [tokens for tokens in ids if len(tokens) >= SHORTEST]
         if len(kept) < len(found):
             self.notes.append(f"{len(found) - len(kept)} documents are too short and left out")
         if len(kept) <= config.held_out:
@@ -184,15 +197,11 @@ class SpanDataset(TextDataset):
                 "held out, leave none to train on",
                 "Lower dataset.held_out, or give more documents.",
             )
-        ids = [
-            self.tokenizer.encode(text, f"{self.registered_name}, document {i}").tolist()
-            for i, text in enumerate(kept, 1)
-        ]
         everything = np.arange(len(kept), dtype=np.int64)
         held = config.held_out or min(config.val_examples, len(kept))
         val = np.linspace(0, len(kept) - 1, held).astype(np.int64)
         train = np.setdiff1d(everything, val) if config.held_out else everything
-        return Ragged.of(ids), {"train": train, "val": val, "test": val}
+        return Ragged.of(kept), {"train": train, "val": val, "test": val}
 
     def _rows(self, split: str) -> Ints:
         rows = self._documents[1]
@@ -245,8 +254,7 @@ class SpanDataset(TextDataset):
         """One example as text, with ⁇ for the mask and □ for padding up to the block size."""
         drawn = self.drawn(split, seed=seed, epoch=epoch)
         ids = self._examples(split, np.array([index]), drawn)[0].tolist()
-        text = "".join(self.tokenizer.tokens[i] for i in ids)
-        return text + self.tokenizer.tokens[0] * (self.config.block_size - len(text))
+        return self.decode(ids) + PAD_CHARACTER * (self.config.block_size - len(ids))
 
     def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
         """Examples up to their second mask, and the contents that belong there.
@@ -273,8 +281,8 @@ class SpanDataset(TextDataset):
         return 1 - int((drawn.length + 1).sum()) / positions
 
 
-def character_spec(tokenizer: Any, block_size: int) -> Spec:
-    """The spec of a data set of characters with padding and mask; the mask ends an answer."""
+def token_spec(tokenizer: Any, block_size: int) -> Spec:
+    """The spec of a data set of tokens with padding and mask; the mask ends an answer."""
     return Spec(
         task="language_modeling",
         vocab_size=len(tokenizer),

@@ -209,7 +209,10 @@ def _words(kind: str, text: str) -> list[str]:
 
 
 class Pieces(TextTokenizer):
-    """Byte-pair encoding line by line; lossless, and no character is ever ``<unk>``."""
+    """Byte-pair encoding line by line; lossless, and no character is ever ``<unk>``.
+
+    With a mask, that is the last token, the character ⁇ in a text means it, and it ends an answer.
+    """
 
     kind = "bpe"
     unit = "token"
@@ -217,47 +220,77 @@ class Pieces(TextTokenizer):
     pad_id: int = PAD_ID
     eos_id: int = EOS_ID
 
-    def __init__(self, inner: BPETokenizer) -> None:
+    def __init__(self, inner: BPETokenizer, *, with_mask: bool = False) -> None:
         self.inner = inner
         self.tokens = inner.vocabulary.tokens
+        if with_mask:
+            self.tokens = [*self.tokens, MASK_CHARACTER]
+            self.mask_id = self.eos_id = len(self.tokens) - 1
 
     @classmethod
-    def learn(cls, texts: Iterable[str], vocab_size: int | None, min_frequency: int) -> Pieces:
+    def learn(
+        cls,
+        texts: Iterable[str],
+        vocab_size: int | None,
+        min_frequency: int,
+        *,
+        with_mask: bool = False,
+    ) -> Pieces:
         counts: Counter[str] = Counter()
         characters: set[str] = set()
         for text in texts:
+            if with_mask and MASK_CHARACTER in text:
+                raise UserError(
+                    f"the character {MASK_CHARACTER} stands for the mask and must not occur in "
+                    f"the corpus: {text.strip()[:60]!r}"
+                )
             for line in text.split("\n"):
                 counts.update(mark_words(line))
             characters |= alphabet([text])
         characters = (characters - {"\n"}) | set("".join(counts))
         size = 8000 if vocab_size is None else vocab_size
-        if size < len(characters) + len(SPECIAL_TOKENS):
+        special = len(SPECIAL_TOKENS) + with_mask
+        if size < len(characters) + special:
             raise UserError(
                 f"vocab_size={size} is too small for byte-pair encoding: the characters of the "
-                f"training text alone need {len(characters) + len(SPECIAL_TOKENS)} tokens"
+                f"training text alone need {len(characters) + special} tokens"
             )
-        tokens, merges = learn_merges(
-            counts, sorted(characters), size - len(SPECIAL_TOKENS), min_frequency
-        )
-        return cls(BPETokenizer(Vocabulary([*SPECIAL_TOKENS, *tokens]), merges))
+        tokens, merges = learn_merges(counts, sorted(characters), size - special, min_frequency)
+        inner = BPETokenizer(Vocabulary([*SPECIAL_TOKENS, *tokens]), merges)
+        return cls(inner, with_mask=with_mask)
+
+    @property
+    def line_end_id(self) -> int | None:
+        return EOS_ID
 
     def encode(self, text: str, where: str = "the text") -> Ids:
-        lines = text.split("\n")
+        ends = {"\n": EOS_ID}
+        if self.mask_id is not None:
+            ends[MASK_CHARACTER] = self.mask_id
         found: list[int] = []
-        for number, line in enumerate(lines, 1):
-            found += self.inner.encode(line)
-            if number < len(lines):
-                found.append(self.eos_id)
+        start = 0
+        for end in [i for i, c in enumerate(text) if c in ends]:
+            found += [*self.inner.encode(text[start:end]), ends[text[end]]]
+            start = end + 1
+        found += self.inner.encode(text[start:])
         return np.array(found, dtype=np.int64)
 
     def decode(self, ids: Iterable[int]) -> str:
-        return "\n".join(self.inner.decode(line) for line in _lines(ids, self.eos_id))
+        lines = _lines(ids, EOS_ID)
+        if self.mask_id is None:
+            return "\n".join(self.inner.decode(line) for line in lines)
+        return "\n".join(
+            MASK_CHARACTER.join(self.inner.decode(part) for part in _lines(line, self.mask_id))
+            for line in lines
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {"format": FORMAT, "kind": self.kind, "tokenizer": self.inner.to_json()}
+        described = {"format": FORMAT, "kind": self.kind, "tokenizer": self.inner.to_json()}
+        return described if self.mask_id is None else {**described, "with_mask": True}
 
 
 def _lines(ids: Iterable[int], eos_id: int) -> Iterator[list[int]]:
+    """Ids between those that are ``eos_id``."""
     line: list[int] = []
     for i in ids:
         if i == eos_id:
@@ -300,7 +333,7 @@ def text_tokenizer_from_json(stored: Any, where: str) -> TextTokenizer:
         if kind == "bpe":
             inner = tokenizer_from_json(stored["tokenizer"], where)
             if isinstance(inner, BPETokenizer):
-                return Pieces(inner)
+                return Pieces(inner, with_mask=bool(stored.get("with_mask", False)))
         raise ValueError(f"unknown kind {kind!r}, or words that are no text")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where}: not a tokenizer of running text ({error})") from error

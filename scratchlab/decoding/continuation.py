@@ -138,8 +138,8 @@ def answers(model: Any, dataset: QuestionDataset, questions: Sequence[str]) -> l
         ids = dataset.tokenizer.encode(question.strip(), f"question {number}").tolist()
         if len(ids) + 2 > model.block_size:
             raise UserError(
-                f"question {number} has {len(ids)} characters; with an answer, the model reads at "
-                f"most {model.block_size - 2}",
+                f"question {number} has {len(ids)} {dataset.tokenizer.unit}s; with an answer, "
+                f"the model reads at most {model.block_size - 2}",
                 "Ask a shorter one, for example: Where was Ada Lovelace born?",
             )
         prompts.append([*ids, dataset.mask_id])
