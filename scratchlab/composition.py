@@ -28,7 +28,7 @@ from scratchlab.run.decisions import cache_folder
 from scratchlab.run.folder import find_run, is_checkpoint
 from scratchlab.run.seeds import seed_everything
 from scratchlab.tasks.contract import Task
-from scratchlab.training.allocator import keep_freed_memory
+from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
 from scratchlab.training.anatomy import Anatomy, dissect
 from scratchlab.training.precision import choose_device
 
@@ -68,7 +68,7 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device:
     # Estimators compute in NumPy; torch's deterministic mode takes seconds to import.
     seed_everything(config["seed"], config["deterministic"] and not is_estimator(config))
     torch.set_flush_denormal(True)
-    keep_freed_memory()
+    (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
     return choose_device(config["device"])
 
 

@@ -33,6 +33,9 @@ class Config:
     deterministic: bool = option(
         True, "same command, same machine, same bits (can cost speed on a GPU)"
     )
+    keep_memory: bool = option(
+        True, "keep freed memory for the next step: faster on a CPU, but holds more than it needs"
+    )
     data_dir: str | None = option(None, "folder of data files; null takes $SCRATCHLAB_DATA")
     cache_dir: str | None = option(None, "prepared data; null takes ~/.cache/scratchlab")
     evaluate: bool = option(True, "run the evaluators after training")

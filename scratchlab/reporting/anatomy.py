@@ -45,7 +45,8 @@ def step_rows(found: Anatomy) -> list[tuple[str, ...]]:
         ("gradients", found.gradient_bytes),
         ("optimizer state", found.optimizer_bytes),
         ("activations", found.activation_bytes),
-        ("training memory", found.training_bytes),
+        ("training memory, at least", found.least_training_bytes),
+        ("training memory, at most", found.training_bytes),
     ]
     return [
         *((what, f"{count / 1e9:,.2f} GFLOP") for what, count in flops),

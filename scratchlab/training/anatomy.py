@@ -54,9 +54,16 @@ class Anatomy:
 
     @property
     def training_bytes(self) -> int:
+        """All that a training step keeps, as if it were kept all at once."""
         return (
             self.weight_bytes + self.gradient_bytes + self.optimizer_bytes + self.activation_bytes
         )
+
+    @property
+    def least_training_bytes(self) -> int:
+        """What it keeps if every activation went before its gradient came; the peak is between."""
+        shared = max(self.gradient_bytes, self.activation_bytes)
+        return self.weight_bytes + self.optimizer_bytes + shared
 
 
 def dissect(
