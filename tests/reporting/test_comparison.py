@@ -10,7 +10,8 @@ from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import colour
-from scratchlab.reporting.comparison import Compared, curves_figure, write_comparison
+from scratchlab.reporting.comparison import Compared, write_comparison
+from scratchlab.reporting.comparison_figures import curves_figure
 from scratchlab.reporting.plots import Bar, bars_figure
 from scratchlab.reporting.results import write_results
 
@@ -102,7 +103,7 @@ def test_bars_of_bytes_are_in_the_unit_of_the_largest(tmp_path: Path, monkeypatc
         drawn.append((list(bars), label))
         return bars_figure(bars, label, title)
 
-    monkeypatch.setattr("scratchlab.reporting.comparison.bars_figure", draw)
+    monkeypatch.setattr("scratchlab.reporting.comparison_figures.bars_figure", draw)
     rows = [
         row(name, measured(tmp_path / name, Measurement("size", value, "bytes", "lower")))
         for name, value in (("small", 2**19), ("large", 3 * 2**20))

@@ -1,0 +1,193 @@
+"""The pictures of a comparison: bars of a figure, curves of a metric, lines of a table."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scratchlab.figure_style import colour, dash, new_figure, png, style
+from scratchlab.reporting.plots import (
+    BAR_HEIGHT,
+    LOSS_LABEL,
+    LOWER_IS_BETTER,
+    STEP_LABEL,
+    Bar,
+    bars_figure,
+    counts_epochs,
+    curve,
+)
+from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_measurement, title_of
+from scratchlab.run.atomic import write_bytes
+from scratchlab.tracking.jsonl import METRICS, read_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scratchlab.reporting.comparison import Compared, Scores
+
+
+def write_bars(
+    folder: Path,
+    title: str,
+    rows: Sequence[Compared],
+    figures: Sequence[Scores],
+    metric: str,
+) -> None:
+    """One picture of a metric over the runs, with references as marks; one bar shows nothing."""
+    pairs = [(r, f[metric]) for r, f in zip(rows, figures, strict=True) if metric in f]
+    pairs = [(r, one) for r, one in pairs if math.isfinite(one.mean)]
+    if len(pairs) < 2 or len({one.unit for _, one in pairs}) > 1:
+        return  # nothing to compare, or nothing that compares
+    one = pairs[0][1]
+    unit, scale = one.unit, 1.0
+    if unit == "bytes":
+        largest = max(o.mean for _, o in pairs)
+        unit = format_measurement(largest, None, unit)[1]
+        scale = 1024.0 ** BYTE_UNITS.index(unit)
+    heading = f"{title_of(metric)}{f' ({unit})' if unit else ''} {ARROWS[one.better]}".strip()
+    meanings = dict.fromkeys(o.spread_meaning for _, o in pairs if o.spread_meaning)
+    spread = f"\n{'; '.join(meanings)}" if meanings else ""
+    figure = bars_figure(
+        [Bar(r.label, o.mean / scale, o.spread and o.spread / scale) for r, o in pairs],
+        heading + spread,
+        f"{title}: {title_of(metric)}",
+    )
+    given = [row.reference.get(metric) for row, _ in pairs]
+    _mark_references(figure, [None if g is None else g / scale for g in given])
+    write_bytes(folder / "plots" / f"bars_{metric}.png", png(figure))
+
+
+@style()
+def _mark_references(figure: Figure, references: Sequence[float | None]) -> None:
+    # On the lower edge of its bar: the number written beside the bar stays free.
+    edge = BAR_HEIGHT / 2
+    points = [(value, place + edge) for place, value in enumerate(references) if value is not None]
+    if not points:
+        return
+    axis = figure.axes[0]
+    x, y = zip(*points, strict=True)
+    axis.plot(x, y, "D", color=colour(1), markersize=6, linestyle="none", label="reference")
+    figure.legend(loc="outside upper right")
+
+
+def write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
+    """One picture of a metric over the updates, where any run has more than one point."""
+    if (figure := curves_figure(title, rows, name)) is not None:
+        write_bytes(folder / "plots" / f"curves_{name.replace('/', '_')}.png", png(figure))
+
+
+def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | None:
+    """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
+    lines: dict[str, _Line] = {}
+    by_epoch = True
+    for place, row in enumerate(rows):
+        entries = [read_lines(f / METRICS) for f in row.folders]
+        found = [dict(zip(*curve(e, name), strict=True)) for e in entries]
+        found = [f for f in found if f]
+        steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
+        if len(steps) > 1:  # one point is a number for the table, and no curve
+            lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps], place)
+            by_epoch = by_epoch and all(map(counts_epochs, entries))
+    if not lines:
+        return None
+    metric = name.removeprefix("val/").removeprefix("train/")
+    where = {"val": " on the validation split", "train": " in training"}.get(name.split("/")[0], "")
+    better = "lower" if any(word in metric for word in LOWER_IS_BETTER) else "higher"
+    what = LOSS_LABEL if metric == "loss" and not by_epoch else title_of(metric)
+    return lines_with_bands(
+        lines,
+        "epochs" if by_epoch else STEP_LABEL,
+        f"{what} {ARROWS[better]}",
+        f"{title}: {title_of(metric)}{where}",
+    )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Points of a line; ``place`` is that of its row, which has one colour in all pictures."""
+
+    x: Sequence[Any]
+    y: Sequence[float]
+    spread: Sequence[float] | None
+    place: int
+
+    @classmethod
+    def over(cls, x: Sequence[Any], values: Sequence[Sequence[float]], place: int) -> _Line:
+        several = min(len(v) for v in values) > 1
+        return cls(
+            x,
+            [statistics.fmean(v) for v in values],
+            [statistics.stdev(v) for v in values] if several else None,
+            place,
+        )
+
+
+@style()
+def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, title: str) -> Figure:
+    """Lines of several runs; a band of one standard deviation where there are several seeds."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, ((axis,),) = new_figure(height=420)
+    for label, line in lines.items():
+        index = line.place
+        few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
+        shown = label.replace("$", r"\$")
+        axis.plot(line.x, line.y, color=colour(index), linestyle=dash(index), label=shown, **few)
+        if line.spread is not None:
+            low = [y - s for y, s in zip(line.y, line.spread, strict=True)]
+            high = [y + s for y, s in zip(line.y, line.spread, strict=True)]
+            axis.fill_between(line.x, low, high, color=colour(index), alpha=0.18, linewidth=0)
+    values = [y for line in lines.values() for y in line.y]
+    if min(values) > 0 and max(values) > 50 * min(values):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_formatter("")
+    if all(isinstance(x, int | float) for line in lines.values() for x in line.x):
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axis.set_xlim(left=0)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    axis.set_title(title)
+    if len(lines) <= 4 and sum(map(len, lines)) <= 80:
+        figure.legend(loc="outside lower center", ncols=len(lines))
+    else:
+        figure.legend(loc="outside right upper")
+    return figure
+
+
+def write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: str) -> bool:
+    """The last column of a table that every run has, over its first column."""
+    lines: dict[str, _Line] = {}
+    labels = ("", "")
+    for place, row in enumerate(rows):
+        found: list[dict[str, float]] = []
+        for runs in (row.folders, *row.more):
+            paths = [run / "tables" / f"{name}.csv" for run in runs]
+            read = [_first_and_last(path) for path in paths if path.is_file()]
+            if read:
+                labels, found = read[0][0], [values for _, values in read]
+        steps = [x for x in found[0] if all(x in f for f in found)] if found else []
+        if steps:
+            lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps], place)
+    if lines:
+        figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
+        write_bytes(folder / "plots" / f"{name}.png", png(figure))
+    return bool(lines)
+
+
+def _first_and_last(path: Path) -> tuple[tuple[str, str], dict[str, float]]:
+    """Headings and values of the outer columns; lines whose last cell is no number are left out."""
+    values: dict[str, float] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        columns, *rows = [row for row in csv.reader(file) if row] or [[""]]
+        for row in rows:
+            with contextlib.suppress(ValueError):
+                values[row[0]] = float(row[-1])
+    return (columns[0], columns[-1]), values
