@@ -172,7 +172,7 @@ def _train_steps(
     elif config["export"]:
         chosen = read_source(checkpoint_folder(folder.path, config["evaluate_checkpoint"]))
         parts.adapted.load(chosen.content.model, chosen.path)
-    measurements += costs(progress.seconds)
+    measurements += costs(progress.seconds if progress.step else None)  # else none was trained
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
     export(folder.path, parts, config, tracker)

@@ -139,8 +139,8 @@ def scatter_figure(
         if letter in log:
             set_scale("log")
     axis.margins(0.12, 0.18)
-    _numbers(axis.xaxis, "x" in log)
-    _numbers(axis.yaxis, "y" in log)
+    plain_numbers(axis.xaxis, "x" in log)
+    plain_numbers(axis.yaxis, "y" in log)
     axis.set_xlabel(x.label(x_unit))
     axis.set_ylabel(y.label(y_unit))
     axis.set_title(title)
@@ -162,7 +162,7 @@ def _scale(axis: Axis, values: Sequence[float]) -> tuple[float, str]:
     return 1024.0**power, BYTE_UNITS[power]
 
 
-def _numbers(axis: Any, log: bool) -> None:
+def plain_numbers(axis: Any, log: bool) -> None:
     """Plain numbers at the ticks; a log axis of less than two decades also has some between."""
     from matplotlib.ticker import LogLocator, NullFormatter
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, png, style
 from scratchlab.reporting.plots import Bar, bars_figure
+from scratchlab.reporting.scatter import plain_numbers
 from scratchlab.reporting.tables import ARROWS, csv_text, markdown, title_of
 from scratchlab.run.atomic import write_bytes, write_text
 from scratchlab.tracking.console import format_number
@@ -317,6 +318,9 @@ def map_figure(search: Search) -> Figure:
     )
     figure.colorbar(points, ax=axis, label=search.label)
     axis.margins(0.07)
+    for key, scale in ((x_key, axis.xaxis), (y_key, axis.yaxis)):
+        if key in search.logarithmic:
+            plain_numbers(scale, log=True)
     axis.set_xlabel(x_key)
     axis.set_ylabel(y_key)
     axis.set_title(f"{search.title}: {len(ranked)} trials")

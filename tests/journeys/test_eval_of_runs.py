@@ -161,3 +161,18 @@ def test_a_checkpoint_cannot_name_a_file_outside_itself(
     (folder / "state.json").write_text(json.dumps(record))
     message = launcher.run("eval", str(folder), cwd=tmp_path).refused()
     assert f"names a file outside itself: {name!r}; refused" in message
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_only_a_run_that_trains_has_a_training_time(
+    launcher: Any, tmp_path: Path, steps: int
+) -> None:
+    words = ["model=gpt", "model.d_model=16", "model.n_heads=2", "model.n_layers=1", "threads=1"]
+    words += ["dataset=biographies", "dataset.people=12", "evaluator=[size]", "name=short"]
+    words += ["dataset.train_questions=2", "dataset.val_questions=2", "dataset.test_questions=2"]
+    words += [f"trainer.max_steps={steps}", "trainer.precision=fp32", "run_id=one"]
+    done = launcher.run("train", *words, cwd=tmp_path)
+    assert done.code == 0, done.err
+    timed = json.loads((tmp_path / "outputs/short/one/results_timed.json").read_text())
+    assert ("training_time" in {m["name"] for m in timed}) == (steps > 0)
+    assert "peak_memory" in {m["name"] for m in timed}
