@@ -72,7 +72,7 @@ def _mark_references(figure: Figure, references: Sequence[float | None]) -> None
         return
     axis = figure.axes[0]
     x, y = zip(*points, strict=True)
-    axis.plot(x, y, "D", color=colour(1), markersize=6, linestyle="none", label="reference")
+    axis.plot(x, y, "D", color=colour(1), ms=6, ls="none", label="reference", clip_on=False)
     figure.legend(loc="outside upper right")
 
 
