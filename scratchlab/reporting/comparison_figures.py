@@ -72,7 +72,14 @@ def _mark_references(figure: Figure, references: Sequence[float | None]) -> None
         return
     axis = figure.axes[0]
     x, y = zip(*points, strict=True)
-    axis.plot(x, y, "D", color=colour(1), ms=6, ls="none", label="reference", clip_on=False)
+    shape: dict[str, Any] = {
+        "marker": "D",
+        "markersize": 6,
+        "linestyle": "none",
+        "clip_on": False,
+        "zorder": 3,
+    }
+    axis.plot(x, y, color=colour(1), label="reference", **shape)
     figure.legend(loc="outside upper right")
 
 
