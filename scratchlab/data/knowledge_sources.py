@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.locating import layout_hint, own_file
@@ -124,6 +124,12 @@ class TokenOptions:
         None, "tokenizer=bpe: largest number of pieces; null: 8000", min=5
     )
     block_size: int = option(128, "tokens of an example, padding included", min=8)
+    RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "vocab_size is None or tokenizer == 'bpe'",
+            "vocab_size belongs to tokenizer=bpe; characters are all in the vocabulary",
+        ),
+    )
 
 
 def task_tokenizer(
@@ -140,5 +146,10 @@ def task_tokenizer(
         raise UserError(
             f"{context.vocabulary}: the checkpoint's vocabulary has no mask",
             "Start from a model that was pretrained on a data set of masked spans.",
+        )
+    if config.tokenizer == "bpe" and isinstance(tokenizer, Characters):
+        raise UserError(
+            f"{context.vocabulary}: the checkpoint reads characters, not dataset.tokenizer=bpe",
+            "Leave dataset.tokenizer out: the vocabulary is always the checkpoint's.",
         )
     return tokenizer

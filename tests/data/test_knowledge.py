@@ -113,6 +113,14 @@ def test_questions_take_the_vocabulary_of_the_pretrained_checkpoint(
     assert asked.spec.unit == ("token" if tokens else "character")
 
 
+def test_pieces_are_not_asked_for_on_a_checkpoint_of_characters(tmp_path: Path) -> None:
+    spans(tmp_path).save_vocabulary(tmp_path)
+    context = DataContext(None, tmp_path, vocabulary=tmp_path)
+    config = BiographyQuestions.Config(**PEOPLE, tokenizer="bpe", vocab_size=300)
+    with pytest.raises(UserError, match="the checkpoint reads characters"):
+        BiographyQuestions(config, context)
+
+
 def test_a_corpus_that_holds_the_mask_is_refused(tmp_path: Path) -> None:
     (tmp_path / "docs.txt").write_text("Nora Win was born in Kiel ⁇ .\n", encoding="utf-8")
     for tokens in ({}, {"tokenizer": "bpe", "vocab_size": 300}):
