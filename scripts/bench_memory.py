@@ -121,10 +121,12 @@ def main() -> None:
         found[method] = row = json.loads(done.stdout.splitlines()[-1])
         print(f"{method:<8}" + "".join(f"{row[c] / MIB:>13,.0f}" for c in columns), flush=True)
     for method in (m for m in found if m != "full" and "full" in found):
-        saved = {c: (found["full"][c] - found[method][c]) / MIB for c in columns}
+        full, less = found["full"], found[method]
+        low, high = full["at least"] - less["at most"], full["at most"] - less["at least"]
+        saved = full["measured"] - less["measured"]
         print(
-            f"{method} below full fine-tuning: {saved['measured']:,.0f} MiB measured, "
-            f"{saved['at least']:,.0f} to {saved['at most']:,.0f} MiB by arithmetic"
+            f"{method} below full fine-tuning: {saved / MIB:,.0f} MiB measured, "
+            f"{low / MIB:,.0f} to {high / MIB:,.0f} MiB by arithmetic"
         )
 
 

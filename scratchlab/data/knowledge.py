@@ -152,8 +152,8 @@ class QuestionDataset(TextDataset):
 
     @functools.cached_property
     def longest_answer(self) -> int:
-        """Tokens of the longest training answer."""
-        return max(len(self.encode(answer)) for answer in self.answers("train"))
+        """Tokens of the longest answer of any split."""
+        return max(len(self.encode(a)) for split in self.splits for a in self.answers(split))
 
     def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
         """Questions evenly spread over a split, and their answers (``tokens`` is not needed)."""
@@ -241,7 +241,7 @@ class Birthplaces(QuestionDataset):
 
     @dataclass(frozen=True)
     class Config(QuestionOptions):
-        corpus: str = option("cs224n_minigpt/wiki.txt", "documents that give the characters")
+        corpus: str = option("cs224n_minigpt/wiki.txt", "documents that give the tokens")
         train: str = option("cs224n_minigpt/birth_places_train.tsv", "questions to learn from")
         val: str = option("cs224n_minigpt/birth_dev.tsv", "questions to validate on")
         test: str | None = option(None, "questions to test on; null: those of val")

@@ -113,15 +113,16 @@ def made_up(config: Any) -> Knowledge:
 
 @dataclass(frozen=True)
 class TokenOptions:
-    """What the texts of both stages are cut into; both must be given the same."""
+    """What the texts of both stages are cut into; a checkpoint brings its own tokens."""
 
-    tokenizer: str = option(
-        "char",
-        "char: characters; bpe: pieces of words, learned from the documents",
+    tokenizer: str | None = option(
+        None,
+        "char: characters; bpe: pieces of words, learned from the documents; null: what the "
+        "checkpoint reads, else char",
         choices=("char", "bpe"),
     )
     vocab_size: int | None = option(
-        None, "tokenizer=bpe: largest number of pieces; null: 8000", min=5
+        None, "tokenizer=bpe: largest number of tokens, special ones included; null: 8000", min=5
     )
     block_size: int = option(128, "tokens of an example, padding included", min=8)
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
@@ -138,7 +139,7 @@ def task_tokenizer(
     """The tokens of lines of text with padding and mask, or those of a given checkpoint."""
     if context.vocabulary is None:
         lines = (f"{line}\n" for line in texts)
-        if config.tokenizer == "char":
+        if config.tokenizer != "bpe":
             return Characters.learn(lines, with_mask=True)
         return Pieces.learn(lines, config.vocab_size, 1, with_mask=True)
     tokenizer = read_text_tokenizer(context.vocabulary)
@@ -147,9 +148,13 @@ def task_tokenizer(
             f"{context.vocabulary}: the checkpoint's vocabulary has no mask",
             "Start from a model that was pretrained on a data set of masked spans.",
         )
-    if config.tokenizer == "bpe" and isinstance(tokenizer, Characters):
+    kind, size = tokenizer.kind, len(tokenizer)
+    if config.tokenizer not in (None, kind) or size > (config.vocab_size or size):
+        asked = f"dataset.tokenizer={config.tokenizer}"
+        asked += f" dataset.vocab_size={config.vocab_size}" if config.vocab_size else ""
         raise UserError(
-            f"{context.vocabulary}: the checkpoint reads characters, not dataset.tokenizer=bpe",
-            "Leave dataset.tokenizer out: the vocabulary is always the checkpoint's.",
+            f"{asked}: the checkpoint ({context.vocabulary}) has {size} tokens of kind {kind}",
+            f"Leave both out, or give what it was trained with: dataset.tokenizer={kind}"
+            + (f" dataset.vocab_size={size}" if kind == "bpe" else ""),
         )
     return tokenizer

@@ -288,6 +288,7 @@ def token_spec(tokenizer: Any, block_size: int) -> Spec:
         vocab_size=len(tokenizer),
         pad_id=tokenizer.pad_id,
         eos_id=tokenizer.eos_id,
+        unk_id=tokenizer.unk_id,
         max_length=block_size,
         unit=tokenizer.unit,
     )

@@ -30,7 +30,14 @@ from scratchlab.data.bpe import learn_merges
 from scratchlab.data.text import Read
 from scratchlab.data.tokenizers import BPETokenizer, tokenizer_from_json
 from scratchlab.data.vocabulary import EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, Vocabulary
-from scratchlab.data.words import alphabet, join_plain_words, mark_words, plain_words
+from scratchlab.data.words import (
+    JOINER,
+    START,
+    alphabet,
+    join_plain_words,
+    mark_words,
+    plain_words,
+)
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_text
 
@@ -240,9 +247,10 @@ class Pieces(TextTokenizer):
         characters: set[str] = set()
         for text in texts:
             if with_mask and MASK_CHARACTER in text:
+                place = text.index(MASK_CHARACTER)
                 raise UserError(
                     f"the character {MASK_CHARACTER} stands for the mask and must not occur in "
-                    f"the corpus: {text.strip()[:60]!r}"
+                    f"the corpus: {text[max(0, place - 30) : place + 30].strip()!r}"
                 )
             for line in text.split("\n"):
                 counts.update(mark_words(line))
@@ -264,25 +272,51 @@ class Pieces(TextTokenizer):
         return EOS_ID
 
     def encode(self, text: str, where: str = "the text") -> Ids:
-        ends = {"\n": EOS_ID}
-        if self.mask_id is not None:
-            ends[MASK_CHARACTER] = self.mask_id
         found: list[int] = []
-        start = 0
-        for end in [i for i, c in enumerate(text) if c in ends]:
-            found += [*self.inner.encode(text[start:end]), ends[text[end]]]
-            start = end + 1
-        found += self.inner.encode(text[start:])
+        lines = text.split("\n")
+        for number, line in enumerate(lines, 1):
+            found += self._encode_line(line)
+            if number < len(lines):
+                found.append(EOS_ID)
         return np.array(found, dtype=np.int64)
 
+    def _encode_line(self, line: str) -> list[int]:
+        """A mask takes the place of words, so a space on either side of it is that between words.
+
+        (It cannot be told from a mask that begins or ends within a word: a piece that goes on with
+        a word has no text of its own.)
+        """
+        if self.mask_id is None or MASK_CHARACTER not in line:
+            return self.inner.encode(line)
+        found: list[int] = []
+        first, *others = line.split(MASK_CHARACTER)
+        found += self.inner.encode(first.removesuffix(" "))
+        for position, part in enumerate(others, 1):
+            inside = part.removesuffix(" ") if position < len(others) else part
+            found += [self.mask_id, *self.inner.encode(inside.removeprefix(" "))]
+        return found
+
     def decode(self, ids: Iterable[int]) -> str:
-        lines = _lines(ids, EOS_ID)
-        if self.mask_id is None:
-            return "\n".join(self.inner.decode(line) for line in lines)
-        return "\n".join(
-            MASK_CHARACTER.join(self.inner.decode(part) for part in _lines(line, self.mask_id))
-            for line in lines
-        )
+        return "\n".join(self._decode_line(line) for line in _lines(ids, EOS_ID))
+
+    def _decode_line(self, line: list[int]) -> str:
+        if self.mask_id is None or self.mask_id not in line:
+            return self.inner.decode(line)
+        text = ""
+        for number, part in enumerate(_lines(line, self.mask_id)):
+            if number:
+                text += " " * (bool(text) and text[-1] != MASK_CHARACTER) + MASK_CHARACTER
+            apart = number and part and self._begins_word(part[0])
+            text += " " * bool(apart) + self.inner.decode(part)
+        return text
+
+    def _begins_word(self, piece: int) -> bool:
+        token = self.tokens[piece]
+        return token.startswith(START) and not token.startswith(START + JOINER)
+
+    def labels(self, ids: Iterable[int]) -> list[str]:
+        own = len(self.inner.vocabulary)
+        return [self.inner.labels([i])[0] if i < own else self.tokens[i] for i in ids]
 
     def to_json(self) -> dict[str, Any]:
         described = {"format": FORMAT, "kind": self.kind, "tokenizer": self.inner.to_json()}

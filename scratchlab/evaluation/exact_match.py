@@ -18,7 +18,7 @@ from scratchlab.registry import option, register
 class ExactMatch(Evaluator):
     """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
 
-    An answer ends at the next mask character. The constant is the most frequent training answer.
+    An answer ends at the next mask. The constant is the most frequent training answer.
     The spread is half of the 95 % score interval of a share (Wilson 1927), which is not zero where
     no answer, or every one, is right; its ends are in the settings.
     """

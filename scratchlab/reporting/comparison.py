@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
@@ -27,9 +27,6 @@ from scratchlab.reporting.tables import (
 )
 from scratchlab.run.atomic import write_text
 from scratchlab.tracking.console import format_number
-
-if TYPE_CHECKING:
-    pass
 
 CSV_COLUMNS = (
     *("run", "metric", "unit", "better", "mean", "std", "n", "values", "reference"),

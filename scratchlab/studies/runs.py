@@ -15,7 +15,10 @@ from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.studies.workers import Job, Outcome
 
 # What does not change a run's results (threads only in the last bits).
-PLACE = ("output_dir", "name", "run_id", "resume", "threads", "description", "cache_dir")
+PLACE = (
+    *("output_dir", "name", "run_id", "resume", "threads", "description", "cache_dir"),
+    "keep_memory",
+)
 FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
 
 

@@ -2,7 +2,7 @@
 
 Training allocates and frees the same large tensors again and again. The C library returns large
 blocks to the system at once; the next step then pays for fresh pages, each cleared by the kernel.
-On small CPU models that is several percent of a step. With the two settings below freed blocks stay
+On small CPU models that is several percent of a step. With ``keep_freed_memory`` freed blocks stay
 with the process (its memory stays at its peak, which training reaches again in the next step).
 """
 
@@ -23,7 +23,7 @@ def keep_freed_memory(top_pad: int = 64 << 20) -> bool:
 def return_freed_memory(larger_than: int = 64 << 10) -> bool:
     """Tell glibc to give freed blocks of that many bytes back at once; False as above.
 
-    Then a process holds what its tensors need at a time and no more: without either setting, blocks
+    Then a process holds hardly more than its tensors need at a time: without either setting, blocks
     below 32 MiB share a heap whose holes stay with the process (a third of the memory of a LoRA
     training).
     """

@@ -61,7 +61,10 @@ class Anatomy:
 
     @property
     def least_training_bytes(self) -> int:
-        """What it keeps if every activation went before its gradient came; the peak is between."""
+        """What it keeps if every activation went before its gradient came.
+
+        The peak is between the two, and above that by what single products need for a moment.
+        """
         shared = max(self.gradient_bytes, self.activation_bytes)
         return self.weight_bytes + self.optimizer_bytes + shared
 

@@ -93,11 +93,32 @@ def test_a_name_has_the_same_pieces_in_a_question_as_in_a_document(tmp_path: Pat
     for text in ("Nora Win was born.", "Where was Nora Win born?", "In Kiel Nora Win died."):
         ids = tokenizer.encode(text).tolist()
         assert any(ids[i : i + len(name)] == name for i in range(len(ids)))
-    masked = "Nora ⁇ was born.⁇Win"
-    ids = tokenizer.encode(masked).tolist()
-    assert ids.count(dataset.mask_id) == 2
-    assert tokenizer.decode(ids) == masked
     assert all(tokenizer.decode(tokenizer.encode(d)) == d for d in dataset._knowledge.documents)
+
+
+@pytest.mark.parametrize("shown", ["Nora ⁇ was born in ⁇ Kiel", "Nora⁇was born in⁇Kiel"])
+def test_a_mask_takes_the_place_of_words(shown: str, tmp_path: Path) -> None:
+    dataset = spans(tmp_path, tokenizer="bpe", vocab_size=300)
+    mask = dataset.mask_id
+    parts = [dataset.encode(part) for part in ("Nora", "was born in", "Kiel")]
+    ids = [*parts[0], mask, *parts[1], mask, *parts[2]]
+    assert dataset.encode(shown) == ids
+    assert dataset.decode(ids) == "Nora ⁇ was born in ⁇ Kiel"
+    assert dataset.encode("⁇") == [mask] and dataset.decode([mask, mask]) == "⁇⁇"
+    assert dataset.token_labels([mask]) == ["⁇"]
+
+
+def test_a_mask_within_a_word_is_shown_within_it(tmp_path: Path) -> None:
+    dataset = spans(tmp_path, tokenizer="bpe", vocab_size=300)
+    ids = dataset.encode("Merhart")
+    assert len(ids) > 1
+    assert dataset.decode([dataset.mask_id, *ids[1:]]).startswith("⁇" + dataset.decode(ids[1:])[0])
+
+
+@TOKENS
+def test_what_is_no_text_is_never_generated(tokens: dict[str, Any], tmp_path: Path) -> None:
+    spec = spans(tmp_path, **tokens).spec
+    assert spec.pad_id is not None and (spec.unk_id is None) == (not tokens)
 
 
 @TOKENS
@@ -113,12 +134,32 @@ def test_questions_take_the_vocabulary_of_the_pretrained_checkpoint(
     assert asked.spec.unit == ("token" if tokens else "character")
 
 
-def test_pieces_are_not_asked_for_on_a_checkpoint_of_characters(tmp_path: Path) -> None:
-    spans(tmp_path).save_vocabulary(tmp_path)
+@pytest.mark.parametrize(
+    ("pretrained", "asked"),
+    [
+        ({}, {"tokenizer": "bpe"}),
+        ({"tokenizer": "bpe", "vocab_size": 300}, {"tokenizer": "char"}),
+        ({"tokenizer": "bpe", "vocab_size": 300}, {"tokenizer": "bpe", "vocab_size": 299}),
+    ],
+)
+def test_other_tokens_than_the_checkpoint_has_are_refused(
+    pretrained: dict[str, Any], asked: dict[str, Any], tmp_path: Path
+) -> None:
+    spans(tmp_path, **pretrained).save_vocabulary(tmp_path)
     context = DataContext(None, tmp_path, vocabulary=tmp_path)
-    config = BiographyQuestions.Config(**PEOPLE, tokenizer="bpe", vocab_size=300)
-    with pytest.raises(UserError, match="the checkpoint reads characters"):
-        BiographyQuestions(config, context)
+    with pytest.raises(UserError, match="tokens of kind"):
+        BiographyQuestions(BiographyQuestions.Config(**PEOPLE, **asked), context)
+    BiographyQuestions(BiographyQuestions.Config(**PEOPLE, **pretrained), context)
+
+
+def test_the_longest_answer_is_that_of_any_split(tmp_path: Path) -> None:
+    (tmp_path / "docs.txt").write_text("Nora of Kiel, Ada of Llanfair\n" * 9, encoding="utf-8")
+    (tmp_path / "train.tsv").write_text("Nora\tKiel\n", encoding="utf-8")
+    (tmp_path / "val.tsv").write_text("Ada\tLlanfair\n", encoding="utf-8")
+    files = {"train": "train.tsv", "val": "val.tsv", "corpus": "docs.txt"}
+    own = {key: str(tmp_path / name) for key, name in files.items()}
+    dataset = Birthplaces(Birthplaces.Config(**own), DataContext(tmp_path, tmp_path))
+    assert dataset.longest_answer == len("Llanfair")
 
 
 def test_a_corpus_that_holds_the_mask_is_refused(tmp_path: Path) -> None:
