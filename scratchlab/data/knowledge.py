@@ -37,8 +37,8 @@ from scratchlab.data.knowledge_sources import (
     read_documents,
     read_questions,
     task_tokenizer,
+    token_spec,
 )
-from scratchlab.data.spans import token_spec
 from scratchlab.data.text_batches import by_length, token_batch
 from scratchlab.data.text_tokenizers import write_text_tokenizer
 from scratchlab.errors import UserError, suggest
@@ -139,10 +139,10 @@ class QuestionDataset(TextDataset):
         return [*self.encode(question), self.mask_id]
 
     def read_answer(self, ids: Sequence[int]) -> str:
-        """The answer that generated ids begin with: what stands before the next mask."""
+        """The answer that generated ids begin with: before the next mask or the line's end."""
         ids = [int(i) for i in ids]
         end = ids.index(self.mask_id) if self.mask_id in ids else len(ids)
-        return self.decode(ids[:end]).strip()
+        return self.decode(ids[:end]).partition("\n")[0].strip()
 
     @functools.cached_property
     def constant_answer(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.contract import DataContext, Provenance, Spec
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.sources import find_file, read_text, sha256_of
 from scratchlab.data.text_tokenizers import Characters, Pieces, read_text_tokenizer
@@ -158,3 +158,16 @@ def task_tokenizer(
             + (f" dataset.vocab_size={size}" if kind == "bpe" else ""),
         )
     return tokenizer
+
+
+def token_spec(tokenizer: Characters | Pieces, block_size: int) -> Spec:
+    """The spec of a data set of tokens with padding and mask; the mask ends an answer."""
+    return Spec(
+        task="language_modeling",
+        vocab_size=len(tokenizer),
+        pad_id=tokenizer.pad_id,
+        eos_id=tokenizer.eos_id,
+        unk_id=tokenizer.unk_id,
+        max_length=block_size,
+        unit=tokenizer.unit,
+    )

@@ -39,6 +39,7 @@ from scratchlab.data.knowledge_sources import (
     made_up,
     read_documents,
     task_tokenizer,
+    token_spec,
 )
 from scratchlab.data.text_batches import by_length, token_batch
 from scratchlab.data.text_tokenizers import PAD_CHARACTER, write_text_tokenizer
@@ -279,19 +280,6 @@ class SpanDataset(TextDataset):
             len(plan[i]) * int(drawn.length[plan[i]].max() + 1) for i in range(len(plan))
         )
         return 1 - int((drawn.length + 1).sum()) / positions
-
-
-def token_spec(tokenizer: Any, block_size: int) -> Spec:
-    """The spec of a data set of tokens with padding and mask; the mask ends an answer."""
-    return Spec(
-        task="language_modeling",
-        vocab_size=len(tokenizer),
-        pad_id=tokenizer.pad_id,
-        eos_id=tokenizer.eos_id,
-        unk_id=tokenizer.unk_id,
-        max_length=block_size,
-        unit=tokenizer.unit,
-    )
 
 
 @register(

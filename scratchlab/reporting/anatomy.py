@@ -45,8 +45,8 @@ def step_rows(found: Anatomy) -> list[tuple[str, ...]]:
         ("gradients", found.gradient_bytes),
         ("optimizer state", found.optimizer_bytes),
         ("activations", found.activation_bytes),
-        ("together, activations going as gradients come", found.least_training_bytes),
-        ("together, all at once", found.training_bytes),
+        ("training memory, gradients replacing activations", found.least_training_bytes),
+        ("training memory, all at once", found.training_bytes),
     ]
     return [
         *((what, f"{count / 1e9:,.2f} GFLOP") for what, count in flops),

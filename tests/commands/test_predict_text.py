@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -111,19 +112,29 @@ def test_a_word_that_the_vocabulary_lacks_is_read_as_unknown_and_that_is_said(
     assert "1 of 3 words are not in the vocabulary" in done.err
 
 
-def test_a_run_on_questions_answers_them(launcher: Any, home: Path) -> None:
+@pytest.mark.parametrize(
+    ("tokens", "times", "size"),
+    [([], 20, "119 characters"), (["tokenizer=bpe", "vocab_size=200"], 80, r"\d+ tokens")],
+)
+def test_a_run_on_questions_answers_them(
+    launcher: Any, home: Path, tokens: list[str], times: int, size: str
+) -> None:
     people = ["people=12", "train_questions=6", "val_questions=3", "test_questions=3"]
-    options = [f"dataset.{option}" for option in [*people, "block_size=64", "batch_size=6"]]
+    options = [
+        f"dataset.{option}" for option in [*people, *tokens, "block_size=64", "batch_size=6"]
+    ]
     words = ["train", "model=gpt", "model.d_model=16", "model.n_heads=2", "model.n_layers=1"]
-    words += ["dataset=biography_questions", *options, "trainer.max_steps=3", "name=asked"]
+    words += ["dataset=biography_questions", *options, "trainer.max_steps=3", f"name=asked{times}"]
     words += ["trainer.precision=fp32", "evaluator=[exact_match]", "threads=1", "run_id=one"]
     done = launcher.run(*words, cwd=home)
     assert done.code == 0, done.err
+    run = f"outputs/asked{times}/one"
     questions = ["Where was Nora Win born?", "Where was Ada Lo born?", "Where?"]
-    asked = launcher.run("predict", "outputs/asked/one", *questions, cwd=home)
+    asked = launcher.run("predict", run, *questions, cwd=home)
     assert asked.code == 0 and len(asked.out.splitlines()) == 3, asked.err
-    long = launcher.run("predict", "outputs/asked/one", "Where " * 20, cwd=home).refused()
-    assert "question 1 has 119 characters; with an answer, the model reads at most 62" in long
+    assert not any(special in asked.out for special in ("<unk>", "<pad>", "□", "⁇"))
+    long = launcher.run("predict", run, "Where " * times, cwd=home).refused()
+    assert re.search(rf"question 1 has {size}; with an answer, the model reads at most 62", long)
 
 
 def test_a_recurrent_run_goes_on_from_a_checkpoint_with_the_state_it_carried(

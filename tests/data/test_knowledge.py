@@ -116,7 +116,7 @@ def test_a_mask_within_a_word_is_shown_within_it(tmp_path: Path) -> None:
 
 
 @TOKENS
-def test_what_is_no_text_is_never_generated(tokens: dict[str, Any], tmp_path: Path) -> None:
+def test_the_spec_names_what_is_no_text(tokens: dict[str, Any], tmp_path: Path) -> None:
     spec = spans(tmp_path, **tokens).spec
     assert spec.pad_id is not None and (spec.unk_id is None) == (not tokens)
 
