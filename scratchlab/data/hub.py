@@ -108,6 +108,8 @@ def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
     except ImportError as error:
         purpose = f"Loading {hub_id} from the Hugging Face hub"
         raise MissingPackageError("datasets", purpose, "hub") from error
+    from scratchlab.data.image_files import image_pixels
+
     datasets.disable_progress_bars()
     where = HubText(hub_id, None, "image", "label")
     try:
@@ -120,7 +122,9 @@ def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
         if split not in loaded or not {"image", "label"} <= set(loaded[split].column_names):
             raise UserError(f"{hub_id} has no split {split} of image and label", by_hand)
         table = loaded[split]
-        arrays.append(np.stack([np.asarray(i.convert("L"), np.uint8) for i in table["image"]]))
+        images = table["image"]
+        shape = (1, images[0].height, images[0].width)
+        arrays.append(np.stack([image_pixels(image, shape)[0] for image in images]))
         arrays.append(np.asarray(table["label"], dtype=np.uint8))
     return arrays
 

@@ -30,6 +30,11 @@ class ImageOptions(RowOptions):
         "pixels (0 to 1): as they are, or each with mean 0 and deviation 1 over train",
         choices=("none", "standard"),
     )
+    ground: str = option(
+        "white",
+        "what lies under transparent pixels of image files",
+        choices=("white", "black", "grey"),
+    )
     batch_size: int = option(64, "images of a training batch (models in torch)", min=1)
     noise: str = option(
         "none", "what spoils the images", choices=("none", "gaussian", "salt_pepper", "blur")
@@ -99,7 +104,8 @@ class ImageDataset(RowsDataset):
         from scratchlab.data.image_files import read_image
 
         assert self.spec.image_shape is not None
-        pixels = read_image(Path(line.strip()).expanduser(), self.spec.image_shape)
+        path, greatest = Path(line.strip()).expanduser(), self.own_preparation.get("greatest")
+        pixels = read_image(path, self.spec.image_shape, self.config.ground, greatest)
         return self.scaling.apply(pixels.reshape(1, -1).astype(np.float32) / np.float32(255))
 
     def _spoil(

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from scratchlab.data.contract import Provenance
 from scratchlab.data.embedded_rows import read_bunch
 from scratchlab.data.hub import load_hub_images
-from scratchlab.data.image_files import image_paths, read_idx, read_image
+from scratchlab.data.image_files import (
+    check_digits,
+    greatest_value,
+    image_paths,
+    read_idx,
+    read_image,
+    value_range,
+)
 from scratchlab.data.image_rows import ImageDataset, ImageOptions
 from scratchlab.data.locating import layout_hint
 from scratchlab.data.rows import Raw
@@ -30,6 +37,7 @@ MNIST_FILES = (
     "mnist/t10k-labels-idx1-ubyte.gz",
 )
 MNIST_HUB = "ylecun/mnist"
+HUB_PARTS = ("train, images", "train, labels", "test, images", "test, labels")
 MNIST_ORIGIN = "http://yann.lecun.com/exdb/mnist"
 
 
@@ -96,21 +104,22 @@ class MnistImages(ImageDataset):
         if config.source != "hub" and not missing:
             arrays = [read_idx(path) for path in paths if path is not None]
             hashes = {n: sha256_of(p) for n, p in zip(names, paths, strict=True) if p is not None}
-            return self._raw(arrays, Provenance("files", str(root), hashes))
+            files = [str(path) for path in paths]
+            return self._raw(arrays, Provenance("files", str(root), hashes), files)
         if config.source == "files" or (config.source == "auto" and len(missing) < len(names)):
             where = f"no file {root / missing[0]}" if root else "no folder of data files is known"
             raise UserError(where, layout)
         arrays = load_hub_images(config.hub_id, layout)
         digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
-        return self._raw(arrays, Provenance("hub", config.hub_id, {config.hub_id: digest}))
+        what = [f"{config.hub_id} ({part})" for part in HUB_PARTS]
+        provenance = Provenance("hub", config.hub_id, {config.hub_id: digest})
+        return self._raw(arrays, provenance, what)
 
-    def _raw(self, arrays: list[NDArray[np.uint8]], provenance: Provenance) -> Raw:
+    def _raw(
+        self, arrays: list[NDArray[np.uint8]], provenance: Provenance, names: list[str]
+    ) -> Raw:
+        check_digits(names, arrays, len(TEN))
         train, train_labels, test, test_labels = arrays
-        for images, labels in ((train, train_labels), (test, test_labels)):
-            if len(images) != len(labels):
-                raise UserError(
-                    f"{provenance.description}: {len(images):,} images, {len(labels):,} labels"
-                )
         images = np.concatenate([train, test])
         return Raw(
             X=images.reshape(len(images), -1),
@@ -210,7 +219,9 @@ class ImageFolder(ImageDataset):
             if split:
                 given[split] = np.arange(first, len(paths))
         shape = tuple(kept["shape"]) if kept else self._shape(paths[0])
-        images = np.stack([read_image(path, shape).ravel() for path in paths])
+        ground = self.config.ground
+        greatest = kept.get("greatest") if kept else _greatest(paths)
+        images = np.stack([read_image(p, shape, ground, greatest).ravel() for p in paths])
         digest = hashlib.sha256(images.tobytes()).hexdigest()
         return Raw(
             X=images,
@@ -223,7 +234,7 @@ class ImageFolder(ImageDataset):
             given=given,
             cells=[[str(path.relative_to(root))] for path in paths],
             columns=("file",),
-            preparation={"classes": list(names), "shape": list(shape)},
+            preparation={"classes": list(names), "shape": list(shape), "greatest": greatest},
         )
 
     def _folder(self) -> Path:
@@ -243,6 +254,12 @@ class ImageFolder(ImageDataset):
             config.height or height,
             config.width or width,
         )
+
+
+def _greatest(paths: list[Path]) -> float | None:
+    """What white is in those of the pictures that do not say it."""
+    tops = [top for path in paths if (top := greatest_value(path)) is not None]
+    return value_range(tops) if tops else None
 
 
 def pixel_names(shape: tuple[int, ...]) -> tuple[str, ...]:
