@@ -81,6 +81,12 @@ class Stopped(Exception):
         self.folder = folder
 
 
+def shortened(value: object, limit: int = 60) -> str:
+    """A value from a file as it is shown in a message: its beginning, and how long it is."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
+
+
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None:
     """The one of ``names`` that is spelled most like ``name``, or None if none is close."""
     known = sorted(set(names))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import warnings
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.sources import GZIP_MAGIC
+from scratchlab.data.reading import open_unpacked
 from scratchlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,20 +34,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     Raises:
         UserError: the file cannot be read or unpacked, or its size is not what its header promises.
     """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no regular file")
-    try:
-        with path.open("rb") as plain:
-            packed = plain.read(2) == GZIP_MAGIC
-            plain.seek(0)
-            if not packed:
-                return _idx_array(path, plain)
-            with gzip.open(plain) as unpacked:
-                return _idx_array(path, cast(IO[bytes], unpacked))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged gzip file ({error})", AGAIN) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with open_unpacked(path) as file:
+        return _idx_array(path, file)
 
 
 def _idx_array(path: Path, file: IO[bytes]) -> NDArray[np.uint8]:

@@ -89,7 +89,8 @@ def locate_files(
             if len(of_split) == 2:
                 pairs = align(read_text(of_split[0]), read_text(of_split[1]))
             else:
-                pairs = read_columns(of_split[0], columns)[0]
+                pairs, unread = read_columns(of_split[0], columns)
+                found.notes += unread
             where = " and ".join(map(str, of_split))
             splits[split], dropped = without_empty(pairs, where, policy)
             if dropped:

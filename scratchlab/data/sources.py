@@ -1,38 +1,27 @@
-"""Text files: found, read and checked, with errors that name the file and the line.
+"""Sentence pairs of text files: aligned and checked, with errors that name the file and the line.
 
-Lines end in ``\\n`` (or ``\\r\\n``) only; Unicode line separators are text, since splitting at them
-would break the alignment of parallel files. White space around a line is dropped. Files that start
-with gzip's magic number are unpacked while reading, whatever they are called.
+White space around a line is dropped.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
-import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
 from scratchlab.data.contract import Provenance
-from scratchlab.errors import UserError
+from scratchlab.data.reading import TextFile, read_text
+from scratchlab.data.reading import find_file as find_file
+from scratchlab.data.reading import sha256_of as sha256_of
+from scratchlab.errors import UserError, shortened
 from scratchlab.run.atomic import write_bytes
 
 Pair = tuple[str, str]
 Splits = dict[str, list[Pair]]
-
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-@dataclass(frozen=True)
-class TextFile:
-    """The lines of a file and the sha256 of its bytes on disk."""
-
-    path: Path
-    lines: list[str]
-    sha256: str
 
 
 @dataclass
@@ -45,59 +34,6 @@ class Located:
     provenance: Provenance
     read: Callable[[], Splits]
     notes: list[str] = field(default_factory=list)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def find_file(path: Path) -> Path | None:
-    """The file itself, or the same file packed (``.gz`` added) or unpacked (``.gz`` taken away)."""
-    other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
-    return next((p for p in (path, other) if p.is_file()), None)
-
-
-def read_text(path: Path) -> TextFile:
-    """All lines of a UTF-8 file.
-
-    Raises:
-        UserError: the file cannot be read or unpacked, or holds bytes that are not UTF-8.
-    """
-    try:
-        stored = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    content = stored
-    if stored.startswith(GZIP_MAGIC):
-        try:
-            content = gzip.decompress(stored)
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(
-                f"{path}: damaged gzip file ({error})", "Copy or download the file again."
-            ) from error
-    digest = hashlib.sha256(stored).hexdigest()
-    return TextFile(path, _decode(path, content), digest)
-
-
-def _decode(path: Path, content: bytes) -> list[str]:
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
-        raise UserError(
-            f"{path}, line {line}: byte 0x{byte:02x} is not UTF-8",
-            "Convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW",
-        ) from error
-    lines = text.split("\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -147,21 +83,39 @@ def _length_distance(source: str, target: str) -> float:
     return abs(math.log((len(source) + 3) / (len(target) + 3)))
 
 
-def read_columns(path: Path, columns: Sequence[int]) -> tuple[list[Pair], str]:
-    """Two columns (counted from 1) of a tab-separated file, and the file's sha256."""
-    file = read_text(path)
+def read_columns(path: Path, columns: Sequence[int]) -> tuple[list[Pair], list[str]]:
+    """Two columns (counted from 1) of a tab-separated file, and notes on what was not read.
+
+    A line that holds nothing is a pair of empty texts, for :func:`without_empty`.
+
+    Raises:
+        UserError: a line has more or fewer columns than most: a stray tab shifts its texts.
+    """
+    rows = [(n, line.split("\t")) for n, line in enumerate(read_text(path).lines, 1)]
+    widths = Counter(len(cells) for _, cells in rows if any(map(str.strip, cells)))
+    width = max(widths, key=lambda w: widths[w], default=0)
     source, target = (c - 1 for c in columns)
     pairs = []
-    for number, line in enumerate(file.lines, 1):
-        cells = line.split("\t")
+    for number, cells in rows:
+        if not any(map(str.strip, cells)):
+            pairs.append(("", ""))
+            continue
         if len(cells) <= max(source, target):
             raise UserError(
                 f"{path}, line {number}: {len(cells)} column(s), but columns "
                 f"{columns[0]} and {columns[1]} are wanted",
                 "The columns are separated by one tab character and counted from 1.",
             )
+        if len(cells) != width:
+            raise UserError(
+                f"{path}, line {number}: {len(cells)} columns, but most lines have {width}: "
+                f"{shortened(cells[-1])}",
+                "A tab inside a sentence must be a space.",
+            )
         pairs.append((cells[source].strip(), cells[target].strip()))
-    return pairs, file.sha256
+    others = [str(c) for c in range(1, width + 1) if c - 1 not in (source, target)]
+    notes = [f"{path}: columns not read: {', '.join(others)} of {width}"] if others else []
+    return pairs, notes
 
 
 def without_empty(pairs: list[Pair], where: str, policy: str) -> tuple[list[Pair], int]:
@@ -180,7 +134,8 @@ def without_empty(pairs: list[Pair], where: str, policy: str) -> tuple[list[Pair
         elif (source or target) and policy == "error":
             side, other = ("target", source) if source else ("source", target)
             raise UserError(
-                f"{where}, line {number}: the {side} side is empty where the other says {other!r}",
+                f"{where}, line {number}: the {side} side is empty where the other says "
+                f"{shortened(other)}",
                 "Mend the files. parallel_text can leave such lines out: dataset.empty_lines=drop.",
             )
     if not kept:

@@ -3,23 +3,17 @@
 A *piece* is a string of about a million characters that ends at a line's end (or, within a line
 that is longer, behind a space; or anywhere, if there is none). What is done to a text here -
 cutting it into splits, leaving out empty lines, one sentence a line - takes pieces and gives
-pieces. Lines end in ``\\n``, as which ``\\r\\n`` is read. Gzip files are known by their first
-bytes.
+pieces. Lines end in ``\\n``, as which ``\\r\\n`` is read.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, cast
 
-from scratchlab.data.sources import GZIP_MAGIC
-from scratchlab.errors import UserError
+from scratchlab.data.reading import open_unpacked, read_stream
 
 Pieces = Iterator[str]
 Read = Callable[[], Pieces]
@@ -34,47 +28,20 @@ def read_pieces(path: Path, size: int = PIECE) -> Pieces:
         UserError: the file cannot be read or unpacked, or holds bytes that are not UTF-8; the
             message names the line.
     """
-    try:
-        with _open(path) as file:
-            yield from whole_lines(_decoded(path, file, size), size)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path}: damaged gzip file ({error})", "Copy or download the file again."
-        ) from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    with open_unpacked(path) as file:
+        yield from whole_lines(read_stream(path, file, size), size)
 
 
-def _open(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP_MAGIC
-    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
-
-
-def _decoded(path: Path, file: IO[bytes], size: int) -> Pieces:
-    """Text of any lengths, without a byte order mark and with ``\\n`` at the ends of lines."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    lines, held, first = 1, "", True
-    while True:
-        block = file.read(size)
-        try:
-            text = held + decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            line = lines + error.object.count(b"\n", 0, error.start)
-            raise UserError(
-                f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8",
-                "Convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW",
-            ) from error
-        if first and text:
-            text, first = text.removeprefix("\ufeff"), False
-        held = ""
-        if block and text.endswith("\r"):  # its \n may be the first byte of the next block
-            text, held = text[:-1], "\r"
-        text = text.replace("\r\n", "\n")
-        lines += text.count("\n")
-        yield text
-        if not block:
-            return
+def joined(texts: Iterable[Pieces]) -> Pieces:
+    """Texts one after the other, each from the start of a line: words are not glued together."""
+    ended = True
+    for pieces in texts:
+        first = True
+        for piece in pieces:
+            if first and not ended:
+                yield "\n"
+            yield piece
+            first, ended = False, piece.endswith("\n")
 
 
 def whole_lines(texts: Iterable[str], size: int = PIECE) -> Pieces:

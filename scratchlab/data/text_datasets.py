@@ -259,7 +259,7 @@ class TextFile(RunningText):
             found = locate_hub(config, "Get the text by hand and name it in dataset.paths.")
             if "val" in found.reads:
                 return found
-            return locate_hub(config, "Get the text by hand.", joined=True)
+            return locate_hub(config, "Get the text by hand.", as_one=True)
         if not config.paths:
             raise UserError(
                 "text_file needs to know your text", "Give dataset.paths=[FILE] or dataset.hub_id."

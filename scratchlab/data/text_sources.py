@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from scratchlab.data.text import (
     Pieces,
     Read,
     cut,
+    joined,
     read_pieces,
     sentence_lines,
     split_points,
@@ -110,12 +111,8 @@ def locate_files(
     return LocatedText(Provenance("files", description, hashes), reads, list(hashes.values()))
 
 
-def _joined(paths: Iterable[Path]) -> Read:
-    def pieces() -> Pieces:
-        for path in paths:
-            yield from read_pieces(path)
-
-    return pieces
+def _joined(paths: Sequence[Path]) -> Read:
+    return lambda: joined(read_pieces(path) for path in paths)
 
 
 def files_or_hub(
@@ -141,22 +138,22 @@ def files_or_hub(
     if config.source == "files" or (config.source == "auto" and len(missing) < len(found)):
         assert root is not None
         raise UserError(f"no file {root / missing[0]}", layout)
-    return locate_hub(config, layout, joined="all" in wanted)
+    return locate_hub(config, layout, as_one="all" in wanted)
 
 
-def locate_hub(config: Any, by_hand: str, *, joined: bool = False) -> LocatedText:
-    """Text of the hub; ``joined`` makes one text of its splits, to be split anew."""
+def locate_hub(config: Any, by_hand: str, *, as_one: bool = False) -> LocatedText:
+    """Text of the hub; ``as_one`` makes one text of its splits, to be split anew."""
     where = HubCorpus(config.hub_id, config.hub_config, config.text_column, config.hub_revision)
     reads, hashes = load_hub_text(where, by_hand)
-    if joined:
+    if as_one:
         parts = [reads[split] for split in ("train", "val", "test") if split in reads]
-        reads = {"all": lambda: (piece for part in parts for piece in part())}
+        reads = {"all": lambda: joined(part() for part in parts)}
     return LocatedText(Provenance("hub", where.description, hashes), reads, hashes)
 
 
 def fetch_hub(config: Any, root: Path, wanted: Mapping[str, str]) -> list[Path]:
     """Write the hub's text into the files below ``root`` that ``wanted`` names by split."""
-    found = locate_hub(config, "Get the files by hand.", joined="all" in wanted)
+    found = locate_hub(config, "Get the files by hand.", as_one="all" in wanted)
     written = []
     for split, name in wanted.items():
         if split not in found.reads:

@@ -91,9 +91,9 @@ def test_the_place_of_a_shift_is_the_same_from_both_sides() -> None:
 
 def test_columns_of_a_table_are_taken_by_number(tmp_path: Path) -> None:
     path = written(tmp_path / "p.tsv", b"1\tHello.\tBonjour.\n2\tThanks.\tMerci.\n")
-    pairs, digest = read_columns(path, [2, 3])
+    pairs, notes = read_columns(path, [2, 3])
     assert pairs == [("Hello.", "Bonjour."), ("Thanks.", "Merci.")]
-    assert digest == sha256_of(path)
+    assert notes == [f"{path}: columns not read: 1 of 3"]
     assert read_columns(path, [3, 2])[0][0] == ("Bonjour.", "Hello.")
 
 
@@ -101,6 +101,14 @@ def test_a_line_with_too_few_columns_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "p.tsv", b"Hello.\tBonjour.\nThanks. Merci.\n")
     with pytest.raises(UserError, match=r"p\.tsv, line 2: 1 column\(s\), but columns 1 and 2"):
         read_columns(path, [1, 2])
+
+
+def test_a_line_with_a_stray_tab_is_refused_and_an_empty_line_is_none(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.tsv", b"Hello.\tBonjour.\n\nSo\tlong.\tSalut.\nNo.\tNon.\n")
+    with pytest.raises(UserError, match=r"p\.tsv, line 3: 3 columns, but most lines have 2"):
+        read_columns(path, [1, 2])
+    path = written(tmp_path / "q.tsv", b"Hello.\tBonjour.\n \nNo.\tNon.\n")
+    assert read_columns(path, [1, 2]) == ([("Hello.", "Bonjour."), ("", ""), ("No.", "Non.")], [])
 
 
 def test_lines_empty_on_both_sides_are_left_out_and_on_one_side_refused() -> None:
