@@ -8,12 +8,16 @@ made again. A cache that cannot be written only costs time.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import json
 import logging
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,13 +32,31 @@ Arrays = dict[str, NDArray[Any]]
 
 log = logging.getLogger(__name__)
 
+# Raise it whenever the code prepares something else from the same input, for any data set.
+PREPARATION = 3
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def content_key(**parts: Any) -> str:
-    """A short name for anything made of JSON values: the same name for the same content."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    """A short name for what is prepared from ``parts`` (JSON values); the same for the same.
+
+    ``parts`` must tell which split each hash belongs to, in the order in which files are read, and
+    all options but those that are known to change nothing. What this code and its libraries make of
+    them belongs to the name too.
+    """
+    whole = {"preparation": PREPARATION, "made_with": _made_with(), "parts": parts}
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@functools.cache
+def _made_with() -> dict[str, str]:
+    """Versions of what decides on words, characters and merges."""
+    versions = {"unicode": unicodedata.unidata_version}
+    for package in ("tokenizers", "regex"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def cached(folder: Path, name: str, key: str, build: Callable[[], Arrays]) -> Arrays:

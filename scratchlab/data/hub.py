@@ -199,8 +199,12 @@ def is_offline() -> bool:
 
 
 def fingerprint(pairs: Iterable[Pair]) -> str:
-    """The sha256 of sentence pairs, for data that are no files here."""
+    """The sha256 of sentence pairs, for data that are no files here; other pairs, another one."""
     digest = hashlib.sha256()
-    for source, target in pairs:
+    for pair in pairs:
+        # Marks within a text are escaped: ("a\tb", "c") is not ("a", "b\tc").
+        source, target = (
+            t.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for t in pair
+        )
         digest.update(f"{source}\t{target}\n".encode())
     return digest.hexdigest()

@@ -40,8 +40,6 @@ from scratchlab.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
 
-# Raise it whenever the code changes what is prepared from the same input.
-PREPARATION = 2
 # Options that change nothing of what is prepared.
 NOT_PREPARED = frozenset(("batch_tokens", "eval_batch_tokens", "pool_size", "bpe_dropout"))
 
@@ -254,7 +252,6 @@ class PairDataset(TranslationDataset):
         options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
         given = self.context.vocabulary
         key = content_key(
-            preparation=PREPARATION,
             options=options,
             data=located.provenance.sha256,
             vocabulary=read_vocabulary(given).sha256 if given else None,

@@ -6,6 +6,7 @@ import functools
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +48,19 @@ from scratchlab.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
 
-# Raise it whenever the code changes what is prepared from the same input.
-PREPARATION = 1
-PREPARED_OPTIONS = (
-    "tokenizer",
-    "checkpoint",
-    "vocab_size",
-    "min_frequency",
-    "empty_lines",
-    "lines",
+# Options that change nothing of what is prepared.
+NOT_PREPARED = frozenset(
+    (
+        "block_size",
+        "batch_size",
+        "batching",
+        "steps_per_epoch",
+        "eval_batch_size",
+        "eval_context",
+        "eval_stride",
+        "eval_tokens",
+        "eval_streams",
+    )
 )
 
 
@@ -121,7 +126,10 @@ class RunningText(TextDataset):
 
     @property
     def provenance(self) -> Provenance:  # type: ignore[override]
-        return Provenance(**self._corpus.facts["provenance"])
+        # Names and places are those of now; only what was hashed in reading comes from the cache.
+        found = self._located.provenance
+        hashes = {**found.sha256, **self._corpus.facts["read"]}
+        return Provenance(found.kind, found.description, hashes)
 
     @property
     def notes(self) -> list[str]:
@@ -314,11 +322,13 @@ class RunningText(TextDataset):
     # --- preparation ----------------------------------------------------------------------------
 
     @functools.cached_property
+    def _located(self) -> LocatedText:
+        return self.locate()
+
+    @functools.cached_property
     def _corpus(self) -> PreparedCorpus:
-        located = self.locate()
-        options = {name: getattr(self.config, name) for name in PREPARED_OPTIONS}
-        for name in ("val_fraction", "test_fraction"):
-            options[name] = getattr(self.config, name, None)
+        located = self._located
+        options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
         given = self.context.vocabulary
         tokenizer = read_text_tokenizer(given) if given is not None else None
         if tokenizer is None and self.config.tokenizer == "pretrained":
@@ -326,7 +336,6 @@ class RunningText(TextDataset):
 
             tokenizer = load_pretrained_tokenizer(self.config.checkpoint, self.context.cache)
         key = content_key(
-            preparation=PREPARATION,
             options=options,
             data=located.key,
             vocabulary=tokenizer.to_json() if tokenizer else None,
@@ -344,6 +353,7 @@ class RunningText(TextDataset):
     def _build(
         self, folder: Path, located: LocatedText, tokenizer: TextTokenizer | None
     ) -> dict[str, Any]:
+        known = set(located.provenance.sha256)
         reads, notes = split_reads(located, self.config, self.splits, self.registered_name)
         if tokenizer is None:
             tokenizer = self._learn(reads)
@@ -366,12 +376,12 @@ class RunningText(TextDataset):
         if "test" not in splits:
             splits["test"] = splits["val"]
             notes.append("there is no test split: test is the validation split")
-        provenance = located.provenance
+        hashes = located.provenance.sha256
         return {
             "splits": splits,
             "tokenizer": tokenizer.to_json(),
             "notes": [*located.notes, *notes],
-            "provenance": vars(provenance),
+            "read": {name: digest for name, digest in hashes.items() if name not in known},
         }
 
     def _learn(self, reads: dict[str, Read]) -> TextTokenizer:

@@ -132,8 +132,11 @@ class Docstrings(SummaryDataset):
 def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
     """Bodies with their first lines: reading the sources of thousands of functions takes seconds,
     so it is done once for each set of versions."""
+    from scratchlab.data import embedded_text
+
     versions = {name: version(name) for name in ("numpy", "scikit-learn")}
-    key = content_key(format=1, python=sys.version, **versions)
+    source = sha256_of(Path(embedded_text.__file__))  # what picks the functions
+    key = content_key(python=sys.version, source=source, **versions)
     arrays = cached(cache, "docstrings", key, _docstring_arrays)
     pairs: Splits = {}
     for split in Docstrings.splits:
@@ -181,7 +184,7 @@ def news_pairs(config: Any, root: Path | None) -> Located:
     """Articles with their highlights, from the files or the hub (``config``: NewsOptions)."""
     names = [config.train_file, config.test_file]
     found = {n: root and find_file(root / n) for n in names}
-    paths = [p for p in found.values() if p is not None]
+    paths = [p for n in names if (p := found[n]) is not None]  # one file may be named twice
     hint = layout_hint(names, root, "https://huggingface.co/datasets/abisee/cnn_dailymail")
     if config.source == "hub" or (config.source == "auto" and not paths):
         where = HubText(config.hub_id, config.hub_config, "article", "highlights")

@@ -125,7 +125,7 @@ class PythonDocs(RunningText):
             return pieces
 
         reads = {split: read(split) for split in self.splits}
-        return LocatedText(provenance, reads, [sys.version, source])
+        return LocatedText(provenance, reads, {"all": [sys.version, source]})
 
 
 SECTION = 20_000  # characters; of 20 sections, one is for validation and one for the test

@@ -33,12 +33,13 @@ class LocatedText:
 
     A corpus whose only split is "all" is cut into train, val and test by the options
     ``val_fraction`` and ``test_fraction``. A missing test split is the validation split.
-    ``key`` stands for the content in the cache's names.
+    ``key`` stands for the content in the cache's names: the hashes of each split's parts in the
+    order in which they are read.
     """
 
     provenance: Provenance
     reads: dict[str, Read]
-    key: Any
+    key: dict[str, list[str]]
     notes: list[str] = field(default_factory=list)
 
 
@@ -103,12 +104,16 @@ def locate_files(
     paths: Mapping[str, Sequence[Path]], description: str, root: Path | None
 ) -> LocatedText:
     """Files by split, one after the other; hashed under their names below ``root`` if given."""
-    hashes = {}
-    for path in (p for of_split in paths.values() for p in of_split):
-        name = str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
-        hashes[name] = sha256_of(path)
+    hashes: dict[str, str] = {}
+    key: dict[str, list[str]] = {}
+    for split, of_split in paths.items():
+        key[split] = []
+        for path in of_split:
+            name = str(path.relative_to(root)) if root and path.is_relative_to(root) else str(path)
+            hashes[name] = hashes.get(name) or sha256_of(path)
+            key[split].append(hashes[name])
     reads = {split: _joined(of_split) for split, of_split in paths.items()}
-    return LocatedText(Provenance("files", description, hashes), reads, list(hashes.values()))
+    return LocatedText(Provenance("files", description, hashes), reads, key)
 
 
 def _joined(paths: Sequence[Path]) -> Read:
@@ -145,10 +150,12 @@ def locate_hub(config: Any, by_hand: str, *, as_one: bool = False) -> LocatedTex
     """Text of the hub; ``as_one`` makes one text of its splits, to be split anew."""
     where = HubCorpus(config.hub_id, config.hub_config, config.text_column, config.hub_revision)
     reads, hashes = load_hub_text(where, by_hand)
+    key = {split: [digest] for split, digest in hashes.items()}
     if as_one:
-        parts = [reads[split] for split in ("train", "val", "test") if split in reads]
+        order = [split for split in ("train", "val", "test") if split in reads]
+        parts, key = [reads[split] for split in order], {"all": [hashes[split] for split in order]}
         reads = {"all": lambda: joined(part() for part in parts)}
-    return LocatedText(Provenance("hub", where.description, hashes), reads, hashes)
+    return LocatedText(Provenance("hub", where.description, hashes), reads, key)
 
 
 def fetch_hub(config: Any, root: Path, wanted: Mapping[str, str]) -> list[Path]:
