@@ -11,20 +11,22 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError
 from scratchlab.estimators.scoring import new_estimator
 from scratchlab.methods.adapted import Adapted
-from scratchlab.methods.contract import Method, MethodContext
 from scratchlab.methods.fitted import Fitted
-from scratchlab.registry import build, find
+from scratchlab.registry import build, find, is_estimator
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.folder import is_checkpoint
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from scratchlab.methods.contract import Method, MethodContext
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def assemble(
     """
     if is_estimator(config):
         return _estimator(config, source, start)
+    from scratchlab.methods.contract import MethodContext
+
     methods = build_methods(config["method"])
     saved = source.content.config.get("method", {}) if source else config["method"]
     trained, added = _split(methods, saved, config["method"])
@@ -82,11 +86,6 @@ def assemble(
     return adapted
 
 
-def is_estimator(config: Mapping[str, Any]) -> bool:
-    """Whether the model of a configuration is an estimator (and no torch module)."""
-    return find("model", config["model"]["name"]).kind == "estimator"
-
-
 def _estimator(config: Mapping[str, Any], source: Source | None, start: Source | None) -> Fitted:
     if config["method"]:
         names = ",".join(config["method"])
@@ -105,6 +104,8 @@ def build_methods(section: Mapping[str, Any]) -> dict[str, Method]:
 
 
 def _apply(model: nn.Module, methods: list[Method], context: MethodContext) -> nn.Module:
+    import torch
+
     for number, method in enumerate(methods):
         torch.manual_seed(context.seed + 1 + number)  # what is new depends on the seed alone
         model = method.apply(model, context)
@@ -144,6 +145,8 @@ def _base_model(
     start: Source | None,
 ) -> tuple[nn.Module, dict[str, Any] | None]:
     """The model before any method, and where its weights can be had again (None: nowhere)."""
+    import torch
+
     origin = source.base if source else None
     empty = source is not None and origin is None
     torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
@@ -199,6 +202,8 @@ def _restore_origin(
 
 def weights_hash(tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over names and contents of tensors."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

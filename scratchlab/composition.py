@@ -10,27 +10,28 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from threadpoolctl import threadpool_limits
 
-from scratchlab.assembly import Source, assemble, is_estimator, read_source
+from scratchlab.assembly import Source, assemble, read_source
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
-from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
-from scratchlab.registry import build, find
+from scratchlab.registry import build, find, is_estimator
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.decisions import cache_folder
 from scratchlab.run.folder import find_run, is_checkpoint
 from scratchlab.run.seeds import seed_everything
-from scratchlab.tasks.contract import Task
 from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
-from scratchlab.training.anatomy import Anatomy, dissect
-from scratchlab.training.precision import choose_device
+
+if TYPE_CHECKING:
+    import torch
+
+    from scratchlab.tasks.contract import Task
+    from scratchlab.training.anatomy import Anatomy
 
 
 @dataclass
@@ -39,13 +40,13 @@ class Parts:
 
     config: dict[str, Any]
     dataset: Dataset
-    task: Task
+    task: Any  # a Task; None of an estimator, which has a loss of its own
     adapted: Adapted
     decoder: Any
-    device: torch.device
+    device: Any
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         return self.adapted.model
 
 
@@ -61,14 +62,21 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
     )
 
 
-def set_up_machine(config: Mapping[str, Any]) -> torch.device:
-    """Threads, seeds and device."""
+def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
+    """Threads, seeds and device; estimators compute in NumPy and do without torch."""
+    (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
+    if is_estimator(config):
+        if config["threads"] is not None:
+            threadpool_limits(config["threads"])
+        return "cpu"
+    import torch
+
+    from scratchlab.training.precision import choose_device
+
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
-    # Estimators compute in NumPy; torch's deterministic mode takes seconds to import.
-    seed_everything(config["seed"], config["deterministic"] and not is_estimator(config))
+    seed_everything(config["seed"], config["deterministic"])
     torch.set_flush_denormal(True)
-    (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
     return choose_device(config["device"])
 
 
@@ -85,7 +93,7 @@ def build_parts(
     foreign = origin is not None and origin.is_foreign
     context = data_context(config, origin.path if origin and not foreign else None)
     dataset: Dataset = build("dataset", config["dataset"], context)
-    task: Task = build("task", config["task"], dataset.spec)
+    task = None if is_estimator(config) else build("task", config["task"], dataset.spec)
     check_target(config, dataset)
     adapted = assemble(config, dataset, context, device, source, start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
@@ -131,8 +139,11 @@ def starting_point(config: Mapping[str, Any]) -> Source:
     A folder in the Hugging Face format is one of model=gpt too.
     """
     folder = Path(config["init_from"]).expanduser()
-    if config["model"]["name"] == "gpt" and is_hugging_face(folder):
-        return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
+    if config["model"]["name"] == "gpt":
+        from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
+
+        if is_hugging_face(folder):
+            return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
     run = find_run(config["init_from"], config["output_dir"])
     return read_source(checkpoint_folder(run, "best"))
 
@@ -153,8 +164,6 @@ def evaluate(
     should_stop: Callable[[], None] = lambda: None,
 ) -> list[Measurement]:
     """Run evaluators on one split with the model as it is."""
-    if isinstance(parts.model, nn.Module):
-        parts.model.eval()
     decoder = quick_decoder(parts.config) if quick else parts.decoder
     context = EvaluationContext(
         model=parts.model,
@@ -171,7 +180,7 @@ def evaluate(
         adapted=parts.adapted,
     )
     measurements: list[Measurement] = []
-    with torch.no_grad():
+    with parts.adapted.measuring():
         for evaluator in evaluators.values():
             should_stop()
             measurements += evaluator.evaluate(context)
@@ -196,6 +205,10 @@ def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
             "inspect counts the layers of torch models; estimators have none",
             f"`scratchlab list model {config['model']['name']}` shows its options.",
         )
+    import torch
+
+    from scratchlab.training.anatomy import dissect
+
     context = data_context(config)
     dataset: Dataset = build("dataset", config["dataset"], context)
     limit = dataset.spec.max_length

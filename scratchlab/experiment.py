@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from scratchlab.assembly import Source, is_estimator, read_source
+from scratchlab.assembly import Source, read_source
 from scratchlab.composition import (
     Parts,
     build_evaluators,
@@ -26,8 +24,7 @@ from scratchlab.composition import (
 )
 from scratchlab.errors import Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
-from scratchlab.models.exporting import check_exportable, export_model
-from scratchlab.registry import build, find
+from scratchlab.registry import build, find, is_estimator
 from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink, NullSink
@@ -39,8 +36,8 @@ from scratchlab.run.manifest import manifest, peak_memory_bytes
 from scratchlab.run.record import log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
-from scratchlab.training.gradient import Job
 from scratchlab.training.interrupt import Interrupt, terminated_is_interrupted
+from scratchlab.training.job import Job
 from scratchlab.training.memory import memory_advice
 
 LOGGER = logging.getLogger("scratchlab")
@@ -122,7 +119,7 @@ def _train_steps(
             "seed": config["seed"],
             "data": vars(parts.dataset.provenance),
             "spec": parts.dataset.spec.as_dict(),
-            "parameters": parameter_counts(parts.model)[0],
+            "parameters": parts.adapted.parameter_counts()[0],
         },
     )
     state = newest[1].state if newest else {}
@@ -188,6 +185,8 @@ def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
             "Export the run that the methods were applied to.",
         )
     if config["export"]:
+        from scratchlab.models.exporting import check_exportable
+
         check_exportable(parts.model, config["export"])
 
 
@@ -195,6 +194,8 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
     """Write the model as it is in the format that ``config`` asks for, if it does."""
     if not config["export"]:
         return
+    from scratchlab.models.exporting import export_model
+
     path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
 
@@ -216,18 +217,10 @@ def loss_label(config: Mapping[str, Any]) -> str:
     return "mean squared error" if squared else LOSS_LABEL
 
 
-def parameter_counts(model: Any) -> tuple[int | None, int | None]:
-    """All and trainable parameters; None of an estimator, which has none before it has learnt."""
-    if not isinstance(model, nn.Module):
-        return None, None
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
-
-
 def _introduce(parts: Parts, tracker: Trackers) -> None:
     """Say what is trained on what."""
     dataset = parts.dataset
-    total, trained = parameter_counts(parts.model)
+    total, trained = parts.adapted.parameter_counts()
     sizes = ", ".join(f"{s} {dataset.size(s):,}" for s in dataset.splits)
     what = parts.config["model"]["name"]
     if total is not None:

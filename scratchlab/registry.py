@@ -23,7 +23,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -346,3 +346,9 @@ def build(section: str, entry: dict[str, Any], *arguments: Any) -> Any:
     config_class = getattr(cls, "Config", None) or importlib.import_module(part.module).Config
     options = {k: v for k, v in entry.items() if k != "name"}
     return cls(config_class(**options), *arguments)
+
+
+def is_estimator(config: Mapping[str, Any]) -> bool:
+    """Whether the model of a configuration is an estimator (and no torch module)."""
+    name = (config.get("model") or {}).get("name")
+    return name is not None and find("model", name).kind == "estimator"

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from scratchlab.assembly import read_source
 from scratchlab.composition import (
     Parts,
@@ -23,7 +21,7 @@ from scratchlab.composition import (
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.experiment import check_export, costs, export
-from scratchlab.registry import build
+from scratchlab.registry import build, is_estimator
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.reporting.tables import results_table
@@ -49,7 +47,7 @@ def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trai
     """Build what ``config`` says around the weights and the vocabulary of a checkpoint."""
     source = read_source(checkpoint_folder(run, which))
     parts = build_parts(config, source)
-    if isinstance(parts.model, nn.Module):
+    if not is_estimator(config):
         parts.model.eval()
     state = source.content.state
     return Trained(

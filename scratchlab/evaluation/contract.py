@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from scratchlab.data.contract import Dataset
-from scratchlab.tasks.contract import Task
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass
@@ -59,7 +61,7 @@ class EvaluationContext:
 
     model: Any
     dataset: Dataset
-    task: Task
+    task: Any  # a Task; None of an estimator, which has a loss of its own
     split: str
     device: Any
     sink: Sink

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from scratchlab.data.contract import ArrayDataset, Spec
 from scratchlab.data.text_classes import TextClassDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROWS_AT_ONCE = 256  # of torch models
 
@@ -58,7 +59,6 @@ def _predict(context: EvaluationContext) -> Predicted:
     return Predicted(np.asarray(y), values, shares)
 
 
-@torch.no_grad()
 def _predict_texts(context: EvaluationContext, dataset: TextClassDataset) -> Predicted:
     """Of texts, which are of many lengths, in the data set's own batches."""
     truth = dataset.labels(context.split)[: context.limit]
@@ -80,7 +80,7 @@ def model_outputs(
 
     Probabilities are [rows, classes], in the order of ``spec.class_names``.
     """
-    if isinstance(model, nn.Module):
+    if not hasattr(model, "predict"):  # estimators have one, torch modules have none
         return _torch_outputs(model, spec, X, device)
     values = np.asarray(model.predict(X))
     if not spec.n_classes or not hasattr(model, "predict_proba"):
@@ -90,15 +90,17 @@ def model_outputs(
     return values, shares
 
 
-@torch.no_grad()
 def _torch_outputs(
     model: nn.Module, spec: Spec, X: NDArray[Any], device: Any
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    import torch
+
     shape = spec.image_shape or (X.shape[1],)
     outputs = []
     for first in range(0, len(X), ROWS_AT_ONCE):
         rows = torch.from_numpy(X[first : first + ROWS_AT_ONCE].astype(np.float32))
-        found = model(rows.view(len(rows), *shape).to(device)).float().cpu()
+        with torch.no_grad():
+            found = model(rows.view(len(rows), *shape).to(device)).float().cpu()
         outputs.append(found.softmax(-1) if spec.n_classes else found.reshape(len(rows)))
     joined = torch.cat(outputs).numpy()
     return (joined.argmax(axis=1), joined) if spec.n_classes else (joined, None)

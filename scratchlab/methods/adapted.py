@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import Method, own_state
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from scratchlab.methods.contract import Method
 
 
 @dataclass
@@ -25,11 +27,15 @@ class Adapted:
     names: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
+        from scratchlab.methods.contract import own_state
+
         self.names = own_state(self.model, with_base=self.base is None)
 
     @property
     def is_complete(self) -> bool:
         """Whether :meth:`state` holds all weights, so that no base is needed to load it."""
+        from scratchlab.methods.contract import own_state
+
         return len(self.names) == len(own_state(self.model, with_base=True))
 
     def record(self) -> dict[str, Any] | None:
@@ -41,7 +47,6 @@ class Adapted:
         everything = self.model.state_dict()
         return {name: everything[name] for name in self.names}
 
-    @torch.no_grad()
     def load(self, weights: dict[str, Tensor], origin: Path) -> None:
         """Put the tensors of a checkpoint back; UserError if they belong to another model."""
         own = self.model.state_dict()
@@ -55,8 +60,25 @@ class Adapted:
                 "Leave the options of the model, of its methods and of the vocabulary as the run "
                 "was trained with.",
             )
-        for name in self.names:
-            own[name].copy_(weights[name])
+        import torch
+
+        with torch.no_grad():
+            for name in self.names:
+                own[name].copy_(weights[name])
+
+    def parameter_counts(self) -> tuple[int | None, int | None]:
+        """All and trainable parameters; None of an estimator, which has none before it learns."""
+        sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Inside, the model is measured: in ``eval()`` mode, without gradients."""
+        import torch
+
+        self.model.eval()
+        with torch.no_grad():
+            yield
 
     def penalty(self) -> Tensor | None:
         """The sum of the methods' penalties, or None."""

@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from scratchlab.errors import UserError
+from scratchlab.registry import is_estimator
 from scratchlab.run.atomic import flush_folder, write_error
 from scratchlab.run.folder import dump_yaml, read_config
 
@@ -49,10 +49,13 @@ def _damaged(folder: Path, problem: str) -> DamagedCheckpoint:
 
 @dataclass
 class Checkpoint:
-    """The content of a checkpoint. ``state`` must be JSON."""
+    """The content of a checkpoint. ``state`` must be JSON.
 
-    model: dict[str, torch.Tensor]
-    optimizer: dict[str, torch.Tensor]
+    Tensors are torch's, or NumPy arrays if the model is an estimator: those do without torch.
+    """
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
     state: dict[str, Any]
     config: dict[str, Any] = field(default_factory=dict)
 
@@ -94,8 +97,8 @@ def _as_os_error(error: Exception) -> OSError:
 def _fill(
     folder: Path, checkpoint: Checkpoint, save_vocabulary: Callable[[Path], None] | None
 ) -> None:
-    save_file(_contiguous(checkpoint.model), folder / "model.safetensors")
-    save_file(_contiguous(checkpoint.optimizer), folder / "optimizer.safetensors")
+    _save_tensors(checkpoint.model, folder / "model.safetensors")
+    _save_tensors(checkpoint.optimizer, folder / "optimizer.safetensors")
     (folder / "config.yaml").write_text(dump_yaml(checkpoint.config), encoding="utf-8")
     if save_vocabulary is not None:
         save_vocabulary(folder)
@@ -113,7 +116,28 @@ def _fill(
     flush_folder(folder)
 
 
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _save_tensors(tensors: dict[str, Any], path: Path) -> None:
+    if all(isinstance(array, np.ndarray) for array in tensors.values()):
+        from safetensors.numpy import save_file as save_arrays
+
+        save_arrays({n: np.ascontiguousarray(a) for n, a in tensors.items()}, path)
+        return
+    from safetensors.torch import save_file
+
+    save_file(_contiguous(tensors), path)
+
+
+def _load_tensors(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    if is_estimator(config):
+        from safetensors.numpy import load_file as load_arrays
+
+        return load_arrays(path)
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _contiguous(tensors: dict[str, Any]) -> dict[str, Any]:
     """Own, contiguous copies where tensors share memory or are views (safetensors wants that)."""
     seen: set[int] = set()
     result = {}
@@ -216,11 +240,12 @@ def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
     content = verify(folder)
     optimizer = folder / "optimizer.safetensors"
     try:
+        config = read_config(folder / "config.yaml")
         return Checkpoint(
-            model=load_file(folder / "model.safetensors"),
-            optimizer=load_file(optimizer) if with_optimizer else {},
+            model=_load_tensors(folder / "model.safetensors", config),
+            optimizer=_load_tensors(optimizer, config) if with_optimizer else {},
             state=content["state"],
-            config=read_config(folder / "config.yaml"),
+            config=config,
         )
     except (OSError, SafetensorError) as error:
         raise DamagedCheckpoint(f"the checkpoint {folder} cannot be read: {error}") from error

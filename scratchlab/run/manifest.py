@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import threadpoolctl
+
 import scratchlab
 
 PACKAGES = (
@@ -78,17 +80,20 @@ def git_commit() -> dict[str, Any] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and GPUs."""
+    """Processor, cores, memory, threads and GPUs; torch is asked only where it is in use."""
     import psutil
-    import torch
 
+    torch = sys.modules.get("torch")
     found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
-        "torch_threads": torch.get_num_threads(),
     }
+    if torch is None:
+        pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+        return {**found, "blas_threads": max(pools, default=1)}
+    found["torch_threads"] = torch.get_num_threads()
     if torch.cuda.is_available():
         found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def seed_everything(seed: int, deterministic: bool = True) -> None:
@@ -13,6 +15,8 @@ def seed_everything(seed: int, deterministic: bool = True) -> None:
     Data sets and estimators draw from generators of their own, made of the seed; nothing uses the
     global generators of ``random`` and NumPy.
     """
+    import torch
+
     torch.manual_seed(seed)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -24,6 +28,8 @@ def seed_everything(seed: int, deterministic: bool = True) -> None:
 
 def random_state() -> dict[str, torch.Tensor]:
     """The state of torch's generators as tensors, by name."""
+    import torch
+
     state = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         for index, tensor in enumerate(torch.cuda.get_rng_state_all()):
@@ -33,6 +39,8 @@ def random_state() -> dict[str, torch.Tensor]:
 
 def restore_random_state(state: dict[str, torch.Tensor]) -> None:
     """Put back what :func:`random_state` returned; devices that are not here are passed over."""
+    import torch
+
     if "rng.cpu" in state:
         torch.set_rng_state(state["rng.cpu"])
     if torch.cuda.is_available():

@@ -27,7 +27,8 @@ from scratchlab.tasks.contract import Loss
 from scratchlab.training.average import WeightAverage
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.job import Job, LossModule, Progress, ValidationOptions
+from scratchlab.training.job import Job, Progress, ValidationOptions
+from scratchlab.training.loss_module import LossModule
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.precision import (

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import option
 from scratchlab.run.checkpoint import Checkpoint
-from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tracking.contract import Tracker
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Job:
     """
 
     adapted: Adapted
-    task: Task
+    task: Any  # a Task; None of an estimator, which has a loss of its own
     dataset: Dataset
     optimizer: Any
     scheduler: Any
@@ -35,7 +34,7 @@ class Job:
     checkpoints: Path
     metrics: Path
     config: dict[str, Any]
-    device: torch.device
+    device: Any
     seed: int
     validate: Callable[[], Mapping[str, float]] | None = None
     resume: Checkpoint | None = None
@@ -97,23 +96,3 @@ class Progress:
                 f"(best {self.best:.4f} at update {self.best_step:,})"
             )
         return False
-
-
-class LossModule(nn.Module):
-    """Model and task as one module whose forward is the loss (what is compiled and distributed).
-
-    A penalty of the methods counts once for each target, so it adds to the mean loss.
-    """
-
-    def __init__(self, adapted: Adapted, task: Task) -> None:
-        super().__init__()
-        self.model = adapted.model
-        self.adapted = adapted
-        self.task = task
-
-    def forward(self, batch: Any) -> Loss:
-        loss = self.task.loss(self.model, batch)
-        penalty = self.adapted.penalty()
-        if penalty is not None:
-            loss.total = loss.total + loss.count * penalty
-        return loss

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from scratchlab.errors import TrainingError
 
 BATCH_OPTIONS = ("batch_tokens", "batch_size")
@@ -16,9 +14,9 @@ BATCH_OPTIONS = ("batch_tokens", "batch_size")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the CPU or the GPU has no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError):
         return True
-    text = str(error)
+    text = str(error)  # torch.OutOfMemoryError is a RuntimeError that says "out of memory"
     return isinstance(error, RuntimeError) and (
         "can't allocate memory" in text
         or "not enough memory" in text

@@ -151,3 +151,17 @@ def test_what_does_not_fit_is_said_in_one_line(
         config = compose([*words, f"output_dir={tmp_path}", "tracker=[jsonl]"]).config
         experiment.train(config, [], ["train"])
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["logistic", "mlp_regressor", "random_forest"])
+def test_an_estimator_is_trained_and_measured_without_torch(
+    light_launcher: Any, tmp_path: Path, name: str
+) -> None:
+    modules = tmp_path / "modules"
+    words = [f"model={name}", *QUICK[name], "name=x", "run_id=one", "threads=1"]
+    for command in (["train", *words], ["eval", "x/one"]):
+        done = light_launcher.run(*command, cwd=tmp_path, modules=str(modules))
+        assert done.code == 0, done.err
+        assert "torch" not in json.loads(modules.read_text())
+    manifest = json.loads((tmp_path / "outputs/x/one/manifest.json").read_text())
+    assert manifest["machine"]["blas_threads"] == 1
