@@ -6,8 +6,9 @@ reached again without building the batches before it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scratchlab.data.cache import offsets_of
 
 Lengths = NDArray[np.int64]
+Shuffle = tuple[int, int] | None  # seed and epoch; None: always the same order
+T = TypeVar("T")
 
 # Keeps the random streams of different uses apart that start from the same (seed, epoch).
 ORDER_STREAM, DROPOUT_STREAM, SUBSET_STREAM, SPLIT_STREAM = range(4)
@@ -40,12 +43,27 @@ class Plan:
         return self.order[first:last]
 
 
+class Plans:
+    """What was planned for the latest epoch of each split, so that it is planned only once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Shuffle, Any]] = {}
+
+    def of(self, split: str, seed: int, epoch: int, make: Callable[[Shuffle], T]) -> T:
+        """What ``make`` gives for (seed, epoch); for None, if this is no split that is shuffled."""
+        shuffle = (seed, epoch) if split == "train" else None
+        if split not in self._kept or self._kept[split][0] != shuffle:
+            self._kept[split] = (shuffle, make(shuffle))
+        found: T = self._kept[split][1]
+        return found
+
+
 def plan_batches(
     source: Lengths,
     target: Lengths,
     *,
     batch_tokens: int,
-    shuffle: tuple[int, int] | None = None,
+    shuffle: Shuffle = None,
     pool_size: int = 1,
 ) -> Plan:
     """Batches in which ``examples * (longest source + longest target) <= batch_tokens``.

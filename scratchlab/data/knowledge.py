@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import Plan, Ragged
+from scratchlab.data.batching import Plan, Plans, Ragged
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
@@ -65,6 +65,7 @@ class QuestionDataset(TextDataset):
         self.config = config
         self.context = context
         self._ids: dict[str, tuple[Ragged, NDArray[np.int64]]] = {}
+        self._plans = Plans()
         texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
         self.tokenizer = task_tokenizer(config, texts, context)
 
@@ -191,10 +192,12 @@ class QuestionDataset(TextDataset):
             yield token_batch(examples[:, :-1], targets, rows)
 
     def _plan(self, split: str, seed: int, epoch: int) -> Plan:
-        config, lengths = self.config, self._encoded(split)[0].lengths
-        if split == "train":
-            return by_length(lengths, config.batch_size, config.pool_size, (seed, epoch))
-        return by_length(lengths, config.eval_batch_size, config.pool_size)
+        config = self.config
+        size = config.batch_size if split == "train" else config.eval_batch_size
+        lengths = self._encoded(split)[0].lengths
+        return self._plans.of(
+            split, seed, epoch, lambda shuffle: by_length(lengths, size, config.pool_size, shuffle)
+        )
 
     def _encoded(self, split: str) -> tuple[Ragged, NDArray[np.int64]]:
         """``question MASK answer MASK`` as ids, and the lengths of the questions [n]."""

@@ -16,7 +16,9 @@ from scratchlab.data.batching import (
     SUBSET_STREAM,
     Lengths,
     Plan,
+    Plans,
     Ragged,
+    Shuffle,
     generator,
     padding_share,
     plan_batches,
@@ -65,7 +67,7 @@ class PairDataset(TranslationDataset):
         self.notes: list[str] = []
         self._dropout: tuple[DropoutEncoder, DropoutEncoder] | None = None
         self._dropped_out: tuple[tuple[int, int], Ragged, Ragged] | None = None
-        self._plans: dict[str, tuple[tuple[int, int] | None, Plan]] = {}
+        self._plans = Plans()
         if context.vocabulary is not None:
             stored = read_vocabulary(context.vocabulary)
             self.source_tokenizer, self.target_tokenizer = stored.source, stored.target
@@ -189,21 +191,18 @@ class PairDataset(TranslationDataset):
         return _lengths(*self.ids(split))
 
     def _plan(self, split: str, seed: int, epoch: int) -> Plan:
-        shuffle = (seed, epoch) if split == "train" else None
-        if split in self._plans and self._plans[split][0] == shuffle:
-            return self._plans[split][1]
         config = self.config
         tokens = config.batch_tokens
         if split != "train" and config.eval_batch_tokens is not None:
             tokens = config.eval_batch_tokens
-        plan = plan_batches(
-            *_lengths(*self._ids(split, seed, epoch)),
-            batch_tokens=tokens,
-            shuffle=shuffle,
-            pool_size=config.pool_size,
-        )
-        self._plans[split] = (shuffle, plan)
-        return plan
+
+        def plan(shuffle: Shuffle) -> Plan:
+            lengths = _lengths(*self._ids(split, seed, epoch))
+            return plan_batches(
+                *lengths, batch_tokens=tokens, shuffle=shuffle, pool_size=config.pool_size
+            )
+
+        return self._plans.of(split, seed, epoch, plan)
 
     def _ids(self, split: str, seed: int, epoch: int) -> tuple[Ragged, Ragged]:
         found = self._split(split)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import Plan, plan_batches
+from scratchlab.data.batching import Plan, Plans, Shuffle, plan_batches
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
@@ -117,6 +117,7 @@ class PromptedDataset(TextDataset):
         self.context = context
         self.notes: list[str] = []
         self._encoded: dict[str, list[Encoded]] = {}
+        self._plans = Plans()
         if context.vocabulary is not None:
             self.tokenizer: TextTokenizer = read_text_tokenizer(context.vocabulary)
         else:
@@ -344,21 +345,28 @@ class PromptedDataset(TextDataset):
         return np.array([len(e.prompt) + len(e.answer) - 1 for e in self.encoded(split)])
 
     def _plan(self, split: str, seed: int, epoch: int) -> Plan:
-        config, lengths = self.config, self._lengths(split)
-        nothing = np.zeros_like(lengths)
-        if split != "train":
-            return plan_batches(nothing, lengths, batch_tokens=config.eval_batch_tokens)
-        return plan_batches(
-            nothing, lengths, batch_tokens=config.batch_tokens, shuffle=(seed, epoch),
-            pool_size=POOL,
-        )  # fmt: skip
+        config = self.config
+        tokens = config.batch_tokens if split == "train" else config.eval_batch_tokens
+
+        def plan(shuffle: Shuffle) -> Plan:
+            lengths = self._lengths(split)
+            return plan_batches(
+                np.zeros_like(lengths), lengths, batch_tokens=tokens, shuffle=shuffle,
+                pool_size=POOL,
+            )  # fmt: skip
+
+        return self._plans.of(split, seed, epoch, plan)
 
     def _rows(self, split: str, seed: int, epoch: int) -> list[list[Row]]:
         config = self.config
-        return pack(
-            self._lengths(split), capacity=config.max_length, batch_tokens=config.batch_tokens,
-            shuffle=(seed, epoch), pool_size=POOL,
-        )  # fmt: skip
+
+        def rows(shuffle: Shuffle) -> list[list[Row]]:
+            return pack(
+                self._lengths(split), capacity=config.max_length, batch_tokens=config.batch_tokens,
+                shuffle=shuffle or (seed, epoch), pool_size=POOL,
+            )  # fmt: skip
+
+        return self._plans.of(split, seed, epoch, rows)
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, 0 to 1."""

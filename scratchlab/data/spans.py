@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import Plan, Ragged, generator
+from scratchlab.data.batching import Plan, Plans, Ragged, Shuffle, generator
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
@@ -123,6 +123,7 @@ class SpanDataset(TextDataset):
         self.config = config
         self.context = context
         self.notes: list[str] = []
+        self._plans = Plans()
         texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
         self.tokenizer = task_tokenizer(config, texts, context)
 
@@ -229,8 +230,7 @@ class SpanDataset(TextDataset):
         return whole * -(-config.pool_size // config.batch_size) + -(-rest // config.batch_size)
 
     def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
-        drawn = self.drawn(split, seed=seed, epoch=epoch)
-        plan = self._plan(split, drawn, seed, epoch)
+        plan, drawn = self._plan(split, seed, epoch)
         for position in range(start, len(plan)):
             chosen = plan[position]
             examples = self._examples(split, chosen, drawn)
@@ -238,11 +238,15 @@ class SpanDataset(TextDataset):
             targets[targets == self.tokenizer.pad_id] = IGNORE
             yield token_batch(examples[:, :-1], targets, chosen)
 
-    def _plan(self, split: str, drawn: Draw, seed: int, epoch: int) -> Plan:
+    def _plan(self, split: str, seed: int, epoch: int) -> tuple[Plan, Draw]:
         config = self.config
-        if split == "train":
-            return by_length(drawn.length, config.batch_size, config.pool_size, (seed, epoch))
-        return by_length(drawn.length, config.eval_batch_size, config.pool_size)
+        size = config.batch_size if split == "train" else config.eval_batch_size
+
+        def plan(shuffle: Shuffle) -> tuple[Plan, Draw]:
+            drawn = self.drawn(split, seed=seed, epoch=epoch)
+            return by_length(drawn.length, size, config.pool_size, shuffle), drawn
+
+        return self._plans.of(split, seed, epoch, plan)
 
     def _examples(self, split: str, chosen: Ints, drawn: Draw) -> Ints:
         assert self.tokenizer.pad_id is not None
@@ -274,8 +278,7 @@ class SpanDataset(TextDataset):
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, 0 to 1."""
-        drawn = self.drawn(split, seed=seed, epoch=epoch)
-        plan = self._plan(split, drawn, seed, epoch)
+        plan, drawn = self._plan(split, seed, epoch)
         positions = sum(
             len(plan[i]) * int(drawn.length[plan[i]].max() + 1) for i in range(len(plan))
         )

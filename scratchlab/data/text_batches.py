@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import ORDER_STREAM, Plan, generator
+from scratchlab.data.batching import ORDER_STREAM, Plan, Shuffle, generator
 from scratchlab.data.cache import offsets_of
 from scratchlab.data.contract import TokenBatch
 
@@ -159,7 +159,7 @@ def by_length(
     lengths: NDArray[np.int64],
     batch_size: int,
     pool_size: int,
-    shuffle: tuple[int, int] | None = None,
+    shuffle: Shuffle = None,
 ) -> Plan:
     """Batches of ``batch_size`` examples of like length, so that little is padded.
 

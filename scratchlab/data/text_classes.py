@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching import SPLIT_STREAM, Plan, generator, plan_batches
+from scratchlab.data.batching import SPLIT_STREAM, Plan, Plans, Shuffle, generator, plan_batches
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.sources import find_file, sha256_of
@@ -71,6 +71,7 @@ class TextClassDataset(Dataset):
             self.tokenizer = load_pretrained_tokenizer(config.checkpoint, context.cache)
             self.classes = sorted({label for _, label in self._found.splits["train"]})
         self._encoded: dict[str, list[list[int]]] = {}
+        self._plans = Plans()
 
     @abstractmethod
     def locate(self) -> LabelledText:
@@ -179,14 +180,16 @@ class TextClassDataset(Dataset):
 
     def _plan(self, split: str, seed: int, epoch: int) -> Plan:
         config = self.config
-        lengths = np.array([len(row) for row in self._ids(split)])
-        nothing = np.zeros_like(lengths)
-        if split != "train":
-            return plan_batches(nothing, lengths, batch_tokens=config.eval_batch_tokens)
-        return plan_batches(
-            nothing, lengths, batch_tokens=config.batch_tokens, shuffle=(seed, epoch),
-            pool_size=POOL,
-        )  # fmt: skip
+        tokens = config.batch_tokens if split == "train" else config.eval_batch_tokens
+
+        def plan(shuffle: Shuffle) -> Plan:
+            lengths = np.array([len(row) for row in self._ids(split)])
+            return plan_batches(
+                np.zeros_like(lengths), lengths, batch_tokens=tokens, shuffle=shuffle,
+                pool_size=POOL,
+            )  # fmt: skip
+
+        return self._plans.of(split, seed, epoch, plan)
 
 
 def read_labelled(path: Path, text: str, label: str) -> Labelled:

@@ -113,6 +113,7 @@ class _Training:
         self.window: list[tuple[torch.Tensor, torch.Tensor, int]] = []
         self.gradient_norm: torch.Tensor | None = None
         self.rate = 0.0
+        self.epoch_batches: int | None = None  # counted once an epoch, not at each update
         if job.resume is not None:
             self._restore(job.resume)
 
@@ -179,6 +180,7 @@ class _Training:
             batches = job.dataset.batches(
                 "train", seed=job.seed, epoch=state.epoch, start=state.position
             )
+            self.epoch_batches = None
             group: list[Any] = []
             upcoming = next(batches, None)
             while upcoming is not None:
@@ -233,10 +235,11 @@ class _Training:
         state = self.progress
         if state.position == 0:
             return float(state.epoch)
-        job = self.job
-        return state.epoch + state.position / job.dataset.batch_count(
-            "train", seed=job.seed, epoch=state.epoch
-        )
+        if self.epoch_batches is None:
+            self.epoch_batches = self.job.dataset.batch_count(
+                "train", seed=self.job.seed, epoch=state.epoch
+            )
+        return state.epoch + state.position / self.epoch_batches
 
     def _window_values(self) -> list[tuple[float, float, int]]:
         """The losses since the last log as numbers; :class:`TrainingError` at the first bad one."""
