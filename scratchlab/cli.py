@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
+from scratchlab.training.interrupt import terminated_is_interrupted
 
 # verb -> (module of the command, what it is for)
 VERBS: dict[str, tuple[str, str]] = {
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"scratchlab {__version__}")
         return 0
     try:
-        return run_verb(arguments[0], arguments[1:])
+        with terminated_is_interrupted():
+            return run_verb(arguments[0], arguments[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

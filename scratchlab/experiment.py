@@ -36,7 +36,7 @@ from scratchlab.run.manifest import manifest, peak_memory_bytes
 from scratchlab.run.record import log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
-from scratchlab.training.interrupt import Interrupt, terminated_is_interrupted
+from scratchlab.training.interrupt import Interrupt
 from scratchlab.training.job import Job
 from scratchlab.training.memory import memory_advice
 
@@ -51,7 +51,7 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
     folder, resumed = open_folder(config)
     folder.lock()
     try:
-        with log_file(folder.log), terminated_is_interrupted():
+        with log_file(folder.log):
             if resumed:
                 saved = folder.config()
                 config = config | {k: saved[k] for k in FOLDER_KEYS if k in saved}

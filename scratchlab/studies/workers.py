@@ -24,7 +24,9 @@ from scratchlab.studies.orphans import PARENT
 from scratchlab.training.interrupt import Interrupt
 
 SECONDS_BETWEEN_LOOKS = 0.1
+SECONDS_TO_SAVE = 60.0
 TAIL_BYTES = 20_000
+ENTRY = Path(__file__).resolve().parents[1] / "__main__.py"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -121,6 +123,13 @@ def run_all(
                 _look(source, running)
                 time.sleep(SECONDS_BETWEEN_LOOKS)
             raise Stopped(interrupt.requested)
+    except Exception:  # such as a study that cannot be written: the runs are worth a checkpoint
+        for one in running:
+            one.process.terminate()
+        limit = time.monotonic() + SECONDS_TO_SAVE
+        while any(one.process.poll() is None for one in running) and time.monotonic() < limit:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        raise
     finally:
         for one in running:
             one.process.kill()
@@ -148,8 +157,12 @@ def _start_free(
                 continue
         if job is None:
             return
-        running.append(_start(job, threads))
         source.started(job)
+        try:
+            running.append(_start(job, threads))
+        except OSError as error:  # no memory or no process left, a log that cannot be written
+            reason = f"the process could not be started: {error.strerror or error}"
+            source.ended(job, Outcome(job.name, "failed", reason, str(job.log)))
 
 
 def _start(job: Job, threads: int | None) -> _Running:
@@ -169,13 +182,14 @@ def spawn(arguments: Sequence[str], environment: Mapping[str, str], log: IO[byte
     """Start ``scratchlab ARGUMENTS``; all that it prints goes to ``log``.
 
     It has a session of its own: Ctrl-C in the terminal reaches this process, which passes it on.
+    Files of the current folder are not imported (``-P``; the variable is for its own children).
     """
     return subprocess.Popen(
-        [sys.executable, "-m", "scratchlab", *arguments],
+        [sys.executable, "-P", str(ENTRY), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=dict(environment),
+        env={**environment, "PYTHONSAFEPATH": "1"},
         start_new_session=True,
     )
 

@@ -382,6 +382,7 @@ def test_runs_are_processes_of_their_own(
     launcher: Any, suite: Callable[..., str], tmp_path: Path
 ) -> None:
     words = ["suite", suite(runs={"one": {"overrides": ["trainer.max_steps=2"]}})]
+    (tmp_path / "random.py").write_text("raise ImportError('a file of the current folder')")
     done = launcher.run(*words, cwd=tmp_path)
     assert done.code == 0, done.err
     manifest = json.loads((tmp_path / "outputs/tiny/one-seed0/manifest.json").read_text())

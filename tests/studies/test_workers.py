@@ -1,0 +1,114 @@
+"""Processes of a study that cannot start, and a study that fails while some run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from scratchlab.errors import UserError
+from scratchlab.studies import workers
+from scratchlab.studies.workers import Job, Outcome, run_all
+
+
+class Jobs:
+    """A source of runs that remembers how they ended."""
+
+    def __init__(self, folder: Path, *names: str) -> None:
+        self.waiting = [
+            Job(name, (name,), folder / name, folder / "logs" / f"{name}.log") for name in names
+        ]
+        self.outcomes: dict[str, Outcome] = {}
+
+    def take(self) -> Job | None:
+        return self.waiting.pop(0) if self.waiting else None
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def watch(self, job: Job) -> str:
+        return ""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        self.outcomes[job.name] = outcome
+
+
+class Ended:
+    """A process that has ended already."""
+
+    def poll(self) -> int | None:
+        return 1
+
+    def wait(self) -> int:
+        return 1
+
+    def terminate(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
+
+def test_a_process_that_cannot_be_started_is_a_failure_and_the_next_one_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(words: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Any:
+        if words[0] == "one":
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return Ended()
+
+    monkeypatch.setattr(workers, "spawn", spawn)
+    monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.0)
+    jobs = Jobs(tmp_path, "one", "two")
+    run_all(jobs, workers=1)
+    first, second = jobs.outcomes["one"], jobs.outcomes["two"]
+    assert first.status == second.status == "failed"
+    reason = "the process could not be started: Resource temporarily unavailable"
+    assert first.reason == reason and second.reason != reason
+
+
+def test_a_study_that_fails_asks_its_runs_to_save_before_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Saving(Ended):
+        """Ends politely when it is asked to."""
+
+        def poll(self) -> int | None:
+            return 130 if "terminate" in asked else None
+
+        def terminate(self) -> None:
+            asked.append("terminate")
+
+        def kill(self) -> None:
+            asked.append("kill")
+
+    class Full(Jobs):
+        def watch(self, job: Job) -> str:
+            raise UserError("Cannot write study.journal: the disk is full.")
+
+    monkeypatch.setattr(workers, "spawn", lambda *_: Saving())
+    with pytest.raises(UserError, match="the disk is full"):
+        run_all(Full(tmp_path, "one"), workers=1)
+    assert asked == ["terminate", "kill"]
+
+
+def test_a_run_of_a_study_imports_no_file_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "")
+    with (tmp_path / "log").open("wb") as log:
+        process = workers.spawn(["list", "optimizer"], dict(os.environ), log)
+        assert process.wait() == 0, (tmp_path / "log").read_text()
+    assert "adamw" in (tmp_path / "log").read_text()
+    by_hand = [sys.executable, "-m", "scratchlab", "list", "optimizer"]
+    assert "adamw" in subprocess.run(by_hand, capture_output=True, text=True, check=True).stdout
