@@ -82,8 +82,11 @@ class Stopped(Exception):
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """A value from a file as it is shown in a message: its beginning, and how long it is."""
-    text = repr(value)
+    """A value from outside as it is shown in a message: its beginning, and how long it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.compose import (
@@ -16,13 +13,13 @@ from scratchlab.config.compose import (
     config_groups,
     distinct,
     fill,
-    first_line,
     group_fault,
     hydra_session,
     is_empty,
     is_group,
     meant_group,
     parse_overrides,
+    put_together,
     searchpath,
 )
 from scratchlab.errors import ConfigError, Fault
@@ -64,14 +61,8 @@ def change(
                 config[name] = {} if name in MULTIPLE else None
             else:
                 chosen.append(override)
-        try:
-            added = hydra_compose(
-                "eval",
-                overrides=[*extra, *(str(o.input_line) for o in chosen)],
-            )
-        except (HydraException, OmegaConfBaseException) as error:
-            faults.append(Fault("configuration", first_line(error)))
-            raise ConfigError(faults) from error
+        words = [*extra, *(str(o.input_line) for o in chosen)]
+        added = put_together("eval", words, faults, whole=False)
     added = fill(added, root=False)
     for name in {o.key_or_group for o in chosen}:
         section = added.get(name)

@@ -19,18 +19,17 @@ from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, SINGLE, check
 from scratchlab.config.origin import config_folders, locate
+from scratchlab.config.reading import read_yaml
 from scratchlab.config.root import root_options
+from scratchlab.config.sources import guard_sources
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
 from scratchlab.registry import Option, section_parts
-
-Plugins  # noqa: B018 - imported early: it registers Hydra's config sources
 
 CONFIG_MODULE = "scratchlab.configs"
 STUDIES = ("suite", "sweep")  # groups of their own verbs
@@ -50,6 +49,7 @@ class Composed:
 def hydra_session() -> Iterator[Any]:
     """Hydra's config loader over the packaged YAML files (a checkout's own where not installed)."""
     GlobalHydra.instance().clear()
+    guard_sources()
     if importlib.util.find_spec(CONFIG_MODULE) is not None:
         manager: Any = initialize_config_module(CONFIG_MODULE, version_base="1.3")
     else:
@@ -103,11 +103,7 @@ def compose(
             faults += _no_model(parsed, faults, groups)
             guessed.add("model")
             chosen.append(f"model={groups['model'][0]}")
-        try:
-            base = hydra_compose(config_name, overrides=[*extra, *chosen], return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            faults.append(Fault("configuration", first_line(error)))
-            raise ConfigError(faults) from error
+        base = put_together(config_name, [*extra, *chosen], faults)
     picked = {str(k): v for k, v in base.hydra.runtime.choices.items()}
     with open_dict(base):
         del base["hydra"]
@@ -129,6 +125,20 @@ def compose(
     if faults:
         raise ConfigError(distinct(faults))
     return Composed(complete, list(arguments), _chosen(picked))
+
+
+def put_together(
+    config_name: str, overrides: list[str], faults: list[Fault], whole: bool = True
+) -> DictConfig:
+    """What Hydra makes of the YAML files; :class:`ConfigError`, after the other ``faults``, if they
+    do not fit together."""
+    try:
+        return hydra_compose(config_name, overrides=overrides, return_hydra_config=whole)
+    except UserError as error:  # of a single file
+        raise ConfigError([*faults, Fault("", error.message, error.hint)]) from error
+    except Exception as error:  # Hydra's own, OmegaConf's, and plain ones of wrong types
+        problem = Fault("configuration", first_line(error))
+        raise ConfigError([*faults, problem]) from error
 
 
 def _chosen(picked: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +189,7 @@ def drop_strange_options(
         for folder in config_folders(config_dir):
             path = folder / section / f"{picked.get(section)}.yaml"
             if path.is_file():
-                own |= {str(key) for key in OmegaConf.load(path)}
+                own |= {str(key) for key in read_yaml(path) or ()}
         for key in [k for k in node if str(k) not in own]:
             del node[key]
 
@@ -341,6 +351,7 @@ def _no_model(
 
 
 def first_line(error: Exception) -> str:
+    """The first line of what an exception says."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.reading import line_of_key, read_text
 from scratchlab.errors import Fault
+
+_GLOBAL = re.compile(r"^# *@package +_global_", re.MULTILINE)
 
 
 def config_folders(config_dir: str | None) -> list[Path]:
@@ -23,14 +26,13 @@ def locate(fault: Fault, choices: Mapping[str, Any], config_dir: str | None) -> 
     ``choices`` maps each config group to what was chosen from it; experiments override models, and
     models override the other groups, so they are searched in that order.
     """
-    section, _, rest = fault.where.partition(".")
-    leaf = rest.rpartition(".")[2] or section
-    pattern = re.compile(rf"^\s*{re.escape(leaf)}\s*:")
+    section, *rest = fault.where.split(".")
     for path in _chosen_files(("experiment", "model", section), choices, config_dir):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if pattern.match(line):
-                place = f"set in {path}, line {number}"
-                return Fault(fault.where, f"{fault.problem} ({place})", fault.hint)
+        own = path.parent.name == section and not _GLOBAL.search(read_text(path))
+        number = line_of_key(path, rest if own else [section, *rest])
+        if number is not None:
+            place = f"set in {path}, line {number}"
+            return Fault(fault.where, f"{fault.problem} ({place})", fault.hint)
     return fault
 
 

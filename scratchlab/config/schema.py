@@ -12,7 +12,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scratchlab.errors import Fault, suggest
+from scratchlab.errors import Fault, shortened, suggest
 from scratchlab.registry import Option
 
 _TYPE_WORDS = {
@@ -68,8 +68,10 @@ def check_options(
     if not faults:
         for rule, message in rules:
             if not holds(rule, complete):
-                shown = ", ".join(f"{dot}{n}={complete[n]!r}" for n in names_in(rule, complete))
-                faults.append(Fault(prefix or "configuration", f"{message} (now {shown})"))
+                now = ", ".join(
+                    f"{dot}{n}={shortened(complete[n])}" for n in names_in(rule, complete)
+                )
+                faults.append(Fault(prefix or "configuration", f"{message} (now {now})"))
     return complete, faults
 
 
@@ -90,7 +92,7 @@ def _coerce(value: Any, node: ast.expr) -> Any:
                 return _coerce(value, side)
             except Mismatch:
                 continue
-        raise Mismatch(f"{value!r} is not {describe(node)}")
+        raise Mismatch(f"{shortened(value)} is not {describe(node)}")
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         return _coerce_container(value, node, node.value.id)
     name = ast.unparse(node)
@@ -110,7 +112,7 @@ def _coerce(value: Any, node: ast.expr) -> Any:
     else:
         raise TypeError(f"options of type {name!r} are not supported")
     if not fits:
-        raise Mismatch(f"{value!r} is not {describe(node)}")
+        raise Mismatch(f"{shortened(value)} is not {describe(node)}")
     return value
 
 
@@ -119,15 +121,15 @@ def _coerce_container(value: Any, node: ast.Subscript, kind: str) -> Any:
         choices = ast.literal_eval(node.slice)
         choices = choices if isinstance(choices, tuple) else (choices,)
         if value not in choices:
-            raise Mismatch(f"{value!r} is not one of {', '.join(map(str, choices))}")
+            raise Mismatch(f"{shortened(value)} is not one of {', '.join(map(str, choices))}")
         return value
     if kind == "list":
         if not isinstance(value, list | tuple):
-            raise Mismatch(f"{value!r} is not {describe(node)}")
+            raise Mismatch(f"{shortened(value)} is not {describe(node)}")
         return [_coerce(v, node.slice) for v in value]
     if kind == "dict" and isinstance(node.slice, ast.Tuple):
         if not isinstance(value, dict):
-            raise Mismatch(f"{value!r} is not {describe(node)}")
+            raise Mismatch(f"{shortened(value)} is not {describe(node)}")
         key, item = node.slice.elts
         return {_coerce(k, key): _coerce(v, item) for k, v in value.items()}
     raise TypeError(f"options of type {ast.unparse(node)!r} are not supported")
@@ -162,7 +164,7 @@ def limit_problem(value: Any, declared: Option) -> str | None:
         return None
     if "choices" in limits and value not in limits["choices"]:
         hint = suggest(str(value), map(str, limits["choices"]))
-        return f"{value!r} is not a choice. {hint}"
+        return f"{shortened(value)} is not a choice. {hint}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if math.isnan(value):
@@ -176,7 +178,7 @@ def limit_problem(value: Any, declared: Option) -> str | None:
     wanted = [f"{word} {limits[k]}" for k, (_, word) in tests.items() if k in limits]
     if all(test(value, limits[k]) for k, (test, _) in tests.items() if k in limits):
         return None
-    return f"{value} is out of range: must be {' and '.join(wanted)}"
+    return f"{shortened(value)} is out of range: must be {' and '.join(wanted)}"
 
 
 _BINARY: dict[type, Any] = {

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 import yaml
 
+from scratchlab.config.reading import read_mapping
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, suggest
 from scratchlab.run.atomic import write_json, write_text
@@ -168,19 +169,7 @@ def dump_yaml(value: Any) -> str:
 
 def read_config(path: Path) -> dict[str, Any]:
     """A saved configuration: plain values only; interpolations in it are never resolved."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(
-            f"{path}{line} is no valid YAML: {getattr(error, 'problem', '')}"
-        ) from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} holds no configuration")
-    return config
+    return read_mapping(path)
 
 
 def find_run(given: str, output_dir: str | Path = "outputs") -> Path:

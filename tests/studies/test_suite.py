@@ -346,7 +346,9 @@ def test_mistakes_are_named_before_anything_runs(
     ):
         assert part in text, (part, text)
     (tmp_path / "broken.yaml").write_text("runs: [1\n")
-    assert "broken.yaml, line 2 is no valid YAML" in message(str(tmp_path / "broken.yaml"))
+    assert "broken.yaml, line 2, column 1 is no valid YAML" in message(
+        str(tmp_path / "broken.yaml")
+    )
     assert "one suite at a time" in message("translation", "other")
 
 
