@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,6 +86,7 @@ class Dataset(ABC):
     spec: Spec
     provenance: Provenance
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
+    content_name: ClassVar[str] = "examples"
 
     @abstractmethod
     def size(self, split: str) -> int:
@@ -107,6 +108,11 @@ class Dataset(ABC):
     @abstractmethod
     def save_vocabulary(self, folder: Path) -> None:
         """Write what turns text into ids and back, for a checkpoint that works alone."""
+
+    def contents(self, split: str) -> Iterable[str | bytes] | None:
+        """What a learner is shown of each example of a split, its target aside: a text, or the
+        bytes of its values. Two examples with the same content are copies. None: not told."""
+        return None
 
     def examples(self, split: str) -> Examples:
         """The split as estimators learn it and are scored on it; the same at every call."""

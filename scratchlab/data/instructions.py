@@ -13,6 +13,7 @@ from scratchlab.data.hub import fingerprint
 from scratchlab.data.locating import own_file
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
 from scratchlab.data.sources import sha256_of
+from scratchlab.data.splitting import split_off, text_key
 from scratchlab.data.summaries import chat_frame
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
@@ -30,6 +31,7 @@ class Instructions(PromptedDataset):
     class Config(PromptedOptions):
         path: str | None = option(None, "JSONL file; null: questions made of Python's docstrings")
         val_path: str | None = option(None, "JSONL file to validate on; null: a tenth of path")
+        test_path: str | None = option(None, "JSONL file to test on; null: a tenth of path")
         prompt_field: str = option("prompt", "field of the instruction")
         response_field: str = option("response", "field of the answer")
 
@@ -45,17 +47,16 @@ class Instructions(PromptedDataset):
                 {s: fingerprint(p) for s, p in pairs.items()},
             )
         else:
-            path = own_file(config.path, root)
-            rows = self._read(path)
-            hashes = {str(path): sha256_of(path)}
-            tenth = max(1, len(rows) // 10)
-            pairs = {"train": rows[:-tenth], "val": rows[-tenth:]}
-            if config.val_path is not None:
-                other = own_file(config.val_path, root)
-                hashes[str(other)] = sha256_of(other)
-                pairs = {"train": rows, "val": self._read(other)}
-            pairs["test"] = pairs["val"]
-            provenance = Provenance("files", str(path), hashes)
+            named = {"train": config.path, "val": config.val_path, "test": config.test_path}
+            paths = {split: own_file(name, root) for split, name in named.items() if name}
+            pairs = {split: self._read(path) for split, path in paths.items()}
+            if shares := {split: 0.1 for split in ("val", "test") if split not in pairs}:
+                rows = pairs["train"]
+                chosen = split_off([text_key(prompt) for prompt, _ in rows], shares)
+                # Training examples keep their order; some files go from easy to hard.
+                pairs |= {s: [rows[i] for i in sorted(numbers)] for s, numbers in chosen.items()}
+            hashes = {str(path): sha256_of(path) for path in paths.values()}
+            provenance = Provenance("files", str(paths["train"]), hashes)
         splits = {s: [self._example(a, b) for a, b in found] for s, found in pairs.items()}
         return Prompted(provenance, splits)
 

@@ -130,6 +130,9 @@ class PairDataset(TranslationDataset):
 
     # --- text -----------------------------------------------------------------------------------
 
+    def contents(self, split: str) -> list[str] | None:
+        return self.sources(split) if self.has(split) else None
+
     def sources(self, split: str) -> list[str]:
         return self._split(split).sources
 

@@ -233,6 +233,9 @@ class PromptedDataset(TextDataset):
             )
         return splits[split]
 
+    def contents(self, split: str) -> list[str]:
+        return self.sources(split)
+
     def sources(self, split: str) -> list[str]:
         """The texts as read."""
         return [example.text for example in self.cases(split)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.data.splitting import together
 from scratchlab.errors import UserError
 
 Rows = NDArray[np.int64]
@@ -25,6 +27,30 @@ def split_rows(
     rest, tested = _part(everything, strata, test, seed, "test")
     train, validated = _part(rest, strata, val, seed, "val")
     return {"train": train, "val": validated, "test": tested}
+
+
+def grouped_rows(
+    found: Mapping[str, Rows], keys: Sequence[Hashable], strata: NDArray[Any] | None
+) -> dict[str, Rows]:
+    """The splits of :func:`split_rows` after rows with one key [rows] followed the first of them.
+
+    Rows keep the order of ``found``, those that moved stand behind them.
+    """
+    drawn = [""] * len(keys)
+    for split, rows in found.items():
+        for row in rows.tolist():
+            drawn[row] = split
+    homes = np.array(together(keys, drawn, None if strata is None else strata.tolist()))
+    result = {}
+    for split, rows in found.items():
+        stay = rows[homes[rows] == split]
+        result[split] = np.concatenate([stay, np.setdiff1d(np.flatnonzero(homes == split), stay)])
+        if len(rows) and not len(result[split]):
+            raise UserError(
+                f"{len(set(keys))} different rows are too few to split off {split}",
+                "Give more rows, or dataset.duplicates=keep.",
+            )
+    return result
 
 
 def _part(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
-from scratchlab.data.row_splits import split_rows
+from scratchlab.data.duplicates import rows_of
+from scratchlab.data.row_splits import grouped_rows, split_rows
 from scratchlab.data.scaling import Scaling, learn_scaling
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option
@@ -44,6 +45,12 @@ class RowOptions:
     )
     split_seed: int | None = option(
         0, "seed of the division into splits; null: the run's seed", min=0
+    )
+    duplicates: str = option(
+        "keep",
+        "rows with the same features; keep: each is drawn alone, as scikit-learn does; group: all "
+        "are in one split",
+        choices=("keep", "group"),
     )
     batch_size: int = option(32, "rows of a training batch (models in torch)", min=1)
     eval_batch_size: int = option(256, "rows of an evaluation batch; changes no score", min=1)
@@ -136,6 +143,9 @@ class RowsDataset(ArrayDataset):
             test,
             self.context.seed if config.split_seed is None else config.split_seed,
         )
+        if config.duplicates == "group":
+            keys = [hash(content) for content in rows_of(raw.X[pool])]
+            found = grouped_rows(found, keys, None if strata is None else strata[pool])
         return {s: given[s] if s in given and s != "train" else pool[found[s]] for s in found}
 
     @functools.cached_property
@@ -193,6 +203,10 @@ class RowsDataset(ArrayDataset):
     def inputs(self, split: str) -> NDArray[Any]:
         """X [rows, features] of a split before scaling (what a data set with noise overrides)."""
         return self.raw.X[self._rows_of(split)]
+
+    def contents(self, split: str) -> Iterable[bytes]:
+        """Features as read: no noise, no scaling."""
+        return rows_of(self.raw.X[self._rows_of(split)])
 
     def clean_rows(self, split: str) -> NDArray[Any]:
         return self.rows(split)[0]

@@ -23,6 +23,7 @@ from scratchlab.data.locating import layout_hint
 from scratchlab.data.pairs import PairDataset
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
 from scratchlab.data.sources import Located, Splits, find_file, sha256_of
+from scratchlab.data.splitting import text_key, together
 from scratchlab.data.translation import TextOptions
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
@@ -116,8 +117,8 @@ def _docstring_arrays() -> Arrays:
 class Docstrings(SummaryDataset):
     """Documentation or code of a Python function, to be summarised in one line; built in.
 
-    4,500 functions of the standard library, NumPy and scikit-learn; all of a module are in the
-    same split.
+    Functions of the standard library, NumPy and scikit-learn, 8:1:1 within each package and in
+    random order; texts that say much the same are in one split.
     """
 
     @dataclass(frozen=True)
@@ -196,10 +197,18 @@ def news_pairs(config: Any, root: Path | None) -> Located:
         raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
     train, test = (read_pairs(p, "article", "highlights") for p in paths)
     cut = len(train) - max(1, round(len(train) * config.val_share))
-    splits = {"train": train[:cut], "val": train[cut:], "test": test}
+    homes = together(
+        [text_key(text) for text, _ in train],
+        ["train" if i < cut else "val" for i in range(len(train))],
+    )
+    splits = {
+        split: [pair for pair, home in zip(train, homes, strict=True) if home == split]
+        for split in ("train", "val")
+    } | {"test": test}
     provenance = Provenance("files", str(root), {str(p): sha256_of(p) for p in paths})
     note = (
-        f"trained on {config.train_file} ({cut:,} articles, {len(train) - cut:,} to validate), "
+        f"trained on {config.train_file} ({len(splits['train']):,} articles, "
+        f"{len(splits['val']):,} to validate), "
         f"tested on {config.test_file} ({len(test):,})"
     )
     return Located(provenance, lambda: splits, [note])

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.predictions import Predicted, predictions
+from scratchlab.evaluation.predictions import Predicted, predictions, without_copies
 from scratchlab.registry import register
 
 
@@ -53,6 +53,7 @@ class Classification(Evaluator):
     Macro means are over the classes that occur in the split or among the predictions, each counted
     alike; weighted ones count each class by its rows. A class that is never predicted has
     precision 0. ``log_loss`` and, for two classes, ``roc_auc`` need probabilities.
+    ``accuracy_unseen`` leaves out the rows that have a copy in training (where some have).
     """
 
     @dataclass(frozen=True)
@@ -89,4 +90,10 @@ class Classification(Evaluator):
             smallest = np.finfo(found.shares.dtype).eps  # as scikit-learn's log_loss has it
             loss = float(-np.log(true.clip(min=smallest)).mean())
             result.append(Measurement("log_loss", loss, "nats", "lower", n=len(found.truth)))
+        unseen = None if context.quick else without_copies(context, len(found.truth))
+        if unseen is not None:
+            hits = (found.values == found.truth)[unseen]
+            which = {"rows": "without a copy in training", "copies": int((~unseen).sum())}
+            share = float(hits.mean())
+            result.append(Measurement("accuracy_unseen", share, n=len(hits), settings=which))
         return result

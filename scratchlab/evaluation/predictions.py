@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.contract import ArrayDataset, Spec
+from scratchlab.data.duplicates import copies_in_train
 from scratchlab.data.text_classes import TextClassDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
@@ -71,6 +72,16 @@ def _predict_texts(context: EvaluationContext, dataset: TextClassDataset) -> Pre
         shares[batch.indices.numpy()] = found.double().cpu().numpy()
     shares = shares[: len(truth)]
     return Predicted(truth, shares.argmax(1), shares)
+
+
+def without_copies(context: EvaluationContext, rows: int) -> NDArray[np.bool_] | None:
+    """Which of the evaluated rows have no copy in training; None where that leaves all or none."""
+    if context.split == "train":
+        return None
+    copies = (copies_in_train(context.dataset, context.split) or [])[:rows]
+    if not 0 < sum(copies) < rows:
+        return None
+    return ~np.array(copies, dtype=np.bool_)
 
 
 def model_outputs(

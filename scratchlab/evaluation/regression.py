@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.predictions import Predicted, predictions
+from scratchlab.evaluation.predictions import Predicted, predictions, without_copies
 from scratchlab.figure_style import colour, new_figure, style
 from scratchlab.registry import register
 
@@ -22,7 +22,7 @@ class Regression(Evaluator):
     """MSE, RMSE, MAE (in the target's unit) and R²; the residual plot.
 
     R² is 1 - squared errors / squared distances from the split's mean; null where the target does
-    not vary.
+    not vary. ``rmse_unseen`` leaves out the rows that have a copy in training (where some have).
     """
 
     @dataclass(frozen=True)
@@ -37,12 +37,22 @@ class Regression(Evaluator):
         total = float(np.mean((found.truth - found.truth.mean()) ** 2))
         if not context.quick:
             context.sink.figure("residuals", residual_figure(found, context.split))
-        return [
+        result = [
             Measurement("rmse", math.sqrt(mse), better="lower", n=rows),
             Measurement("mse", mse, better="lower", n=rows),
             Measurement("mae", float(np.mean(np.abs(error))), better="lower", n=rows),
             Measurement("r2", 1 - mse / total if total > 0 else math.nan, n=rows),
         ]
+        unseen = None if context.quick else without_copies(context, rows)
+        if unseen is not None:
+            rest = math.sqrt(float(np.mean(error[unseen] ** 2)))
+            which = {"rows": "without a copy in training", "copies": int((~unseen).sum())}
+            result.append(
+                Measurement(
+                    "rmse_unseen", rest, better="lower", n=int(unseen.sum()), settings=which
+                )
+            )
+        return result
 
 
 @style()

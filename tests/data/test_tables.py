@@ -12,6 +12,7 @@ import pytest
 from scratchlab import experiment
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import DataContext
+from scratchlab.data.duplicates import copies_in_train
 from scratchlab.data.rows import PREPARATION
 from scratchlab.errors import UserError
 from scratchlab.registry import find
@@ -184,3 +185,35 @@ def test_missing_files_say_where_they_belong(tmp_path: Path) -> None:
     cls = find("dataset", "wine_quality").load()
     with pytest.raises(UserError, match=r"winequality-red\.csv"):
         cls(cls.Config(), DataContext(tmp_path, tmp_path)).rows("train")
+
+
+def test_copies_of_rows_are_kept_as_drawn_or_all_on_one_side(tmp_path: Path) -> None:
+    rows = [f"{i % 60}.5,{(i * 7) % 60}.5,{'ab'[i % 2]}" for i in range(180)]
+    path = tmp_path / "t.csv"
+    path.write_text("p,q,y\n" + "\n".join(rows) + "\n")
+
+    def contents(duplicates: str) -> dict[str, list[bytes]]:
+        found = dataset("table", tmp_path, path=str(path), duplicates=duplicates)
+        numbers = np.concatenate([found.row_numbers[s] for s in found.splits])
+        assert sorted(numbers.tolist()) == list(range(180))
+        return {s: list(found.contents(s)) for s in found.splits}
+
+    kept = contents("keep")
+    assert len(kept["test"]) == 36 and set(kept["test"]) & set(kept["train"])
+    grouped = contents("group")
+    assert 12 <= len(grouped["test"]) <= 60 and grouped["val"]
+    for one, other in (("test", "train"), ("val", "train"), ("test", "val")):
+        assert not set(grouped[one]) & set(grouped[other])
+
+
+def test_rows_that_all_say_the_same_cannot_be_split(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("p,y\n" + "1.5,a\n2.5,b\n" * 40)
+    with pytest.raises(UserError, match="2 different rows are too few to split off"):
+        _ = dataset("table", tmp_path, path=str(path), duplicates="group").row_numbers
+
+
+@needs_files
+def test_of_the_test_wines_345_are_copies_of_training_wines(tmp_path: Path) -> None:
+    copies = copies_in_train(dataset("wine_quality", tmp_path, val_fraction=0.0), "test")
+    assert copies is not None and (sum(copies), len(copies)) == (345, 1300)

@@ -14,7 +14,7 @@ import torch
 from scratchlab.data.contract import DataContext
 from scratchlab.data.pairs import PairDataset
 from scratchlab.data.sources import sha256_of, write_lines
-from scratchlab.data.splitting import source_key, split_by_source
+from scratchlab.data.splitting import split_by_source, text_key
 from scratchlab.data.translation import Multi30k, ParallelText, Phrasebook, Tatoeba
 from scratchlab.errors import UserError
 
@@ -292,7 +292,7 @@ def test_your_own_files_are_split_so_that_no_source_sentence_is_shared(
     )  # fmt: skip
     dataset = ParallelText(config, context)
     assert (dataset.size("val"), dataset.size("test")) == (20, 25)
-    keys = {s: {source_key(x) for x in dataset.sources(s)} for s in dataset.splits}
+    keys = {s: {text_key(x) for x in dataset.sources(s)} for s in dataset.splits}
     assert not keys["train"] & keys["val"]
     assert not keys["train"] & keys["test"]
     assert not keys["val"] & keys["test"]
@@ -380,7 +380,7 @@ def test_no_english_sentence_of_tatoeba_is_in_two_splits(
 ) -> None:
     config = Tatoeba.Config(source="files", tokenizer="word", shared_vocabulary=False)
     dataset = Tatoeba(config, DataContext(shared_files, tmp_path))
-    keys = {s: {source_key(x) for x in dataset.sources(s)} for s in dataset.splits}
+    keys = {s: {text_key(x) for x in dataset.sources(s)} for s in dataset.splits}
     assert (len(keys["val"]), len(keys["test"])) == (1000, 2000)
     assert not keys["train"] & (keys["val"] | keys["test"])
     assert not keys["val"] & keys["test"]

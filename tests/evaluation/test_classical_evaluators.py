@@ -166,3 +166,48 @@ def test_an_ensemble_of_more_members_is_measured_from_its_parts(tmp_path: Path) 
     assert (tmp_path / "run/plots/ensemble_heat_map.png").is_file()
     with pytest.raises(UserError, match="no members"):
         measure(tmp_path, model.members_[0], dataset, "ensemble")
+
+
+class Remembers:
+    """Right on every row that it has seen, wrong on every other."""
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.known = {x.tobytes(): label for x, label in zip(X, y, strict=True)}
+        self.other = -1.0
+
+    def predict(self, X: Any) -> Any:
+        return np.array([self.known.get(x.tobytes(), self.other) for x in X])
+
+
+def test_rows_with_a_copy_in_training_are_left_out_of_the_scores_of_unseen_rows(
+    tmp_path: Path,
+) -> None:
+    # Of 200 rows every fourth stands twice, with its class: memory is right on the copies only.
+    rows = [(i if i % 4 else i - i % 8, i % 2 if i % 4 else 0) for i in range(200)]
+    path = tmp_path / "t.csv"
+    path.write_text("p,q,y\n" + "\n".join(f"{n}.5,{n * n}.5,c{y}" for n, y in rows) + "\n")
+    dataset = data("table", tmp_path, path=str(path))
+    train, test = (set(dataset.contents(s)) for s in ("train", "test"))
+    copies = sum(content in train for content in dataset.contents("test"))
+    assert 0 < copies < dataset.size("test") and train & test
+    model = Remembers(*dataset.rows("train"))
+    model.other = 1.0
+    X, y = dataset.rows("test")
+    hits = model.predict(X) == y
+    unseen = np.array([content not in train for content in dataset.contents("test")])
+    found = measure(tmp_path, model, dataset, "classification")
+    assert found["accuracy"].value == pytest.approx(hits.mean())
+    assert found["accuracy_unseen"].value == pytest.approx(hits[unseen].mean())
+    assert found["accuracy_unseen"].n == int(unseen.sum()) == dataset.size("test") - copies
+    assert found["accuracy_unseen"].settings["copies"] == copies
+    grouped = data("table", tmp_path, path=str(path), duplicates="group")
+    assert "accuracy_unseen" not in measure(tmp_path, model, grouped, "classification")
+
+
+def test_numbers_have_an_error_of_unseen_rows_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("p,q,y\n" + "".join(f"{i % 90}.5,1.{i % 90},{i % 90}.25\n" for i in range(150)))
+    dataset = data("table", tmp_path, path=str(path))
+    model = Remembers(*dataset.rows("train"))
+    found = measure(tmp_path, model, dataset, "regression")
+    assert found["rmse_unseen"].value > found["rmse"].value

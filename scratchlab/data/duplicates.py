@@ -1,0 +1,109 @@
+"""Copies among examples: told by their content, counted within splits and across them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from scratchlab.data.catalog import Table
+from scratchlab.data.splitting import text_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from scratchlab.data.contract import Dataset
+
+RUN = 13  # words in a row that two texts hardly share by chance (Brown et al., 2020, appendix C)
+NEAR = 0.25  # share of the shorter text's runs by which two texts are near copies
+COMMON = 100  # a run in more texts than this is a set phrase and joins none of them
+_WORD = re.compile(r"\w+")
+
+
+def content_key(content: str | bytes) -> int:
+    """Equal for contents that differ in case and punctuation at most."""
+    return hash(text_key(content)) if isinstance(content, str) else hash(content)
+
+
+def runs(text: str) -> set[int]:
+    """Every run of 13 words of a text; of a shorter text, the whole."""
+    words = _WORD.findall(text.casefold())
+    return {hash(tuple(words[i : i + RUN])) for i in range(max(1, len(words) - RUN + 1))}
+
+
+def near_copies(texts: Sequence[str]) -> list[int]:
+    """A number for each text, the same for those that are joined by near copies."""
+    found = [runs(text) for text in texts]
+    holders: dict[int, list[int]] = defaultdict(list)
+    for number, of_text in enumerate(found):
+        for run in of_text:
+            holders[run].append(number)
+    shared: Counter[tuple[int, int]] = Counter()
+    for numbers in holders.values():
+        if len(numbers) <= COMMON:
+            shared.update((a, b) for i, b in enumerate(numbers) for a in numbers[:i])
+    group = list(range(len(texts)))
+
+    def first(number: int) -> int:
+        while group[number] != number:
+            group[number] = group[group[number]]
+            number = group[number]
+        return number
+
+    for (a, b), count in shared.items():
+        if count >= NEAR * min(len(found[a]), len(found[b])):
+            one, other = sorted((first(a), first(b)))
+            group[other] = one
+    return [first(number) for number in range(len(texts))]
+
+
+def copies_in_train(dataset: Dataset, split: str) -> list[bool] | None:
+    """Which examples [n] of a split have a copy in training; None: the data set does not tell."""
+    train, found = dataset.contents("train"), dataset.contents(split)
+    if train is None or found is None:
+        return None
+    known = {content_key(content) for content in train}
+    return [content_key(content) in known for content in found]
+
+
+def copies_table(dataset: Dataset) -> list[Table]:
+    """Copies within each split, and of each in those that are learnt from or chosen by."""
+    rows: list[list[str]] = []
+    known: dict[str, set[Hashable]] = {}
+    trained: set[int] | None = None
+    for split in dataset.splits:
+        contents = dataset.contents(split)
+        if contents is None:
+            return []
+        contents = list(contents)
+        keys = [content_key(content) for content in contents]
+        distinct = set(keys)
+        row = [split, f"{len(keys):,}", _share(len(keys) - len(distinct), len(keys))]
+        for other in ("train", "val"):
+            found = sum(key in known[other] for key in keys) if other in known else None
+            row.append("" if found is None else _share(found, len(keys)))
+        texts = [content for content in contents if isinstance(content, str)]
+        if texts and trained is None:
+            trained = set().union(*map(runs, texts))
+            row.append("")
+        elif trained is not None:
+            row.append(_share(sum(not runs(text).isdisjoint(trained) for text in texts), len(keys)))
+        rows.append(row)
+        known[split] = set(distinct)
+    columns = ["split", dataset.content_name, "copies within", "also in train", "also in val"]
+    if trained is not None:
+        columns.append(f"share {RUN} words in a row with train")
+    how = "case and punctuation aside" if trained is not None else "equal in every value"
+    return [Table(f"copies ({how})", columns, rows)]
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count:,} ({count / of:.1%})" if count else "0"
+
+
+def rows_of(X: NDArray[Any]) -> Iterable[bytes]:
+    """The bytes of each row of X [rows, features], with one zero and one NaN."""
+    for row in X:
+        # Adding zero makes 0.0 of -0.0.
+        yield (row + 0 if row.dtype.kind == "f" else row).tobytes()
