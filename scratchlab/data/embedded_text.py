@@ -8,9 +8,9 @@ on the machine.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib.util
 import random
+import re
 import sys
 import sysconfig
 import textwrap
@@ -21,6 +21,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
+from scratchlab.data.duplicates import near_copies
+from scratchlab.data.splitting import text_key, together
 from scratchlab.errors import UserError
 
 
@@ -46,6 +48,7 @@ STDLIB_MODULES = _words(
 _LIBRARIES = ("numpy", "sklearn")
 # Tests, and copies of other projects.
 _SKIPPED_FOLDERS = frozenset({"test", "tests", "_examples", "externals", "_vendored"})
+_EMPTY_LINES = re.compile(r"\n\s*\n")
 _SHORT_BODY = 80  # characters; below this the source of a function says more than its docstring
 _LONGEST_SOURCE = 60  # lines
 
@@ -133,32 +136,34 @@ def _source_without_docstring(node: Definition, lines: list[str]) -> str:
 
 
 @cache
-def python_docs() -> str:
+def python_documents() -> tuple[str, ...]:
     """Python's documentation topics, then the docstrings of standard library modules.
 
-    About 1.5 MB of English prose and code, the same on every machine with the same Python.
-    Paragraphs are separated by an empty line.
+    1.4 MB of English prose and code, the same on every machine with the same Python. Many topics
+    hold others word for word, and docstrings are inherited: a paragraph that stood before (but for
+    case and punctuation) is left out.
     """
     from pydoc_data import topics
 
-    parts = [topics.topics[key].strip() for key in sorted(topics.topics)]
+    documents = [topics.topics[key] for key in sorted(topics.topics)]
+    documents += [i.docstring for p in STDLIB_MODULES for i in _documented(p)]
     seen: set[str] = set()
-    for package in STDLIB_MODULES:
-        for item in _documented(package):
-            # One-word and inherited docstrings would only repeat themselves.
-            if len(item.docstring) > 30 and item.docstring not in seen:
-                seen.add(item.docstring)
-                parts.append(item.docstring.strip())
-    return "\n\n".join(parts) + "\n"
+    kept = []
+    for document in documents:
+        if len(document) <= 30:  # says no more than its name
+            continue
+        paragraphs = []
+        for paragraph in _EMPTY_LINES.split(document.strip()):
+            key = text_key(paragraph)
+            if key not in seen:
+                seen.add(key)
+                paragraphs.append(paragraph)
+        if paragraphs:
+            kept.append("\n\n".join(paragraphs))
+    return tuple(kept)
 
 
 # --- Docstrings for summarisation and classification --------------------------------------------
-
-
-def split_of_module(module: str) -> str:
-    """The split ("train", "val" or "test", 8:1:1) that all of a module's docstrings go to."""
-    bucket = hashlib.sha256(module.encode()).digest()[0] % 10
-    return "test" if bucket == 0 else "val" if bucket == 1 else "train"
 
 
 def _summary_and_body(item: _Documented) -> tuple[str, str] | None:
@@ -197,10 +202,36 @@ def _docstring_records() -> tuple[DocstringRecord, ...]:
                     name=item.name,
                     body=body,
                     summary=summary,
-                    split=split_of_module(item.module),
+                    split="",
                 )
             )
-    return tuple(records)
+    groups = near_copies([record["body"] for record in records])
+    return tuple(_drawn(records, groups))
+
+
+def _drawn(records: list[DocstringRecord], groups: list[int]) -> list[DocstringRecord]:
+    """The records with their splits, in random order with a package's spread over it evenly.
+
+    Of each package a tenth goes to test and a tenth to val, and near copies follow the first of
+    them; so the first records of any split hold all packages in their shares.
+    """
+    homes, places = [], []
+    random_of = {r["package"]: random.Random(f"docstrings {r['package']}") for r in records}
+    members = Counter(r["package"] for r in records)
+    order = {p: random_of[p].sample(range(n), n) for p, n in members.items()}
+    offset = {p: random_of[p].random() for p in members}
+    seen: Counter[str] = Counter()
+    for record in records:
+        package = record["package"]
+        rank = order[package][seen[package]]
+        seen[package] += 1
+        # Every tenth of a package, counted from a random start.
+        turn = int(rank + 10 * offset[package]) % 10
+        homes.append("test" if turn == 0 else "val" if turn == 1 else "train")
+        places.append(((rank + offset[package]) / members[package], record["name"]))
+    for record, split in zip(records, together(groups, homes), strict=True):
+        record["split"] = split
+    return [r for _, r in sorted(zip(places, records, strict=True), key=lambda pair: pair[0])]
 
 
 def docstrings() -> list[DocstringRecord]:
@@ -208,8 +239,8 @@ def docstrings() -> list[DocstringRecord]:
 
     ``summary`` is the docstring's first line; ``body`` is the rest of the docstring or, where that
     is shorter than a sentence or two, the function's source without the docstring. No summary and
-    no body occurs twice. All of a module's records are in one ``split``, so that near-copies within
-    a module cannot leak. Libraries that are not installed are left out.
+    no body occurs twice. Records whose bodies share a quarter of their text are in one ``split``.
+    Libraries that are not installed are left out.
     """
     return [record.copy() for record in _docstring_records()]
 

@@ -10,15 +10,18 @@ from collections import Counter
 
 import pytest
 
+from scratchlab.data.duplicates import near_copies
 from scratchlab.data.embedded_text import (
     STDLIB_MODULES,
     biographies,
     docstring_packages,
     docstring_splits,
     docstrings,
-    python_docs,
-    split_of_module,
+    python_documents,
 )
+from scratchlab.data.splitting import text_key
+from scratchlab.data.text import sentence_lines
+from scratchlab.data.text_datasets import _share
 from scratchlab.errors import UserError
 
 
@@ -29,7 +32,7 @@ def in_a_fresh_python(code: str) -> str:
 
 
 def test_python_docs_hold_topics_and_docstrings_in_a_couple_of_megabytes() -> None:
-    text = python_docs()
+    text = "\n\n".join(python_documents())
     assert 1_000_000 < len(text) < 2_500_000
     # A documentation topic, and the docstrings of heapq.heappush and textwrap.dedent.
     assert 'The "if" statement is used for conditional execution' in text
@@ -47,11 +50,11 @@ def test_docs_are_read_without_importing_the_modules_and_are_the_same_in_each_pr
     assert list(STDLIB_MODULES) == sorted(STDLIB_MODULES)
     printed = in_a_fresh_python(
         "import sys, hashlib\n"
-        "from scratchlab.data.embedded_text import python_docs\n"
-        "print(hashlib.sha256(python_docs().encode()).hexdigest())\n"
+        "from scratchlab.data.embedded_text import python_documents\n"
+        "print(hashlib.sha256(repr(python_documents()).encode()).hexdigest())\n"
         "print(sorted({'turtle', 'imaplib', 'asyncio', 'xml'} & set(sys.modules)))"
     )
-    assert printed.split("\n") == [digest(python_docs()), "[]"]
+    assert printed.split("\n") == [digest(repr(python_documents())), "[]"]
 
 
 @pytest.mark.slow
@@ -90,16 +93,41 @@ def test_changing_a_record_does_not_change_the_next_call() -> None:
     assert docstrings()[0]["summary"] != "spoilt"
 
 
-def test_all_records_of_a_module_are_in_the_split_of_its_hash() -> None:
+def test_docstrings_are_drawn_from_every_package_and_near_copies_stay_on_one_side() -> None:
     splits = docstring_splits()
     total = sum(map(len, splits.values()))
     assert total == len(docstrings())
-    assert 0.6 < len(splits["train"]) / total < 0.9
-    assert min(len(splits["val"]), len(splits["test"])) > 150
+    assert all(0.08 < len(splits[s]) / total < 0.12 for s in ("val", "test"))
+    whole = Counter(record["package"] for record in docstrings())
     for split, records in splits.items():
-        for record in records:
-            if record["name"].startswith(("heapq.", "turtle.")):
-                assert split == split_of_module(record["name"].split(".")[0])
+        counts = Counter(record["package"] for record in records)
+        for package in ("asyncio", "email", "sklearn.metrics", "numpy.lib"):
+            share = counts[package] / len(records)
+            assert share == pytest.approx(whole[package] / total, rel=0.6), (split, package)
+    # The first 60 are what the suites measure: once all of one package.
+    first = Counter(record["package"] for record in splits["test"][:60])
+    assert len(first) > 30 and max(first.values()) <= 8
+    everything = [r for records in splits.values() for r in records]
+    groups = near_copies([record["body"] for record in everything])
+    homes: dict[int, set[str]] = {}
+    for record, group in zip(everything, groups, strict=True):
+        homes.setdefault(group, set()).add(record["split"])
+    assert all(len(found) == 1 for found in homes.values())
+
+
+def test_a_paragraph_of_the_documentation_stands_once_and_test_sentences_hardly_in_train() -> None:
+    documents = python_documents()
+    paragraphs = [p for d in documents for p in re.split(r"\n\s*\n", d)]
+    assert len({text_key(p) for p in paragraphs}) == len(paragraphs)
+    homes = {s: _share(documents, s) for s in ("train", "val", "test")}
+    assert sum(map(len, homes.values())) == len(documents)
+    lines = {
+        s: [line for line in "".join(sentence_lines(["\n\n".join(d)])).split("\n") if line.strip()]
+        for s, d in homes.items()
+    }
+    train = set(lines["train"])
+    shared = [line for line in lines["test"] if line in train]
+    assert len(lines["test"]) > 500 and len(shared) < 0.01 * len(lines["test"])
 
 
 def test_the_classes_of_the_package_task_have_records_in_every_split() -> None:
