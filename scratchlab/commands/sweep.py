@@ -78,6 +78,8 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
         study = open_study(sweep, folder)
         source = SweepSource(sweep, study, folder, say, threads)
         kind = sweep.options.sampler
+        if sweep.note:
+            say(sweep.note)
         say(f"sweep {folder.path.name} ({kind}): {sweep.trials} trials, {source.missing()} to do")
         try:
             run_all(source, sweep.options.workers, threads, say)
@@ -105,7 +107,7 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
     folder, options = source.folder, sweep.options
     search = Search(
         folder.path.name,
-        options.metric,
+        options.chosen,
         options.better,
         [d.key for d in sweep.dimensions],
         tried(source.study, folder),
@@ -122,7 +124,7 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         words = [*sweep.words, *point_words(sweep.dimensions, best.params)]
         heading = (
             f"The best of {len(ranked)} trials of the sweep {folder.path.name}: "
-            f"{options.metric} {best.value:.6g}."
+            f"{options.chosen} {best.value:.6g}."
         )
         configs, path = write_best(folder.path, words, heading, sweep.config_dir)
         say(f"best: {best.run}, written to {path}; train it with")
@@ -142,9 +144,11 @@ def _show(sweep: Sweep, folder: StudyFolder) -> None:
         ]
         rows.append((d.key, values, ", ".join(notes)))
     title = (
-        f"{folder.path}: {sweep.trials} trials ({sweep.options.sampler}), {sweep.options.metric}"
+        f"{folder.path}: {sweep.trials} trials ({sweep.options.sampler}), {sweep.options.chosen}"
     )
     print_table(title, ("key", "values", ""), rows)
+    if sweep.note:
+        print(sweep.note)
     print("every trial: " + " ".join([*sweep.words, *sweep.defaults]))
 
 

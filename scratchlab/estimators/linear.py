@@ -20,7 +20,7 @@ from scratchlab.estimators.targets import RegressionTargets
 from scratchlab.registry import option, register
 
 
-@register("estimator", "linear", tasks=("regression",))
+@register("estimator", "linear", tasks=("regression",), loss="half the squared error")
 class LinearRegression(RegressorMixin, RegressionTargets):
     """Linear regression, from scratch: closed form or gradient descent, with an L2 penalty."""
 

@@ -121,7 +121,13 @@ class MLPClassifier(ClassifierMixin, ClassifierTargets, _MLP):
         return self.classes_[self.network_.outputs(X).argmax(axis=1)]
 
 
-@register("estimator", "mlp_regressor", tasks=("regression",))
+@register(
+    "estimator",
+    "mlp_regressor",
+    tasks=("regression",),
+    loss="half the squared error",
+    loss_options=("scale_target",),
+)
 class MLPRegressor(RegressorMixin, RegressionTargets, _MLP):
     """Multi-layer perceptron for regression, from scratch: linear outputs, squared error."""
 

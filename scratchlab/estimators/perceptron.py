@@ -48,7 +48,7 @@ def decide(Z: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return classes[(Z[:, 0] > 0).astype(int) if Z.shape[1] == 1 else Z.argmax(axis=1)]
 
 
-@register("estimator", "perceptron", tasks=("classification",))
+@register("estimator", "perceptron", tasks=("classification",), loss="perceptron criterion")
 class Perceptron(ClassifierMixin, IterativeEstimator):
     """Rosenblatt's perceptron (1958), from scratch, one unit against the rest for each class.
 
@@ -184,7 +184,7 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
         return X @ self.weights_ + self.intercept_
 
 
-@register("estimator", "adaline", tasks=("classification",))
+@register("estimator", "adaline", tasks=("classification",), loss="half the squared error of ±1")
 class Adaline(ClassifierMixin, ClassifierTargets):
     """Adaptive linear neuron (Widrow & Hoff 1960), from scratch: least squares on targets ±1.
 

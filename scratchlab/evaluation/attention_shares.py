@@ -21,7 +21,17 @@ FIRST_ROW = 2  # from the third token on, the three places are different ones
 ROWS_AT_ONCE = 8
 
 
-@register("evaluator", "attention_shares", tasks=("language_modeling",))
+@register(
+    "evaluator",
+    "attention_shares",
+    tasks=("language_modeling",),
+    measures={
+        "attention_itself": "",
+        "attention_previous": "",
+        "attention_first": "",
+        "attention_ahead": "lower",
+    },
+)
 class AttentionShares(Evaluator):
     """The share of every head's attention on the token itself, the one before and the first one.
 

@@ -13,7 +13,14 @@ from scratchlab.evaluation.translations import (
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "bleu", tasks=("seq2seq",), needs=("sacrebleu",))
+@register(
+    "evaluator",
+    "bleu",
+    tasks=("seq2seq",),
+    needs=("sacrebleu",),
+    measures={"bleu": "higher"},
+    changed_by=("lowercase", "tokenize"),
+)
 class Bleu(Evaluator):
     """BLEU of the split's translations against its references, 0 to 100, with a confidence."""
 

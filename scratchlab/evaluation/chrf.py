@@ -13,7 +13,15 @@ from scratchlab.evaluation.translations import (
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "chrf", tasks=("seq2seq",), needs=("sacrebleu",))
+@register(
+    "evaluator",
+    "chrf",
+    tasks=("seq2seq",),
+    needs=("sacrebleu",),
+    measures={"chrf": "higher", "chrf+": "higher", "chrf++": "higher"},
+    asked_by={"chrf": ("word_order", 0), "chrf+": ("word_order", 1), "chrf++": ("word_order", 2)},
+    changed_by=("lowercase", "char_order"),
+)
 class Chrf(Evaluator):
     """chrF of the split's translations, 0 to 100; with ``word_order`` 2 it is chrF++."""
 

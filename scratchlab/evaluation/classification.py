@@ -46,7 +46,22 @@ def class_scores(matrix: NDArray[np.int64]) -> ClassScores:
     return ClassScores(precision, recall, f1, support, predicted > 0)
 
 
-@register("evaluator", "classification", tasks=("classification",))
+@register(
+    "evaluator",
+    "classification",
+    tasks=("classification",),
+    measures={
+        "accuracy": "higher",
+        "precision_macro": "higher",
+        "recall_macro": "higher",
+        "f1_macro": "higher",
+        "precision_weighted": "higher",
+        "recall_weighted": "higher",
+        "f1_weighted": "higher",
+        "roc_auc": "higher",
+        "log_loss": "lower",
+    },
+)
 class Classification(Evaluator):
     """Accuracy, macro and weighted precision, recall and F1; a report class by class.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 40  # more do not fit a picture
 
 
-@register("evaluator", "confusion_matrix", tasks=("classification",))
+@register("evaluator", "confusion_matrix", tasks=("classification",), measures={})
 class ConfusionMatrix(Evaluator):
     """Table and picture of true against predicted classes; with two classes the ROC curve too."""
 

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@register("evaluator", "ensemble", tasks=("classification", "regression"))
+@register(
+    "evaluator",
+    "ensemble",
+    tasks=("classification", "regression"),
+    measures={"member_accuracy": "higher", "member_rmse": "lower"},
+)
 class Ensemble(Evaluator):
     """Score of the first 1, 2, 5 … members of a bagging (table ``ensemble``), and their votes.
 

@@ -14,7 +14,12 @@ from scratchlab.evaluation.text_samples import add_samples
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "exact_match", tasks=("language_modeling",))
+@register(
+    "evaluator",
+    "exact_match",
+    tasks=("language_modeling",),
+    measures={"exact_match": "higher", "exact_match_constant": ""},
+)
 class ExactMatch(Evaluator):
     """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
 

@@ -25,7 +25,12 @@ SHOWN = 20
 LONGEST_NAME = 30
 
 
-@register("evaluator", "feature_importance", tasks=("classification", "regression"))
+@register(
+    "evaluator",
+    "feature_importance",
+    tasks=("classification", "regression"),
+    measures={"importance_rank_correlation": "", "permutation_impurity_correlation": ""},
+)
 class FeatureImportance(Evaluator):
     """Permutation importance (Breiman 2001) on the split, and impurity importance of trees.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@register("evaluator", "feature_maps", tasks=("classification", "regression"))
+@register("evaluator", "feature_maps", tasks=("classification", "regression"), measures={})
 class FeatureMaps(Evaluator):
     """Draw the first channels of each convolution for one image of the split."""
 

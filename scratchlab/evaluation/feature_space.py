@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@register("evaluator", "feature_space", tasks=("classification", "reconstruction"))
+@register(
+    "evaluator",
+    "feature_space",
+    tasks=("classification", "reconstruction"),
+    measures={"neighbours_alike": "higher", "neighbours_alike_input": "higher"},
+)
 class FeatureSpace(Evaluator):
     """Draw the inputs and the model's features (its code) in 2-D, coloured by class.
 

@@ -13,7 +13,13 @@ from scratchlab.evaluation.latency import elapsed, percentile
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "generation_latency", tasks=("language_modeling",))
+@register(
+    "evaluator",
+    "generation_latency",
+    tasks=("language_modeling",),
+    measures={"prefill": "lower", "token_p50": "lower", "token_p95": "lower"},
+    changed_by=("batch", "prompt", "new_tokens"),
+)
 class GenerationLatency(Evaluator):
     """Milliseconds of reading a prompt (prefill) and of each token after it (median, 95th).
 

@@ -14,7 +14,7 @@ from scratchlab.evaluation.text_samples import add_samples
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "generation_samples", tasks=("language_modeling",))
+@register("evaluator", "generation_samples", tasks=("language_modeling",), measures={})
 class GenerationSamples(Evaluator):
     """A table of continuations: of the given prompts, or of texts of the split beside the original.
 

@@ -21,7 +21,13 @@ from scratchlab.evaluation.translations import (
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "latency", tasks=("seq2seq",))
+@register(
+    "evaluator",
+    "latency",
+    tasks=("seq2seq",),
+    measures={"latency_p50": "lower", "latency_p95": "lower", "throughput": "higher"},
+    changed_by=("batch",),
+)
 class Latency(Evaluator):
     """Milliseconds for a sentence alone (median, 95th percentile) and sentences/s in batches.
 

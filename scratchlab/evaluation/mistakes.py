@@ -24,7 +24,13 @@ COLUMNS = 8  # pictures in a row
 LONGEST_NAME = 8  # of a class above a picture
 
 
-@register("evaluator", "mistakes", tasks=("classification", "regression"))
+@register(
+    "evaluator",
+    "mistakes",
+    tasks=("classification", "regression"),
+    measures={"mistakes": "lower", "mistakes_shared": ""},
+    changed_by=("tolerance",),
+)
 class Mistakes(Evaluator):
     """What a model gets wrong: table ``mistakes`` (all of them) and, for images, a picture.
 

@@ -18,7 +18,14 @@ from scratchlab.registry import option, register
 COUNTED_SETTINGS = ("unit", "tokenizer", "first_tokens")
 
 
-@register("evaluator", "perplexity", tasks=("seq2seq", "language_modeling"))
+@register(
+    "evaluator",
+    "perplexity",
+    tasks=("seq2seq", "language_modeling"),
+    measures={"perplexity": "lower", "bits_per_character": "lower"},
+    asked_by={"bits_per_character": ("per_character", True)},
+    per_token=("perplexity",),
+)
 class Perplexity(Evaluator):
     """exp(sum of the targets' negative log-likelihoods / number of targets) over the split.
 

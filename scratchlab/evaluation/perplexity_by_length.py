@@ -30,7 +30,7 @@ class LengthGroup:
         return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
 
-@register("evaluator", "perplexity_by_length", tasks=("language_modeling",))
+@register("evaluator", "perplexity_by_length", tasks=("language_modeling",), measures={})
 class PerplexityByLength(Evaluator):
     """A table and a picture of perplexity by the length of a line (or of an example).
 

@@ -39,7 +39,12 @@ def restored(context: EvaluationContext, split: str) -> NDArray[np.float32]:
     return context.once(("restored", split, context.limit), run)
 
 
-@register("evaluator", "reconstruction", tasks=("reconstruction",))
+@register(
+    "evaluator",
+    "reconstruction",
+    tasks=("reconstruction",),
+    measures={"mse": "lower", "psnr": "higher", "psnr_input": ""},
+)
 class Reconstruction(Evaluator):
     """Mean squared error and PSNR of restored against clean images, beside those of the input.
 
@@ -113,7 +118,7 @@ def restored_figure(
     return figure
 
 
-@register("evaluator", "restored_images", tasks=("reconstruction",))
+@register("evaluator", "restored_images", tasks=("reconstruction",), measures={})
 class RestoredImages(Evaluator):
     """Write the restored images of all splits into the run, for ``dataset.restored=RUN``."""
 

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@register("evaluator", "regression", tasks=("regression",))
+@register(
+    "evaluator",
+    "regression",
+    tasks=("regression",),
+    measures={"rmse": "lower", "mse": "lower", "mae": "lower", "r2": "higher"},
+)
 class Regression(Evaluator):
     """MSE, RMSE, MAE (in the target's unit) and R²; the residual plot.
 

@@ -66,6 +66,14 @@ def rouge_measurements(
     tasks=("language_modeling", "seq2seq"),
     needs=("rouge_score",),
     extra="pretrained",
+    measures={
+        "rouge1": "higher",
+        "rouge2": "higher",
+        "rougeL": "higher",
+        "rougeLsum": "higher",
+        "summary_words": "",
+    },
+    changed_by=("examples", "new_tokens", "stemmer"),
 )
 class Rouge(Evaluator):
     """ROUGE-1, -2, -L and -Lsum (F-measure) of the summaries that the model generates."""
@@ -138,6 +146,19 @@ class Rouge(Evaluator):
     tasks=("language_modeling", "seq2seq"),
     needs=("rouge_score",),
     extra="pretrained",
+    measures={
+        "lead3_rouge1": "higher",
+        "lead3_rouge2": "higher",
+        "lead3_rougeL": "higher",
+        "lead3_rougeLsum": "higher",
+    },
+    asked_by={
+        "lead3_rouge1": ("sentences", 3),
+        "lead3_rouge2": ("sentences", 3),
+        "lead3_rougeL": ("sentences", 3),
+        "lead3_rougeLsum": ("sentences", 3),
+    },
+    changed_by=("examples", "stemmer"),
 )
 class Lead3(Evaluator):
     """ROUGE of a text's first three sentences as its summary: what costs nothing."""

@@ -11,7 +11,16 @@ from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measure
 from scratchlab.registry import register
 
 
-@register("evaluator", "size")
+@register(
+    "evaluator",
+    "size",
+    measures={
+        "parameters": "lower",
+        "trainable_parameters": "lower",
+        "memory_size": "lower",
+        "checkpoint_size": "lower",
+    },
+)
 class Size(Evaluator):
     """Count parameters and bytes; a weight that two places share (tied embeddings) counts once.
 

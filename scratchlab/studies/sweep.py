@@ -100,7 +100,7 @@ def sampler_of(options: Config, number: int) -> optuna.samplers.BaseSampler:
 def _require_same(study: optuna.Study, sweep: Sweep) -> None:
     """The study's trials must be comparable with those to come."""
     now: dict[str, Any] = {
-        "metric": sweep.options.metric,
+        "metric": sweep.options.chosen,
         "space": sweep.space(),
         "config": sweep.config,
     }
@@ -254,7 +254,7 @@ class SweepSource:
         if size == self.seen_bytes.get(job.name):
             return ""
         self.seen_bytes[job.name] = size
-        trial, name = self.running[job.name], self.sweep.options.metric
+        trial, name = self.running[job.name], self.sweep.options.chosen
         known = trial.storage.get_trial(trial._trial_id).intermediate_values
         for entry in read_lines(path):
             value, step = entry.get(name), entry["step"]
@@ -273,7 +273,7 @@ class SweepSource:
             value = objective(job.folder, self.sweep.options)
             if value is None:
                 outcome.status = "failed"
-                outcome.reason = f"the run has no {self.sweep.options.metric} that is a number"
+                outcome.reason = f"the run has no {self.sweep.options.chosen} that is a number"
         attrs = {"reason": outcome.reason, "log": outcome.log, "seconds": outcome.seconds}
         for key, text in attrs.items():
             trial.set_user_attr(key, text)
@@ -289,7 +289,7 @@ class SweepSource:
         text = outcome.reason
         if outcome.status == "done":
             best = self.study.best_trial
-            text = f"{self.sweep.options.metric} {self._value(job.name):.5g}"
+            text = f"{self.sweep.options.chosen} {self._value(job.name):.5g}"
             text += f" (best {best.value:.5g}, {run_of(best)})"
         log = f" (log: {outcome.log})" if outcome.status == "failed" else ""
         left = self.missing()
@@ -315,7 +315,7 @@ class SweepSource:
 def objective(folder: Path, options: Config) -> float | None:
     """The value that a finished run is compared by, or None if it has none."""
     entries = read_lines(folder / METRICS) if (folder / METRICS).is_file() else []
-    logged = [e[options.metric] for e in entries if isinstance(e.get(options.metric), int | float)]
+    logged = [e[options.chosen] for e in entries if isinstance(e.get(options.chosen), int | float)]
     found = [float(v) for v in logged if math.isfinite(v)]
     if found:
         return min(found) if options.better == "lower" else max(found)
@@ -323,7 +323,7 @@ def objective(folder: Path, options: Config) -> float | None:
         results = read_results(folder)
     except UserError:
         return None
-    named = [m.value for m in results if m.name == options.metric]
+    named = [m.value for m in results if m.name == options.chosen]
     return float(named[0]) if named and math.isfinite(named[0]) else None
 
 

@@ -15,7 +15,6 @@ from scratchlab.registry import Option, option, read_options
 from scratchlab.run.folder import read_config
 
 GROUP = "sweep"
-LOWER = ("loss", "perplexity", "error", "rmse", "mae", "mse", "time", "latency", "memory", "size")
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,15 @@ class Config:
     trials: int | None = option(
         None, "points in all (random and tpe; a grid has its own number)", min=1
     )
-    metric: str = option(
-        "val/loss",
-        "what is compared: val/NAME is the best validation of a run; NAME is measured "
-        "by an evaluator, on the validation split if the command names no other",
+    metric: str | None = option(
+        None,
+        "what is compared: val/NAME is the best validation of a run; NAME is measured by an "
+        "evaluator, on the validation split if the command names no other; null: val/loss, or "
+        "what all trials have in one unit",
     )
     direction: str | None = option(
         None,
-        "null: lower for losses, errors and perplexities, else higher",
+        "null: as the metric improves",
         choices=("lower", "higher", None),
     )
     workers: int = option(1, "trials at a time, each a process with its share of the cores", min=1)
@@ -54,10 +54,15 @@ class Config:
 
     @property
     def better(self) -> str:
-        """``lower`` or ``higher``."""
-        if self.direction is not None:
-            return self.direction
-        return "lower" if any(word in self.metric for word in LOWER) else "higher"
+        """``lower`` or ``higher``, once the metric is chosen (:func:`choose_metric`)."""
+        assert self.direction is not None
+        return self.direction
+
+    @property
+    def chosen(self) -> str:
+        """The metric, once it is chosen."""
+        assert self.metric is not None
+        return self.metric
 
 
 def sweep_options() -> tuple[Option, ...]:

@@ -12,6 +12,7 @@ from scratchlab.config.compose import Composed, compose, config_groups
 from scratchlab.errors import ConfigError, Fault, UserError
 from scratchlab.registry import section_parts
 from scratchlab.studies.search_space import Dimension, first, grid, point_words, read_space
+from scratchlab.studies.sweep_metric import choose_metric
 from scratchlab.studies.sweep_options import Config
 
 PLACE_KEYS = ("name", "output_dir", "run_id", "resume", "threads", "description")
@@ -31,6 +32,7 @@ class Sweep:
     options: Config
     config: dict[str, Any]
     config_dir: str | None = None
+    note: str = ""  # why the metric is another than the usual one
 
     @property
     def trials(self) -> int:
@@ -56,20 +58,24 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     if not dimensions:
         hint = "For example optimizer.lr=1e-4,1e-3 or optimizer.lr=interval(1e-4,1e-2)."
         raise UserError("nothing varies: no key has several values", hint)
-    defaults = [w for w in _defaults(options) if w.partition("=")[0] not in given]
     composed = compose([*fixed, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
     dimensions = [_whole(d, composed.config) for d in dimensions]
-    faults = _faults_of_values(fixed, dimensions, composed, config_dir)
+    variants, faults = _variants(fixed, dimensions, composed, config_dir)
     if faults:
         raise ConfigError(faults)
+    options, note = choose_metric(options, variants)
+    faults = _misfits_of_metric(options)
+    if faults:
+        raise ConfigError(faults)
+    defaults = [w for w in _defaults(options) if w.partition("=")[0] not in given]
     return Sweep(
-        tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir
+        tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )
 
 
 def _defaults(options: Config) -> list[str]:
     """Trials are compared on the validation split; the test split is for the best of them."""
-    if options.metric.startswith(("val/", "train/")):
+    if options.chosen.startswith(("val/", "train/")):
         return ["evaluate=false"]
     return ["evaluate_split=val"]
 
@@ -84,10 +90,14 @@ def _misfits(dimensions: Sequence[Dimension], options: Config) -> list[Fault]:
         faults.append(Fault("sweep.trials", "a grid has as many trials as combinations"))
     if options.sampler != "grid" and options.trials is None:
         faults.append(Fault("sweep.trials", f"must be set for sweep={options.sampler}"))
-    if options.pruner and not options.metric.startswith("val/"):
-        hint = "Choose sweep.metric=val/NAME."
-        faults.append(Fault("sweep.pruner", "watches validations, not what ends a run", hint))
     return faults
+
+
+def _misfits_of_metric(options: Config) -> list[Fault]:
+    if not options.pruner or options.chosen.startswith("val/"):
+        return []
+    hint = "Choose sweep.metric=val/NAME."
+    return [Fault("sweep.pruner", "watches validations, not what ends a run", hint)]
 
 
 def _whole(dimension: Dimension, config: dict[str, Any]) -> Dimension:
@@ -108,32 +118,37 @@ def _whole(dimension: Dimension, config: dict[str, Any]) -> Dimension:
     return replace(dimension, integer=True) if whole else dimension
 
 
-def _faults_of_values(
+def _variants(
     fixed: Sequence[str],
     dimensions: Sequence[Dimension],
     composed: Composed,
     config_dir: str | None,
-) -> list[Fault]:
-    """What is wrong with any value of a dimension while the others keep their first."""
+) -> tuple[dict[str, dict[str, Any]], list[Fault]]:
+    """The configuration with each value of a dimension (the others keep their first), and what is
+    wrong with any of them."""
     start = first(dimensions)
     groups = config_groups(config_dir)
     found: dict[tuple[str, str], Fault] = {}
+    variants = {"": composed.config}
     for dimension in dimensions:
         for value in dimension.ends():
+            faults: list[Fault] = []
             if dimension.key in groups:
                 point = point_words(dimensions, {**start, dimension.key: value})
                 try:
-                    compose([*fixed, *point], config_dir=config_dir)
-                    faults: list[Fault] = []
+                    variant = compose([*fixed, *point], config_dir=config_dir).config
                 except ConfigError as error:
                     faults = error.faults
             elif value in dimension.values and isinstance(value, str):
-                continue  # a text may stand for a list: the trial itself is checked
+                # A text may stand for a list: the trial itself is checked.
+                variant = _changed(composed.config, dimension.key, value)
             else:
-                faults = check(_changed(composed.config, dimension.key, value))[1]
+                variant, faults = check(_changed(composed.config, dimension.key, value))
             for fault in faults:
                 found[(fault.where, fault.problem)] = fault
-    return list(found.values())
+            if not faults:
+                variants[dimension.word(value)] = variant
+    return variants, list(found.values())
 
 
 def _changed(config: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

@@ -202,7 +202,9 @@ def test_mistakes_are_named_before_anything_runs(
     unknown = message("sweep=tpee", "seed=1,2")
     assert "there is no sweep 'tpee'" in unknown and "Did you mean 'tpe'?" in unknown
     assert "sweep.trails: no such option" in message("sweep.trails=3", "seed=1,2")
-    assert "watches validations" in message("sweep.pruner=median", "sweep.metric=bleu", "seed=1,2")
+    assert "watches validations" in message(
+        "sweep.pruner=median", "sweep.metric=perplexity", "seed=1,2"
+    )
     assert "optimizer.lrr" in message("model.dropout=0,0.2", "optimizer.lrr=1,2")
     values = message("model.dropout=0,2", "optimizer.lr=1e-3,-1", "optimizer=adam,adamm")
     for part in ("model.dropout", "optimizer.lr", "optimizer=adamm", "3 problems"):
