@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
+from scratchlab.run.streams import ReaderLeft, lasting_streams
 from scratchlab.training.interrupt import terminated_is_interrupted
 
 # verb -> (module of the command, what it is for)
@@ -22,6 +22,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "inspect": ("inspect", "layers, sizes and memory:       scratchlab inspect model=NAME"),
     "data": ("data", "data sets:                      scratchlab data list"),
 }
+
+# Verbs whose results are files: they go on when nobody reads what they print.
+FILLS_FOLDERS = ("train", "eval", "sweep", "suite")
 
 GUIDE = """
 Options are KEY=VALUE; groups are GROUP=CHOICE (model, dataset, optimizer, experiment, …).
@@ -42,6 +45,18 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 2 a mistake in the command, 130 stopped)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = arguments[0] if arguments else ""
+    try:
+        with lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"):
+            return _main(arguments)
+    except ReaderLeft:
+        return 0
+    except UserError as error:  # the last of the output could not be written
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _main(arguments: list[str]) -> int:
     if arguments[:1] in (["-sc"], ["--shell-completion"]):
         from scratchlab.commands.completion import complete
 
@@ -66,9 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except ReaderLeft:
+        raise
     except Exception as error:
         notes = getattr(error, "__notes__", [])
         logged = next((n for n in notes if n.startswith(LOGGED_IN)), None)

@@ -206,13 +206,14 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
 
 def _show(tables: Sequence[Table]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from scratchlab.tracking.terminal import rich_console
+
+    console = rich_console()
     if not console.is_terminal:
-        console = Console(highlight=False, width=160)
+        console = rich_console(width=160)
     for table in tables:
         # A line of its own: as a part of the table it would be folded to its width.
         console.print(Text(table.title, style="bold"), soft_wrap=True)

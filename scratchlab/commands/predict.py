@@ -54,9 +54,20 @@ def main(arguments: Sequence[str]) -> int:
         answers = predicting.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
         for answer in answers:
             for piece in answer:
-                print(piece, end="", flush=True)
+                _write(piece)
             print(flush=True)
     return 0
+
+
+def _write(text: str) -> None:
+    """A piece of an answer, whole: a character that the output lacks is not left out in silence."""
+    try:
+        print(text, end="", flush=True)
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"standard output takes {error.encoding} only, which lacks {text[error.start]!a}",
+            "Set PYTHONIOENCODING=utf-8.",
+        ) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.registry import option, register
 from scratchlab.tracking.contract import RunInfo, Tracker
+from scratchlab.tracking.terminal import rich_console
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -55,9 +56,7 @@ class Console(Tracker):
         self._targets = "targets/s"
 
     def start(self, run: RunInfo) -> None:
-        from rich.console import Console as RichConsole
-
-        self._errors = RichConsole(stderr=True, highlight=False)
+        self._errors = rich_console(stderr=True)
         self._total = run.total_steps
         self._started = (run.resumed_from, time.monotonic())
         self._last_line = time.monotonic() if self.config.interval else -math.inf
@@ -185,11 +184,10 @@ def print_table(
     would not fit even so stands upright, a column to a line. Of many columns, those that are too
     much for several rows are named below the table.
     """
-    from rich.console import Console as RichConsole
     from rich.table import Table
     from rich.text import Text
 
-    console = RichConsole(file=file if file is not None else sys.stdout, highlight=False)
+    console = rich_console(file=file if file is not None else sys.stdout)
     if title:  # a line of its own: as a part of the table it would be folded to its width
         console.print(Text(title, style="bold"), soft_wrap=True)
     texts = [[_cell(value) for value in row] for row in rows]

@@ -60,10 +60,10 @@ class Trackers(Tracker):
                 getattr(tracker, call)(*arguments)
             except Stopped:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a library must not end the process
                 self._drop(tracker, call, error)
 
-    def _drop(self, tracker: Tracker, call: str, error: Exception) -> None:
+    def _drop(self, tracker: Tracker, call: str, error: BaseException) -> None:
         if tracker not in self._active:  # it failed while another one's failure was being told
             return
         self._active.remove(tracker)
