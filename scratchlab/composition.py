@@ -49,6 +49,13 @@ class Parts:
     def model(self) -> Any:
         return self.adapted.model
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the data and of what the methods did to the model."""
+        methods: Any = self.adapted.methods
+        of_methods = [f"{type(m).registered_name}: {n}" for m in methods for n in m.notes]
+        return [*getattr(self.dataset, "notes", ()), *of_methods]
+
 
 def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
     """Where data comes from and where prepared data is kept, for this configuration."""

@@ -229,7 +229,7 @@ def _introduce(parts: Parts, tracker: Trackers) -> None:
     tracker.message(
         f"{what}; {parts.config['dataset']['name']} ({dataset.provenance.kind}): {sizes}"
     )
-    for note in getattr(dataset, "notes", ()):
+    for note in parts.notes:
         tracker.message(f"note: {note}")
 
 

@@ -77,7 +77,7 @@ def evaluate_trained(
         tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
         split = config["evaluate_split"]
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
-        for note in getattr(trained.dataset, "notes", ()):
+        for note in trained.notes:
             tracker.message(f"note: {note}")
         evaluators = build_evaluators(config)
         check_export(trained, config)

@@ -8,16 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
 from scratchlab.methods.nf4 import DequantizedProduct
-from scratchlab.methods.quantized import (
-    QUANTIZED_COLUMNS,
-    LayerError,
-    layer_error,
-    quantizable,
-    size_rows,
-)
-from scratchlab.methods.replace import find_layers, linear_weight, replace_module
+from scratchlab.methods.quantized import QuantizingMethod, stored_bytes
+from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
 
@@ -118,10 +111,8 @@ class LibraryLinear(nn.Module):
 
 
 @register("method", "bitsandbytes", needs=("bitsandbytes",), extra="pretrained")
-class BitsAndBytes(Method):
+class BitsAndBytes(QuantizingMethod):
     """The bitsandbytes library: LLM.int8, FP4 and NF4 with or without double quantization."""
-
-    quantizes: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Config:
@@ -140,26 +131,13 @@ class BitsAndBytes(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
-        config = self.config
-        names = find_layers(
-            model, config.targets, "method.bitsandbytes.targets", config.blocks, quantizable
-        )
-        freeze(model)
-        self.errors: list[LayerError] = []
-        self.sizes: list[tuple[str, int, int]] = []
-        for name in names:
-            layer: Any = model.get_submodule(name)
-            weight = linear_weight(layer)
-            new = LibraryLinear(weight, layer.bias, config.kind, config.double)
-            kept = sum(b.numel() * b.element_size() for b in new.buffers())
-            self.sizes.append((name, weight.numel(), kept))
-            bits = 8 * kept / weight.numel()
-            if weight.device.type != "meta":
-                self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
-            replace_module(model, name, new)
-        return model
+    def smaller(self, name: str, layer: Any) -> LibraryLinear:
+        weight = linear_weight(layer)
+        new = LibraryLinear(weight, layer.bias, self.config.kind, self.config.double)
+        again = None if weight.device.type == "meta" else new.dequantize()
+        self.record(name, weight, again, stored_bytes(new))
+        return new
 
-    def arithmetic(self) -> list[Arithmetic]:
-        title = f"bitsandbytes {self.config.kind}{' double' if self.config.double else ''}"
-        return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
+    @property
+    def title(self) -> str:
+        return f"bitsandbytes {self.config.kind}{' double' if self.config.double else ''}"

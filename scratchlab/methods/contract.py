@@ -47,12 +47,15 @@ class Method(ABC):
 
     ``quantizes``: the method stores weights that were there in fewer bits. What it makes follows
     from them, so it is not written into the checkpoints of a run that trains something else.
+    ``notes``: what a person should know of what :meth:`apply` did, one line each.
     """
 
     quantizes: ClassVar[bool] = False
+    notes: list[str]
 
     def __init__(self, config: Any) -> None:
         self.config = config
+        self.notes = []
 
     @abstractmethod
     def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:

@@ -11,6 +11,7 @@ write them as 8-bit digits and multiply integers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,21 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8_kernels import Kernel, kernel
-from scratchlab.methods.quantized import (
-    QUANTIZED_COLUMNS,
-    LayerError,
-    layer_error,
-    quantizable,
-    size_rows,
-)
+from scratchlab.methods.quantized import QuantizingMethod, quantizable, stored_bytes
 from scratchlab.methods.replace import (
-    find_layers,
     linear_weight,
+    name_of,
     replace_module,
+    sharers,
+    without_adapters,
 )
-from scratchlab.methods.soft_prompt import input_embedding
+from scratchlab.models.token_layers import token_layers
 from scratchlab.registry import option, register
 
 
@@ -138,11 +135,12 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """An embedding with a stored int8 matrix."""
+    """An embedding with a stored int8 matrix, whose rows are multiplied by ``factor``."""
 
-    def __init__(self, stored: Int8Weight) -> None:
+    def __init__(self, stored: Int8Weight, factor: float = 1.0) -> None:
         super().__init__()
         self.stored = stored
+        self.factor = factor
         self.num_embeddings, self.embedding_dim = map(int, stored.values.shape)
 
     @property
@@ -152,14 +150,23 @@ class Int8Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids [...] → [..., D]."""
-        return self.stored.rows(ids)
+        rows = self.stored.rows(ids)
+        return rows if self.factor == 1 else rows * self.factor
+
+
+def row_factor(embedding: nn.Module) -> float | None:
+    """By what an embedding multiplies its rows; None if it does something else with them."""
+    if type(embedding) is nn.Embedding:
+        return 1.0 if embedding.max_norm is None else None
+    if type(embedding).__name__.endswith("ScaledWordEmbedding"):  # BART's and Gemma's kin
+        scaled: Any = embedding
+        return float(getattr(scaled, "scalar_embed_scale", scaled.embed_scale))
+    return None
 
 
 @register("method", "int8")
-class Int8(Method):
+class Int8(QuantizingMethod):
     """Weights as 8-bit integers from scratch: absmax or zero-point, per tensor or per channel."""
-
-    quantizes: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Config:
@@ -199,67 +206,70 @@ class Int8(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def quantize(self, model: nn.Module, names: Sequence[str], context: MethodContext) -> None:
         config = self.config
-        names = []
-        if config.targets:
-            names = find_layers(
-                model, config.targets, "method.int8.targets", config.blocks, quantizable
-            )
-        freeze(model)
-        self.errors: list[LayerError] = []
-        self.sizes: list[tuple[str, int, int]] = []
         self.kernel = kernel(config.path, config.activation_bits, config.scheme, context.cache)
-        for name in names:
-            layer = model.get_submodule(name)
-            replace_module(model, name, self._linear(name, layer, linear_weight(layer)))
-        if config.embedding:
-            self._embedding_and_output(model)
-        if not self.sizes:
-            raise UserError("method.int8: there is no layer to quantize")
-        return model
+        embeddings, outputs = _token_layer_names(model) if config.embedding else ([], [])
+        linear = list(dict.fromkeys([*names, *outputs]))
+        if not linear and not embeddings:
+            raise UserError(
+                "method.int8: there is no layer to quantize",
+                "Name layers (method.int8.targets), or take method.int8.embedding=true.",
+            )
+        self.tied: dict[str, Int8Weight] = {}
+        alike = {name: sharers(model, _weight(model, name)) for name in (*embeddings, *linear)}
+        for name in (*embeddings, *linear):
+            layer: Any = model.get_submodule(name)
+            others = [n for n in alike[name] if n in alike and n != name]
+            if len(others) + 1 < len(alike[name]):
+                self.say_if_shared(model, name, layer)
+            stored = next((self.tied[n] for n in others if n in self.tied), None)
+            if stored is None:
+                stored = self._store(name, layer)
+            if others:
+                self.tied[name] = stored
+            replace_module(model, name, self._around(stored, layer))
+        self.tied.clear()
 
-    def _linear(self, name: str, layer: nn.Module, weight: Tensor) -> Int8Linear:
-        bias: Any = getattr(layer, "bias", None)
-        return Int8Linear(self._store(name, weight), bias, self.kernel)
+    def smaller(self, name: str, layer: Any) -> nn.Module:
+        return self._around(self._store(name, layer), layer)
 
-    def _store(self, name: str, weight: Tensor) -> Int8Weight:
-        found = quantize(weight, self.config.scheme, self.config.per == "channel")
-        stored = Int8Weight(found)
-        if weight.device.type != "meta":
-            self.errors.append(layer_error(name, weight.detach(), stored.dequantize(), 8))
-        kept = sum(b.numel() * b.element_size() for b in stored.buffers())
-        self.sizes.append((name, weight.numel(), kept))
+    def _around(self, stored: Int8Weight, layer: Any) -> nn.Module:
+        factor = row_factor(layer)
+        if factor is not None:
+            return Int8Embedding(stored, factor)
+        return Int8Linear(stored, layer.bias, self.kernel)
+
+    def _store(self, name: str, layer: Any) -> Int8Weight:
+        weight = linear_weight(layer)
+        stored = Int8Weight(quantize(weight, self.config.scheme, self.config.per == "channel"))
+        again = None if weight.device.type == "meta" else stored.dequantize()
+        self.record(name, weight, again, stored_bytes(stored))
         return stored
 
-    def _embedding_and_output(self, model: nn.Module) -> None:
-        try:
-            name, embedding = input_embedding(model)
-        except UserError:
-            return  # a model without tokens
-        output: Any = getattr(model, "output", None)
-        tied = output is not None and getattr(output, "weight", None) is getattr(
-            embedding, "weight", None
-        )
-        names = {id(m): n for n, m in model.named_modules()}
-        shared = None
-        if type(embedding) is nn.Embedding:
-            shared = self._store(name, embedding.weight)
-            replace_module(model, name, Int8Embedding(shared))
-        if type(output) is not nn.Linear:
-            return
-        out_name = names[id(output)]
-        if tied and shared is not None:
-            layer = Int8Linear(shared, output.bias, self.kernel)
-        else:
-            layer = self._linear(out_name, output, output.weight)
-        replace_module(model, out_name, layer)
-
-    def arithmetic(self) -> list[Arithmetic]:
+    @property
+    def title(self) -> str:
         config = self.config
         half = " - zero point" if config.scheme == "zero_point" else ""
         formula = (
             "scale = (max - min) / 255" if config.scheme == "zero_point" else "scale = max|w| / 127"
         )
-        title = f"int8 {config.scheme} per {config.per}: w ≈ scale · (q{half}), {formula}"
-        return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
+        return f"int8 {config.scheme} per {config.per}: w ≈ scale · (q{half}), {formula}"
+
+
+def _token_layer_names(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Embeddings and output layer of a model, as far as they can be stored in 8 bits."""
+    found = token_layers(model)
+    if found is None:
+        return [], []
+    embeddings = [without_adapters(layer) for layer in found.embeddings]
+    outputs = [] if found.output is None else [without_adapters(found.output)]
+    return (
+        [name_of(model, m) for m in embeddings if row_factor(m) is not None],
+        [name_of(model, m) for m in outputs if quantizable(m)],
+    )
+
+
+def _weight(model: nn.Module, name: str) -> Tensor:
+    weight: Any = model.get_submodule(name).weight
+    return weight

@@ -16,15 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.contract import Arithmetic, Method, MethodContext, freeze
-from scratchlab.methods.quantized import (
-    QUANTIZED_COLUMNS,
-    LayerError,
-    layer_error,
-    quantizable,
-    size_rows,
-)
-from scratchlab.methods.replace import find_layers, linear_weight, replace_module
+from scratchlab.methods.quantized import QuantizingMethod, stored_bytes
+from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
 BLOCK, MAXIMA_BLOCK = 64, 256
@@ -188,10 +181,8 @@ class NF4Linear(nn.Module):
 
 
 @register("method", "nf4")
-class NormalFloat4(Method):
+class NormalFloat4(QuantizingMethod):
     """4-bit NormalFloat weights from scratch; with lora behind it, this is QLoRA."""
-
-    quantizes: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Config:
@@ -207,25 +198,14 @@ class NormalFloat4(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
-        config = self.config
-        names = find_layers(model, config.targets, "method.nf4.targets", config.blocks, quantizable)
-        freeze(model)
-        self.errors: list[LayerError] = []
-        self.sizes: list[tuple[str, int, int]] = []
-        for name in names:
-            layer: Any = model.get_submodule(name)
-            weight = linear_weight(layer)
-            new = NF4Linear(weight, layer.bias, config.double)
-            kept = sum(b.numel() * b.element_size() for b in new.buffers())
-            self.sizes.append((name, weight.numel(), kept))
-            if weight.device.type != "meta":
-                bits = 8 * kept / weight.numel()
-                self.errors.append(layer_error(name, weight.detach(), new.dequantize(), bits))
-            replace_module(model, name, new)
-        return model
+    def smaller(self, name: str, layer: Any) -> NF4Linear:
+        weight = linear_weight(layer)
+        new = NF4Linear(weight, layer.bias, self.config.double)
+        again = None if weight.device.type == "meta" else new.dequantize()
+        self.record(name, weight, again, stored_bytes(new))
+        return new
 
-    def arithmetic(self) -> list[Arithmetic]:
+    @property
+    def title(self) -> str:
         more = " (its maxima in 8 bits, theirs in 32 for each 256)" if self.config.double else ""
-        title = f"nf4: 4 bits a weight, one maximum for each {BLOCK} weights{more}"
-        return [Arithmetic(title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
+        return f"nf4: 4 bits a weight, one maximum for each {BLOCK} weights{more}"

@@ -13,6 +13,7 @@ from scratchlab.errors import UserError, suggest
 from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext
 from scratchlab.methods.finetune import fresh_names
 from scratchlab.methods.replace import find_layers
+from scratchlab.models.token_layers import token_layers
 from scratchlab.registry import option, register
 
 # Kinds that stand before the input instead of inside layers.
@@ -120,6 +121,10 @@ class PeftPrompted(Adapter):
         return inside.output
 
     output_weight = None
+
+    @property
+    def token_layers(self) -> Any:
+        return token_layers(self.plain[0])
 
     def project(self, hidden: Tensor) -> Tensor:
         inside: Any = self.plain[0]

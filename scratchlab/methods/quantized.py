@@ -1,14 +1,25 @@
-"""What all quantizing methods share: which layers they take, and what they say of them."""
+"""What all quantizing methods share: which layers they take, and what they say of them.
+
+A layer that they were asked for is quantized or refused; what stays in floats is named.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.replace import is_conv1d, short_names
+from scratchlab.methods.contract import Arithmetic, Method, MethodContext, adapter_names, freeze
+from scratchlab.methods.replace import (
+    find_layers,
+    is_conv1d,
+    replace_module,
+    sharers,
+    short_names,
+)
 
 QUANTIZED_COLUMNS = ("layers", "weights", "fp32", "quantized", "bits a weight")
 
@@ -21,6 +32,101 @@ class LayerError(NamedTuple):
     relative: float  # |Ŵ - W| / |W|, of the whole matrix
     largest: float  # of one weight
     snr_db: float  # 20 log10(|W| / |Ŵ - W|)
+
+
+class QuantizingMethod(Method):
+    """Base of the methods that store linear layers in fewer bits.
+
+    Their options have ``targets`` and ``blocks``. After :meth:`apply`, ``errors`` tells how exact
+    each layer is and ``sizes`` its name, number of weights and bytes; the notes and a second table
+    of :meth:`arithmetic` name the matrices that stay floats.
+    """
+
+    quantizes: ClassVar[bool] = True
+    title: str
+
+    @abstractmethod
+    def smaller(self, name: str, layer: Any) -> nn.Module:
+        """What takes the place of the linear layer ``name``; calls :meth:`record`."""
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        config, kind = self.config, type(self).registered_name  # type: ignore[attr-defined]
+        names: list[str] = []
+        if config.targets:
+            option = f"method.{kind}.targets"
+            names = find_layers(model, config.targets, option, config.blocks, quantizable)
+        freeze(model)
+        self.errors: list[LayerError] = []
+        self.sizes: list[tuple[str, int, int]] = []
+        self.quantize(model, names, context)
+        self.left = float_matrices(model)
+        if self.left:
+            listed = ", ".join(row[0] for row in matrix_rows(self.left)[:-1])
+            count = sum(weights for _, weights in self.left)
+            self.notes.append(f"{count:,} weights of matrices stay floats: {listed}")
+        return model
+
+    def quantize(self, model: nn.Module, names: Sequence[str], context: MethodContext) -> None:
+        """Replace the layers ``names``."""
+        for name in names:
+            layer = model.get_submodule(name)
+            self.say_if_shared(model, name, layer)
+            replace_module(model, name, self.smaller(name, layer))
+
+    def say_if_shared(self, model: nn.Module, name: str, layer: Any) -> None:
+        """Note that a matrix will be there twice: in fewer bits here, as floats elsewhere."""
+        others = [n for n in sharers(model, layer.weight) if n != name]
+        if others:
+            self.notes.append(
+                f"{name} shared its matrix with {' and '.join(others)}, which keep the floats: "
+                "this takes more memory, not less"
+            )
+
+    def record(self, name: str, weight: Tensor, again: Tensor | None, kept: int) -> None:
+        """Note a quantized ``weight``: what it became (None on ``meta``), and the bytes of that."""
+        self.sizes.append((name, weight.numel(), kept))
+        if again is not None:
+            bits = 8 * kept / weight.numel()
+            self.errors.append(layer_error(name, weight.detach(), again, bits))
+
+    def arithmetic(self) -> list[Arithmetic]:
+        tables = [Arithmetic(self.title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
+        if self.left:
+            columns = ("layers", "weights", "fp32")
+            tables.append(Arithmetic("Matrices that stay floats", columns, matrix_rows(self.left)))
+        return tables
+
+
+def stored_bytes(module: nn.Module) -> int:
+    """What the buffers of a quantized layer take."""
+    return sum(b.numel() * b.element_size() for b in module.buffers())
+
+
+def float_matrices(model: nn.Module) -> list[tuple[str, int]]:
+    """The float matrices of a model by the names of their layers (those that share one together),
+    with their numbers of weights; what adapters added is left out."""
+    added = set(adapter_names(model))
+    found = []
+    for name, parameter in model.named_parameters():
+        if name in added or parameter.dim() < 2 or not parameter.is_floating_point():
+            continue
+        layers = sharers(model, parameter)
+        found.append((" and ".join(n for n in layers if n) or name, parameter.numel()))
+    return found
+
+
+def matrix_rows(left: Sequence[tuple[str, int]]) -> list[tuple[str, str, str]]:
+    """Rows of the table of matrices that stay floats, the largest first, then the sum."""
+    groups: dict[str, list[int]] = {}
+    for name, weights in left:
+        short = name if " and " in name else (short_names([name]) or [name])[0]
+        count = groups.setdefault(short, [0, 0])
+        count[0] += 1
+        count[1] += weights
+    ordered = sorted(groups.items(), key=lambda item: -item[1][1])
+    rows = [(f"{n} × {short}" if n > 1 else short, weights) for short, (n, weights) in ordered]
+    rows.append(("all", sum(weights for _, weights in left)))
+    return [(name, f"{weights:,}", f"{4 * weights:,} bytes") for name, weights in rows]
 
 
 def quantizable(module: nn.Module) -> bool:

@@ -94,10 +94,7 @@ def find_layers(
     for target in targets:
         matched = [n for n in layers if matches(n, target)]
         if not matched:
-            raise UserError(
-                f"{option}: {target!r} matches no layer of this model",
-                suggest(target, [*GROUPS, *short_names(layers)], "Layers"),
-            )
+            raise _no_match(target, layers, option)
         found += matched
     chosen = [n for n in layers if n in set(found)]
     if blocks is None:
@@ -112,6 +109,18 @@ def find_layers(
             )
         wanted.add(numbers[block])
     return [n for n in chosen if block_number(n) in wanted]
+
+
+def _no_match(target: str, layers: Iterable[str], option: str) -> UserError:
+    """The message where a target means nothing, with what would mean something."""
+    layers = list(layers)
+    why = ""
+    if target in GROUPS:
+        inside = " of attention" if target == "attention" else ""
+        why = f": it has no such layer{inside} in numbered blocks"
+    known = [g for g in GROUPS if any(matches(n, g) for n in layers)] + short_names(layers)
+    hint = suggest(target, known, "Layers") or "It has no linear layer that this method can take."
+    return UserError(f"{option}: {target!r} matches no layer of this model{why}", hint)
 
 
 def layer_names(model: nn.Module) -> dict[str, nn.Module]:
@@ -145,10 +154,34 @@ def short_names(names: Iterable[str]) -> list[str]:
 
 
 def replace_module(model: nn.Module, name: str, new: nn.Module) -> None:
-    """Put ``new`` in the place of the module ``name``."""
-    parent, _, leaf = name.rpartition(".")
-    owner: Any = model.get_submodule(parent)
-    if isinstance(owner, nn.ModuleList | nn.Sequential):
-        owner[int(leaf)] = new
-    else:
-        setattr(owner, leaf, new)
+    """Put ``new`` in the place of the module ``name``, also where it stands under another name."""
+    old = model.get_submodule(name)
+    for place in [n for n, m in model.named_modules(remove_duplicate=False) if m is old]:
+        parent, _, leaf = place.rpartition(".")
+        owner: Any = model.get_submodule(parent)
+        if isinstance(owner, nn.ModuleList | nn.Sequential):
+            owner[int(leaf)] = new
+        else:
+            setattr(owner, leaf, new)
+
+
+def without_adapters(layer: nn.Module) -> nn.Module:
+    """The layer that adapters stand in for."""
+    while isinstance(layer, Adapter):
+        inside: Any = layer.base
+        layer = inside
+    return layer
+
+
+def name_of(model: nn.Module, layer: nn.Module) -> str:
+    """The (first) name of a module."""
+    return next(n for n, m in model.named_modules() if m is layer)
+
+
+def sharers(model: nn.Module, weight: Tensor) -> list[str]:
+    """The modules that hold this very tensor (tied weights have several), by name."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if any(p is weight for p in module._parameters.values())
+    ]

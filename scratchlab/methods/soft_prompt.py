@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from scratchlab.errors import UserError
 from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
 from scratchlab.methods.finetune import fresh_names
-from scratchlab.methods.replace import replace_module
+from scratchlab.methods.replace import name_of, replace_module
+from scratchlab.models.token_layers import token_layers
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_bytes, write_text
 
@@ -222,15 +223,13 @@ class SoftPrompt(Method):
 
 def input_embedding(model: nn.Module) -> tuple[str, nn.Module]:
     """The layer that turns ids into vectors, and its name."""
-    inner: Any = getattr(model, "inner", None)
-    if inner is not None and hasattr(inner, "get_input_embeddings"):
-        layer: nn.Module = inner.get_input_embeddings()
-    elif isinstance(getattr(model, "embedding", None), nn.Module):
-        layer = model.embedding  # type: ignore[assignment]
-    else:
-        raise UserError(f"soft_prompt: {type(model).__name__} has no embedding of tokens")
-    name = next(n for n, m in model.named_modules() if m is layer)
-    return name, layer
+    found = token_layers(model)
+    if found is None:
+        raise UserError(
+            f"soft_prompt: {type(model).__name__} names no embedding of tokens",
+            "A model of one's own says so by token_layers (scratchlab.models.token_layers).",
+        )
+    return name_of(model, found.embeddings[0]), found.embeddings[0]
 
 
 def embedding_shape(layer: nn.Module) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from scratchlab.models.dropout import Dropout
 from scratchlab.models.few_rows import Packed, few_rows, pack
 from scratchlab.models.gelu import gelu
 from scratchlab.models.positions import Positions, Rotary
+from scratchlab.models.token_layers import TokenLayers, plain_weight
 from scratchlab.registry import option, register
 
 
@@ -272,7 +273,11 @@ class GPT(nn.Module):
 
         None if a method made another layer of the output: ask :meth:`project` then.
         """
-        return self.output.weight if type(self.output) is nn.Linear else None
+        return plain_weight(self.output)
+
+    @property
+    def token_layers(self) -> TokenLayers:
+        return TokenLayers((self.embedding,), None if self.adaptive else self.output)
 
     def hidden(
         self,

@@ -24,6 +24,7 @@ from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.errors import UserError
 from scratchlab.models.few_rows import few_rows
 from scratchlab.models.pretrained_cache import SlotCache, positions_of
+from scratchlab.models.token_layers import TokenLayers, distinct, plain_weight
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 
@@ -86,9 +87,11 @@ class PretrainedGenerator(nn.Module):
     @property
     def output_weight(self) -> Tensor | None:
         """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
-        output = self.output
-        plain = type(output) is nn.Linear and output.bias is None
-        return output.weight if plain else None
+        return plain_weight(self.output)
+
+    @property
+    def token_layers(self) -> TokenLayers:
+        return TokenLayers(input_embeddings(self.inner), self.output)
 
     def save_files(self, folder: Path) -> None:
         save_config(self.inner, folder)
@@ -296,8 +299,21 @@ class PretrainedEncoder(nn.Module):
             padding = tokens == self.pad_id
         return self.head(self.dropout(self.encode(tokens, padding)))
 
+    @property
+    def token_layers(self) -> TokenLayers:
+        return TokenLayers(input_embeddings(self.inner))
+
     def save_files(self, folder: Path) -> None:
         save_config(self.inner, folder)
+
+
+def input_embeddings(inner: Any) -> tuple[nn.Module, ...]:
+    """The layers of a model of transformers that turn ids into vectors: of an encoder-decoder that
+    of both sides and the one that they were made from, where these are several modules."""
+    sides = [inner]
+    if getattr(inner.config, "is_encoder_decoder", False):
+        sides += [inner.get_encoder(), inner.get_decoder()]
+    return distinct(side.get_input_embeddings() for side in sides)
 
 
 def whole_mask(tokens: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.recurrent_cells import State, make_layer, run_layer
+from scratchlab.models.token_layers import TokenLayers, plain_weight
 from scratchlab.registry import option, register
 
 
@@ -126,9 +127,16 @@ class RNNLM(nn.Module):
         self._carried: dict[bool, list[State]] = {}  # by self.training
 
     @property
-    def output_weight(self) -> Tensor:
-        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax)."""
-        return self.output.weight
+    def output_weight(self) -> Tensor | None:
+        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax).
+
+        None if a method made another layer of the output: ask :meth:`project` then.
+        """
+        return plain_weight(self.output)
+
+    @property
+    def token_layers(self) -> TokenLayers:
+        return TokenLayers((self.embedding,), None if self.adaptive else self.output)
 
     def hidden(self, tokens: Tensor, starts: Tensor | None = None) -> Tensor:
         """tokens [B, T] int64 → [B, T, D], the last layer's outputs.
@@ -161,18 +169,19 @@ class RNNLM(nn.Module):
     def zero_state(self, batch: int) -> list[State]:
         """The state before the first token, for ``batch`` texts."""
         parts = 2 if self.config.cell == "lstm" else 1
-        like = self.embedding.weight
+        like = self._like()
         return [tuple(like.new_zeros(batch, w) for _ in range(parts)) for w in self.widths]
+
+    def _like(self) -> Tensor:
+        """A tensor of the device and type of the states."""
+        return next(self.layers.parameters())
 
     def _resumed(self, batch: int, starts: Tensor) -> list[State]:
         carried = self._carried.get(self.training)
         if carried is None or len(carried[0][0]) != batch:
             return self.zero_state(batch)
-        anew = starts[:, None].to(carried[0][0].device)
-        return [
-            tuple(s.to(self.embedding.weight).masked_fill(anew, 0.0) for s in layer)
-            for layer in carried
-        ]
+        anew, like = starts[:, None].to(carried[0][0].device), self._like()
+        return [tuple(s.to(like).masked_fill(anew, 0.0) for s in layer) for layer in carried]
 
     def carried_state(self) -> dict[str, Tensor]:
         """What training carries to its next batch, as named tensors (for checkpoints)."""

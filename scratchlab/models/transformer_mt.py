@@ -27,6 +27,7 @@ from scratchlab.models.attention import (
 )
 from scratchlab.models.dropout import Dropout
 from scratchlab.models.positions import Positions, Rotary
+from scratchlab.models.token_layers import TokenLayers, distinct, plain_weight
 from scratchlab.registry import option, register
 
 
@@ -231,9 +232,16 @@ class TransformerMT(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     @property
-    def output_weight(self) -> Tensor:
-        """[V, D]: the logits are ``hidden @ output_weight.T``."""
-        return self.output.weight
+    def output_weight(self) -> Tensor | None:
+        """[V, D]: the logits are ``hidden @ output_weight.T``.
+
+        None if a method made another layer of the output: ask :meth:`project` then.
+        """
+        return plain_weight(self.output)
+
+    @property
+    def token_layers(self) -> TokenLayers:
+        return TokenLayers(distinct([self.source_embedding, self.target_embedding]), self.output)
 
     def encode(
         self, source: Tensor, source_padding: Tensor | None = None, weights: Weights | None = None
@@ -318,8 +326,8 @@ class TransformerMT(nn.Module):
         return self.project(self.decoder_norm(x))
 
     def _embed(
-        self, ids: Tensor, embedding: nn.Embedding, positions: Positions, start: int = 0
+        self, ids: Tensor, embedding: nn.Module, positions: Positions, start: int = 0
     ) -> Tensor:
         """ids [B, T] → [B, T, D], scaled by √D, with positions from ``start`` on."""
-        x = F.embedding(ids, embedding.weight).mul_(math.sqrt(self.config.d_model))
+        x = embedding(ids).mul_(math.sqrt(self.config.d_model))
         return self.dropout(positions(x, start))

@@ -19,7 +19,7 @@ from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
 
 pytest.importorskip("transformers")
 
-MODELS = ("gpt", "gpt2", "llama", "bert", "t5", "bart")
+MODELS = ("gpt", "gpt2", "llama", "bert", "t5", "bart", "transformer_mt")
 # Options that differ from the defaults; the name before the colon is the method.
 CHOICES: dict[str, dict[str, Any]] = {
     "lora": {},

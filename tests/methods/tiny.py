@@ -1,4 +1,4 @@
-"""Tiny models of six architectures that every method must work on."""
+"""Tiny models of seven architectures that every method must work on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scratchlab.methods.contract import MethodContext
 from scratchlab.models.gpt import GPT
 from scratchlab.models.pretrained import PretrainedEncoder, PretrainedLM
 from scratchlab.models.pretrained_seq2seq import PretrainedSeq2Seq
+from scratchlab.models.transformer_mt import TransformerMT
 
 VOCABULARY, LENGTH = 61, 24
 SPEC = Spec(
@@ -95,7 +96,7 @@ def write_checkpoints(folder: Path) -> None:
 
 
 def tiny_models(folder: Path) -> dict[str, Tiny]:
-    """The six, by name; ``folder`` holds the checkpoints."""
+    """The seven, by name; ``folder`` holds the checkpoints."""
     context = DataContext(None, folder / "cache")
     tokens = torch.randint(2, VOCABULARY, (3, 9), generator=torch.Generator().manual_seed(1))
 
@@ -123,7 +124,21 @@ def tiny_models(folder: Path) -> dict[str, Tiny]:
         made = MethodContext(spec, encode=encode)
         return Tiny(name, lambda: PretrainedSeq2Seq(config, spec, context), tokens, made)
 
+    def translator() -> nn.Module:
+        torch.manual_seed(4)
+        config = TransformerMT.Config(
+            d_model=32, n_heads=2, encoder_layers=2, decoder_layers=2, d_ff=48, dropout=0.0
+        )
+        model = TransformerMT(config, PAIRS)
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.1)
+        return model
+
     return {
+        "transformer_mt": Tiny(
+            "transformer_mt", translator, tokens, MethodContext(PAIRS, encode=encode)
+        ),
         "t5": pair("t5"),
         "bart": pair("bart"),
         "gpt": Tiny("gpt", scratch, tokens),
