@@ -52,9 +52,7 @@ class Parts:
     @property
     def notes(self) -> list[str]:
         """What a person should know of the data and of what the methods did to the model."""
-        methods: Any = self.adapted.methods
-        of_methods = [f"{type(m).registered_name}: {n}" for m in methods for n in m.notes]
-        return [*getattr(self.dataset, "notes", ()), *of_methods]
+        return [*getattr(self.dataset, "notes", ()), *self.adapted.notes]
 
 
 def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:

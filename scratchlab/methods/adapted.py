@@ -25,11 +25,15 @@ class Adapted:
     methods: Sequence[Method] = ()
     base: dict[str, Any] | None = None
     names: list[str] = field(init=False)
+    exporting: list[Method] = field(init=False)
+    refusal: str | None = field(init=False)
 
     def __post_init__(self) -> None:
         from scratchlab.methods.contract import own_state
 
         self.names = own_state(self.model, with_base=self.base is None)
+        self.exporting = [m for m in self.methods if type(m).export is not Method.export]
+        self.refusal = self._export_refusal()
 
     @property
     def is_complete(self) -> bool:
@@ -87,14 +91,31 @@ class Adapted:
 
     def save_files(self, folder: Path) -> None:
         """What model and methods write into a checkpoint beside the tensors."""
-        for part in (self.model, *self.methods):
-            write: Any = getattr(part, "save_files" if part is self.model else "export", None)
-            if write is not None:
-                write(folder)
+        write: Any = getattr(self.model, "save_files", None)
+        if write is not None:
+            write(folder)
+        if self.refusal is None:
+            for method in self.exporting:
+                method.export(folder)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of what the methods did, one line each."""
+        found = [f"{_name(m)}: {note}" for m in self.methods for note in m.notes]
+        if self.refusal is not None:
+            found.append(f"checkpoints hold no adapter/ for peft: {self.refusal}")
+        return found
+
+    def _export_refusal(self) -> str | None:
+        """Why what the methods write for other programs would not give this model's outputs."""
+        if len(self.exporting) > 1:
+            both = " and ".join(map(_name, self.exporting))
+            return f"its format holds one adapter, not {both} together"
+        return next((why for m in self.exporting if (why := m.unexportable())), None)
 
     def untrainable(self) -> UserError:
         """The message where nothing is left to be trained."""
-        quantized = [type(m).registered_name for m in self.methods if m.quantizes]  # type: ignore[attr-defined]
+        quantized = [_name(m) for m in self.methods if m.quantizes]
         if quantized:
             joined = ",".join(quantized)
             return UserError(
@@ -103,6 +124,11 @@ class Adapted:
                 "(trainer.max_steps=0).",
             )
         return UserError("no parameter of this model is to be trained")
+
+
+def _name(method: Method) -> str:
+    found: str = type(method).registered_name  # type: ignore[attr-defined]
+    return found
 
 
 def _misfit(name: str, saved: Tensor | None, own: Tensor | None) -> str:

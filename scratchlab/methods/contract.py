@@ -71,6 +71,10 @@ class Method(ABC):
     def export(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what other programs can load (the adapter's own format) into a checkpoint."""
 
+    def unexportable(self) -> str | None:
+        """Why :meth:`export` cannot write what is trained now, in the adapter's own format."""
+        return None
+
     def arithmetic(self) -> list[Arithmetic]:
         """What was done, in numbers; after :meth:`apply`."""
         return []

@@ -22,7 +22,7 @@ class Fitted(Adapted):
         self.model = estimator
         self.methods = ()
         self.base = None
-        self.names = []
+        self.names, self.exporting, self.refusal = [], [], None
 
     def state(self) -> dict[str, Any]:
         return {name: np.array(array) for name, array in self.model.get_state().items()}

@@ -7,9 +7,7 @@ weights trains rank · (in + out). The change can be added to W and taken out ag
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,23 +17,41 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.contract import (
+    Adapter,
+    Arithmetic,
+    Method,
+    MethodContext,
+    adapter_names,
+    freeze,
+)
 from scratchlab.methods.finetune import fresh_names, named_by
+from scratchlab.methods.peft_format import (
+    library_name,
+    trained_modules,
+    unsaveable,
+    write_adapter,
+)
 from scratchlab.methods.replace import (
     find_layers,
     is_conv1d,
     linear_shape,
     linear_weight,
     replace_module,
+    sharers,
 )
 from scratchlab.registry import option, register
-from scratchlab.run.atomic import write_bytes, write_text
 
 
 class LoRALinear(Adapter):
-    """A linear layer of any kind (also quantized, also a Conv1D) with a low-rank change."""
+    """A linear layer of any kind (also quantized, also a Conv1D) with a low-rank change.
 
-    def __init__(self, base: nn.Module, rank: int, alpha: float, dropout: float) -> None:
+    ``tied``: its matrix is also that of another layer, which must not change with it.
+    """
+
+    def __init__(
+        self, base: nn.Module, rank: int, alpha: float, dropout: float, tied: bool = False
+    ) -> None:
         super().__init__()
         shape = linear_shape(base)
         assert shape is not None
@@ -44,6 +60,8 @@ class LoRALinear(Adapter):
         self.scale = alpha / rank
         self.dropout = dropout
         self.merged = False
+        self.tied = tied
+        self.shared: list[nn.Parameter] = []  # the tied matrix while a copy took up the change
         near = next((t for t in (*base.parameters(), *base.buffers())), torch.empty(0))
         at: dict[str, Any] = {"device": near.device, "dtype": torch.float32}
         self.lora_a = nn.Parameter(torch.empty(rank, self.in_features, **at))
@@ -86,9 +104,16 @@ class LoRALinear(Adapter):
             raise UserError(
                 f"LoRA cannot be merged into a {type(self.base).__name__}: its weights are integers"
             )
-        weight = linear_weight(self.base)
-        weight.add_(self.change().to(weight.dtype), alpha=sign)
+        base: Any = self.base
         self.merged = sign > 0
+        if self.shared:
+            base.weight = self.shared.pop()
+            return
+        if self.tied:
+            self.shared = [base.weight]
+            base.weight = nn.Parameter(base.weight.detach().clone(), base.weight.requires_grad)
+        weight = linear_weight(base)
+        weight.add_(self.change().to(weight.dtype), alpha=sign)
 
 
 @register("method", "lora")
@@ -134,14 +159,26 @@ class LoRA(Method):
                     f"{shape[0]} × {shape[1]}",
                     f"Give a rank of at most {min(shape)}.",
                 )
-            layer = LoRALinear(base, config.rank, config.alpha, config.dropout)
+            layer = LoRALinear(
+                base, config.rank, config.alpha, config.dropout, self._is_tied(model, name, base)
+            )
             replace_module(model, name, layer)
             self.layers[name] = layer
-        self.also = self._also_train(model)
-        self.origin = context.origin
+        self._also_train(model)
+        self.model, self.origin = model, context.origin
         return model
 
-    def _also_train(self, model: nn.Module) -> list[str]:
+    def _is_tied(self, model: nn.Module, name: str, layer: Any) -> bool:
+        weight = getattr(layer, "weight", None)
+        others = [] if weight is None else [n for n in sharers(model, weight) if n != name]
+        if others:
+            self.notes.append(
+                f"{name} shares its matrix with {' and '.join(others)}, which the change does not "
+                "touch; merged, it has a matrix of its own"
+            )
+        return bool(others)
+
+    def _also_train(self, model: nn.Module) -> None:
         chosen = set(fresh_names(model))
         names = [n for n, _ in model.named_parameters()]
         for pattern in self.config.also_train:
@@ -154,7 +191,6 @@ class LoRA(Method):
         for name, parameter in model.named_parameters():
             if name in chosen:
                 parameter.requires_grad_(True)
-        return sorted(chosen)
 
     def penalty(self) -> Tensor | None:
         """Mean over the layers of the squared distance of AᵀA from the identity.
@@ -182,7 +218,34 @@ class LoRA(Method):
 
     def export(self, folder: Path) -> None:
         """``adapter/`` in peft's format, for ``PeftModel.from_pretrained``."""
-        export_adapter(self, folder / "adapter")
+        tensors: dict[str, Tensor] = {}
+        for name, layer in self.layers.items():
+            prefix = f"base_model.model.{library_name(name)}"
+            tensors[f"{prefix}.lora_A.weight"] = layer.lora_a.detach().cpu().contiguous()
+            tensors[f"{prefix}.lora_B.weight"] = layer.lora_b.detach().cpu().contiguous()
+        content = {
+            "peft_type": "LORA",
+            "base_model_name_or_path": self.origin or None,
+            "r": self.config.rank,
+            "lora_alpha": self.config.alpha,
+            "lora_dropout": self.config.dropout,
+            "target_modules": [library_name(name) for name in self.layers],
+            "fan_in_fan_out": any(is_conv1d(layer.base) for layer in self.layers.values()),
+            "bias": "none",
+            "init_lora_weights": True,
+            "use_rslora": False,
+            "use_dora": False,
+            "inference_mode": True,
+            "task_type": None,
+        }
+        modules = self._trained_beside()
+        write_adapter(folder / "adapter", content, tensors, self.model, modules)
+
+    def unexportable(self) -> str | None:
+        return unsaveable(self._trained_beside(), self.model)
+
+    def _trained_beside(self) -> dict[str, nn.Module]:
+        return trained_modules(self.model, set(adapter_names(self.model)))
 
     def arithmetic(self) -> list[Arithmetic]:
         """How many weights each kind of layer trains in place of how many."""
@@ -218,78 +281,3 @@ def lora_row(name: str, inside: int, outside: int, rank: int, count: int = 1) ->
 def saving(full: int, low: int) -> str:
     """The change of a number of parameters in percent: ``-89.45 %``."""
     return f"{100 * (low / full - 1):+.2f} %"
-
-
-# ------------------------------------------------------------------------------------------------
-# peft's format
-
-
-def adapter_layer_name(name: str) -> str:
-    """The name of a layer in the model that transformers loads: without this project's wrapper."""
-    steps = [s for s in name.split(".") if s != "base"]
-    while steps and steps[0] == "inner":
-        steps = steps[1:]
-    return ".".join(steps)
-
-
-def export_adapter(method: LoRA, folder: Path) -> None:
-    """Write ``adapter_config.json`` and ``adapter_model.safetensors``.
-
-    Weights of the model that were trained too go in under their names, as peft saves
-    ``modules_to_save``.
-    """
-    from safetensors.torch import save
-
-    config = method.config
-    tensors: dict[str, Tensor] = {}
-    names = []
-    for name, layer in method.layers.items():
-        plain = adapter_layer_name(name)
-        names.append(plain)
-        prefix = f"base_model.model.{plain}"
-        tensors[f"{prefix}.lora_A.weight"] = layer.lora_a.detach().cpu().contiguous()
-        tensors[f"{prefix}.lora_B.weight"] = layer.lora_b.detach().cpu().contiguous()
-    fan_in_fan_out = any(is_conv1d(layer.base) for layer in method.layers.values())
-    content = {
-        "peft_type": "LORA",
-        "base_model_name_or_path": method.origin or None,
-        "r": config.rank,
-        "lora_alpha": config.alpha,
-        "lora_dropout": config.dropout,
-        "target_modules": names,
-        "fan_in_fan_out": fan_in_fan_out,
-        "bias": "none",
-        "init_lora_weights": True,
-        "use_rslora": False,
-        "use_dora": False,
-        "inference_mode": True,
-        "task_type": None,
-        "modules_to_save": None,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
-    write_text(folder / "adapter_config.json", json.dumps(content, indent=2) + "\n")
-
-
-def load_adapter(layers: Iterable[tuple[str, LoRALinear]], folder: Path) -> None:
-    """Put an adapter in peft's format into layers of the same names and shapes."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"the adapter {folder} cannot be read: {error}") from error
-    for name, layer in layers:
-        prefix = f"base_model.model.{adapter_layer_name(name)}"
-        for own, theirs in ((layer.lora_a, "lora_A"), (layer.lora_b, "lora_B")):
-            tensor = tensors.pop(f"{prefix}.{theirs}.weight", None)
-            if tensor is None or tensor.shape != own.shape:
-                raise UserError(
-                    f"the adapter {folder} does not fit: {prefix}.{theirs}",
-                    "Rank and targets must be those of its adapter_config.json.",
-                )
-            with torch.no_grad():
-                own.copy_(tensor)
-    if tensors:
-        raise UserError(f"the adapter {folder} has a layer that is not adapted: {min(tensors)}")

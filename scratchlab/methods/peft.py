@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ from torch import Tensor, nn
 from scratchlab.errors import UserError, suggest
 from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext
 from scratchlab.methods.finetune import fresh_names
+from scratchlab.methods.peft_format import (
+    library_name,
+    trained_modules,
+    unsaveable,
+    write_adapter,
+)
 from scratchlab.methods.replace import find_layers
 from scratchlab.models.token_layers import token_layers
 from scratchlab.registry import option, register
@@ -39,7 +46,7 @@ class Peft(Method):
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
         from peft.utils import PeftType
 
-        config = self.config
+        config, self.origin = self.config, context.origin
         known = {str(k.value): c for k, c in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
         kind = config.type.upper()
         if kind not in known:
@@ -70,17 +77,14 @@ class Peft(Method):
             raise UserError(f"method.peft: {self.config.type} needs a pretrained language model")
         self.settings = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
         wrapped = get_peft_model(inner, self.settings)
-        self.trained = [f"inner.{n}" for n, p in wrapped.named_parameters() if p.requires_grad]
+        self.trained = [n for n, p in wrapped.named_parameters() if p.requires_grad]
         self.model = wrapped
         return PeftPrompted(model, wrapped)
 
     def export(self, folder: Path) -> None:
         """``adapter/`` as the library saves it."""
         from peft import get_peft_model_state_dict
-        from safetensors.torch import save_file
 
-        target = folder / "adapter"
-        target.mkdir(parents=True, exist_ok=True)
         found = (
             get_peft_model_state_dict(self.model, adapter_name="default")
             if hasattr(self.model, "peft_config")
@@ -89,8 +93,21 @@ class Peft(Method):
         tensors = {
             _library_name(n): p.detach().cpu().contiguous().clone() for n, p in found.items()
         }
-        save_file(tensors, target / "adapter_model.safetensors", metadata={"format": "pt"})
-        self.settings.save_pretrained(target)
+        content = {k: _plain(v) for k, v in self.settings.to_dict().items()}
+        content |= {"inference_mode": True, "base_model_name_or_path": self.origin or None}
+        for key in ("target_modules", "feedforward_modules"):
+            if isinstance(content.get(key), list):
+                content[key] = [library_name(name) for name in content[key]]
+        write_adapter(folder / "adapter", content, tensors, self.model, self._trained_beside())
+
+    def unexportable(self) -> str | None:
+        beside = self._trained_beside()
+        if beside and not hasattr(self.settings, "modules_to_save"):
+            return f"peft's {self.config.type} has no place for {', '.join(beside)}"
+        return unsaveable(beside, self.model)
+
+    def _trained_beside(self) -> dict[str, nn.Module]:
+        return trained_modules(self.model, set(self.trained))
 
     def arithmetic(self) -> list[Arithmetic]:
         rows = [(n, " × ".join(map(str, self.model_shape(n)))) for n in self.trained[:20]]
@@ -98,8 +115,7 @@ class Peft(Method):
         return [Arithmetic(title, ("weights", "shape"), rows)]
 
     def model_shape(self, name: str) -> tuple[int, ...]:
-        parameters = dict(self.model.named_parameters())
-        return tuple(parameters.get(name, parameters.get(name.removeprefix("inner."))).shape)  # type: ignore[union-attr]
+        return tuple(self.model.get_parameter(name).shape)
 
 
 class PeftPrompted(Adapter):
@@ -154,7 +170,14 @@ def _library_config(cls: Any, **settings: Any) -> Any:
         raise UserError(f"method.peft.settings: {str(error).splitlines()[0]}") from error
 
 
+def _plain(value: Any) -> Any:
+    """A value of the library's configuration as JSON holds it."""
+    if isinstance(value, set | tuple):
+        return sorted(value)
+    return value.value if isinstance(value, Enum) else value
+
+
 def _library_name(name: str) -> str:
     """A parameter's name in a file that ``PeftModel.from_pretrained`` reads."""
-    plain = name.removeprefix("inner.").replace(".default", "")
+    plain = name.removeprefix("inner.").replace(".modules_to_save", "").replace(".default", "")
     return plain if plain.startswith(("base_model.", "prompt")) else f"base_model.model.{plain}"

@@ -43,7 +43,11 @@ class QuantizingMethod(Method):
     """
 
     quantizes: ClassVar[bool] = True
-    title: str
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What becomes of the numbers, in one line."""
 
     @abstractmethod
     def smaller(self, name: str, layer: Any) -> nn.Module:

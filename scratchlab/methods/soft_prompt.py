@@ -15,8 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
+from scratchlab.methods.contract import (
+    Adapter,
+    Arithmetic,
+    Method,
+    MethodContext,
+    adapter_names,
+    freeze,
+)
 from scratchlab.methods.finetune import fresh_names
+from scratchlab.methods.peft_format import trained_modules
 from scratchlab.methods.replace import name_of, replace_module
 from scratchlab.models.token_layers import token_layers
 from scratchlab.registry import option, register
@@ -170,7 +178,7 @@ class SoftPrompt(Method):
         replace_module(model, name, self.layer)
         for fresh in fresh_names(model):
             model.get_parameter(fresh).requires_grad_(True)
-        self.width, self.origin = width, context.origin
+        self.model, self.width, self.origin = model, width, context.origin
         return PromptedModel(model, rows, length)
 
     @torch.no_grad()
@@ -213,6 +221,10 @@ class SoftPrompt(Method):
             "inference_mode": True,
         }
         write_text(target / "adapter_config.json", json.dumps(content, indent=2) + "\n")
+
+    def unexportable(self) -> str | None:
+        beside = trained_modules(self.model, set(adapter_names(self.model)))
+        return f"prompt tuning has no place for {', '.join(beside)}" if beside else None
 
     def arithmetic(self) -> list[Arithmetic]:
         n = self.config.length

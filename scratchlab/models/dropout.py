@@ -19,9 +19,13 @@ def keep_mask(shape: torch.Size, p: float) -> Tensor:
     """A boolean CPU mask that is False with probability ``p``.
 
     A byte can be compared with whole numbers only, so ``256 * p`` is rounded up or down at random,
-    such that each element is dropped with probability ``p`` exactly (over calls).
+    such that each element is dropped with probability ``p`` exactly (over calls). Below 1/256 and
+    above 255/256 that would drop all or none of a call's elements together: there each is drawn by
+    itself, from 53 bits.
     """
     count = shape.numel()
+    if not 1 / 256 <= p <= 255 / 256:
+        return torch.rand(count, dtype=torch.float64).ge_(p).bool().view(shape)
     words = torch.empty((count + 7) // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
     drawn = words.view(torch.uint8)
     fraction = int(words[-1]) % 65536 / 65536

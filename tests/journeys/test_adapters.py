@@ -52,8 +52,10 @@ def test_an_adapter_on_another_run_is_trained_saved_alone_and_measured_again(
     assert done.code == 0, done.err
     again = results(next((runs / "lora" / "evaluations").glob("2*")))["perplexity"]
     assert again == before
-    done = launcher.run("eval", str(runs / "lora"), "method=[lora,int8]", cwd=tmp_path)
+    done = launcher.run("eval", str(runs / "lora"), "method=[lora,nf4]", cwd=tmp_path)
     assert done.code == 0, done.err
+    said = " ".join((done.out + done.err).split())
+    assert "note: nf4:" in said and "stay floats: embedding and output" in said
     said = launcher.run("eval", str(runs / "lora"), "method=[int8]", cwd=tmp_path).refused()
     assert "was trained with method=[lora]" in said
     said = launcher.run("train", *TINY, "method=int8", "run_id=none", cwd=tmp_path).refused()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from scratchlab.models.attention import attend
 from scratchlab.models.dropout import Dropout, keep_mask
 
 
@@ -11,6 +12,35 @@ def test_the_dropped_share_is_the_one_asked_for(p: float) -> None:
     torch.manual_seed(0)
     dropped = torch.stack([(~keep_mask(torch.Size([5000]), p)).float().mean() for _ in range(400)])
     assert dropped.mean().item() == pytest.approx(p, abs=1e-3)  # finer than a byte's 1/256
+
+
+NEARLY_ONE = 1 - 2**-53
+
+
+@pytest.mark.parametrize("p", [0.0, 0.001, 1 / 256, 255 / 256, 0.997, 0.999, 0.9999, NEARLY_ONE])
+def test_shares_that_no_byte_can_hold_are_dropped_exactly(p: float) -> None:
+    torch.manual_seed(0)
+    n, calls = 10_000, 60
+    dropped = torch.stack([(~keep_mask(torch.Size([n]), p)).sum() for _ in range(calls)]).double()
+    deviation = (n * p * (1 - p)) ** 0.5  # of the number that one call drops
+    assert abs(dropped.mean() - n * p) <= 5 * deviation / calls**0.5 + 1e-9
+    if 0 < p < 1 / 256 or 255 / 256 < p < 1 - 1e-6:  # drawn one by one: no call drops all or none
+        assert dropped.std() == pytest.approx(deviation, rel=0.35)
+
+
+@pytest.mark.parametrize("p", [0.997, 0.999])
+def test_nearly_everything_dropped_keeps_the_mean_of_what_passes(p: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(500_000)
+    out = Dropout(p)(x)
+    kept = out[out != 0]
+    torch.testing.assert_close(kept, torch.full_like(kept, 1 / (1 - p)))
+    assert out.mean().item() == pytest.approx(1, abs=5 * (p / (1 - p) / len(x)) ** 0.5)
+    attention = attend(
+        torch.zeros(1, 1, 600, 4), torch.zeros(1, 1, 600, 4), torch.ones(1, 1, 600, 4), dropout=p
+    )
+    share = (p / (1 - p) / 600) ** 0.5 / 600**0.5  # of the mean over all queries
+    assert attention.mean().item() == pytest.approx(1, abs=5 * share)
 
 
 def test_neighbours_are_dropped_independently() -> None:

@@ -1,0 +1,91 @@
+"""Adapters in the format of the peft library: what every method that writes one has in common.
+
+``PeftModel.from_pretrained(base, FOLDER)`` has to give the logits of the model here. So the names
+are those of the model that transformers loads, and what was trained beside the adapter (a new head,
+weights that were named) goes in as peft's ``modules_to_save``: modules that stand in for those of
+the base. What has no place in the format is refused with a reason (:func:`unsaveable`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from scratchlab.methods.contract import Adapter
+from scratchlab.methods.replace import sharers
+from scratchlab.run.atomic import write_bytes, write_text
+
+HEAD_CARD = """\
+The adapter of a model of transformers with a head of its own ({names}), which transformers does not
+know. Before `PeftModel.from_pretrained(model, THIS_FOLDER)` give the model such modules:
+
+{lines}
+
+The adapter fills them; what they are applied to is said by the run's config.yaml
+(model.pooling: the mean of all tokens, or the first).
+"""
+
+
+def library_name(name: str) -> str:
+    """The name of a layer in the model that transformers loads: without this project's wrapper."""
+    steps = [s for s in name.split(".") if s not in ("base", "base_layer")]
+    while steps and steps[0] == "inner":
+        steps = steps[1:]
+    return ".".join(steps)
+
+
+def trained_modules(model: nn.Module, adapter: set[str]) -> dict[str, nn.Module]:
+    """The modules of the base of which something is trained; ``adapter`` names the parameters that
+    a method added. Where a weight is tied, all that share it."""
+    found: dict[str, nn.Module] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and name not in adapter:
+            for owner in sharers(model, parameter):
+                found[owner] = model.get_submodule(owner)
+    return found
+
+
+def unsaveable(modules: Mapping[str, nn.Module], model: nn.Module) -> str | None:
+    """Why peft's format has no place for what is trained beside an adapter; None if it has."""
+    for name, module in modules.items():
+        parent = model.get_submodule(name.rpartition(".")[0])
+        if isinstance(parent, Adapter) or name.rpartition(".")[2] == "base_layer":
+            return f"weights below an adapter are trained ({name})"
+        if not name or next(module.children(), None) is not None:
+            return f"single weights of a larger module are trained ({name or 'the model itself'})"
+    return None
+
+
+def saved_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """All tensors of ``modules_to_save``, by peft's names."""
+    return {
+        f"base_model.model.{library_name(name)}.{key}": tensor.detach().cpu().contiguous().clone()
+        for name, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+
+
+def write_adapter(
+    folder: Path, content: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module,
+    modules: Mapping[str, nn.Module],
+) -> None:  # fmt: skip
+    """``adapter_config.json`` and ``adapter_model.safetensors``, and where the base lacks a module
+    a README.md that says how to give it one."""
+    from safetensors.torch import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = {**tensors, **saved_tensors(modules)}
+    write_bytes(folder / "adapter_model.safetensors", save(everything, metadata={"format": "pt"}))
+    names = [*(content.get("modules_to_save") or []), *map(library_name, modules)]
+    full = {**content, "modules_to_save": names or None}
+    write_text(folder / "adapter_config.json", json.dumps(full, indent=2) + "\n")
+    fresh: tuple[str, ...] = tuple(getattr(model, "fresh", ()))
+    heads = {n: m for n, m in modules.items() if fresh and f"{n}.".startswith(fresh)}
+    if heads:
+        lines = [f"    model.{library_name(n)} = torch.nn.{m}" for n, m in heads.items()]
+        text = HEAD_CARD.format(names=", ".join(heads), lines="\n".join(lines))
+        write_text(folder / "README.md", text)
