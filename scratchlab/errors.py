@@ -103,6 +103,8 @@ def suggest(name: str, names: Iterable[str], what: str = "Choices") -> str:
     """A hint for an unknown ``name``: the nearest valid name, then all of them (at most 40)."""
     known = sorted(set(names))
     guess = nearest(name, known)
-    listed = ", ".join(known[:40]) + (", …" if len(known) > 40 else "")
+    listed = ", ".join(n if len(n) <= 60 else n[:60] + "…" for n in known[:40]) + (
+        ", …" if len(known) > 40 else ""
+    )
     tail = f"{what}: {listed}." if known else ""
     return f"Did you mean {guess!r}? {tail}".strip() if guess else tail

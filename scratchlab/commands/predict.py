@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scratchlab.commands.trained import read_run
+from scratchlab.data.reading import open_unpacked, stream_lines, unpacked
 from scratchlab.errors import UserError
+from scratchlab.regular_files import open_regular
 
 HELP = """
 usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
-       scratchlab predict RUN input=FILE
+       scratchlab predict RUN input=FILE          (packed with gzip or not)
        scratchlab predict RUN < FILE
        scratchlab predict RUN "$(cat FILE)"       one text of several lines
 
@@ -47,7 +49,10 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"text {number}: character {error.start + 1} is no UTF-8") from error
     from scratchlab import predicting
 
-    lines = iter(given.rest) if given.rest else _lines(own[-1].partition("=")[2] if own else None)
+    path = own[-1].partition("=")[2] if own else None
+    if path is not None:
+        open_regular(Path(path).expanduser()).close()  # refused before the model is loaded
+    lines = iter(given.rest) if given.rest else _lines(path)
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
     watched = sys.stdout.isatty() or not (own or given.rest)
     with remarks_shown():
@@ -86,19 +91,10 @@ def remarks_shown() -> Iterator[None]:
 
 def _lines(path: str | None) -> Iterator[str]:
     """The lines of a file or of standard input, as they come; bad bytes are named by line."""
-    if path is None and sys.stdin.isatty():
-        print("Type a line and press Enter (Ctrl-D ends):", file=sys.stderr)
-    try:
-        stream = sys.stdin.buffer if path is None else Path(path).expanduser().open("rb")
-    except OSError as error:
-        raise UserError(f"input: {path} cannot be read: {error.strerror}") from error
-    with stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                yield line.decode("utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                where = path or "standard input"
-                raise UserError(
-                    f"{where}, line {number}: byte {error.start + 1} is no UTF-8",
-                    "Convert the file first, for example with iconv -t UTF-8.",
-                ) from error
+    if path is None:
+        if sys.stdin.isatty():
+            print("Type a line and press Enter (Ctrl-D ends):", file=sys.stderr)
+        yield from stream_lines("standard input", unpacked(sys.stdin.buffer))
+        return
+    with open_unpacked(Path(path).expanduser()) as file:
+        yield from stream_lines(path, file)

@@ -9,11 +9,12 @@ import re
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.data.csv_cells import read_cells
 from scratchlab.data.sources import Pair, Splits
 from scratchlab.errors import MissingPackageError, UserError, suggest
 
@@ -40,37 +41,61 @@ class HubText:
         return f"{self.id}{config}, {self.source_column} to {self.target_column}"
 
 
-def load_hub_pairs(where: HubText, by_hand: str) -> Splits:
+def load_tables(
+    hub_id: str,
+    config: str | None,
+    texts: Sequence[str],
+    by_hand: str,
+    revision: str | None = None,
+) -> dict[str, Any]:
     """All splits of a hub data set (or of a local folder in the hub's form: parquet, jsonl, csv).
 
+    The columns ``texts`` are read as text: in CSV files, a cell that says NA or 007 says just that.
     ``by_hand`` says how the files are got without the hub; it ends up in the error message.
 
     Raises:
         MissingPackageError: ``datasets`` is not installed.
-        UserError: the hub cannot be reached, or has no such data set, configuration or column.
+        UserError: the hub cannot be reached, or has no such data set or configuration; or a CSV
+            file of a local folder is damaged.
     """
     try:
         import datasets
     except ImportError as error:
-        raise MissingPackageError(
-            "datasets", f"Loading {where.id} from the Hugging Face hub", "hub"
-        ) from error
+        purpose = f"Loading {hub_id} from the Hugging Face hub"
+        raise MissingPackageError("datasets", purpose, "hub") from error
     datasets.disable_progress_bars()
+    if Path(hub_id).is_dir():  # the library shifts and fills rows of another width
+        for path in sorted(Path(hub_id).rglob("*")):
+            kind = Path(path.name.lower().removesuffix(".gz")).suffix
+            if kind in (".csv", ".tsv"):
+                read_cells(path, "," if kind == ".csv" else "\t", wanted=texts)
     try:
-        with _no_vain_retries(where.id):
-            loaded = datasets.load_dataset(where.id, where.config)
+        with _no_vain_retries(hub_id):
+            builder = datasets.load_dataset_builder(hub_id, config, revision=revision)
+            options: dict[str, Any] = {}
+            if hasattr(builder.config, "keep_default_na"):
+                options = {"keep_default_na": False, "converters": dict.fromkeys(texts, str)}
+            loaded = datasets.load_dataset(hub_id, config, revision=revision, **options)
     except Exception as error:  # the library raises its own, requests', httpx' and plain errors
-        raise _explain(where, error, by_hand) from error
-    splits: Splits = {}
-    for name, table in loaded.items():
-        split = SPLIT_NAMES.get(str(name))
-        if split is not None:
-            splits[split] = _pairs(where, table)
-    if not splits:
+        raise _explain(hub_id, config, error, by_hand) from error
+    return {str(name): table for name, table in loaded.items()}
+
+
+def known_splits(hub_id: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of train, val and test under these names; UserError if there is none."""
+    found = {SPLIT_NAMES[name]: table for name, table in tables.items() if name in SPLIT_NAMES}
+    if not found:
         raise UserError(
-            f"{where.id} has no split named {', '.join(SPLIT_NAMES)}; it has: {', '.join(loaded)}"
+            f"{hub_id} has no split named {', '.join(SPLIT_NAMES)}; it has: {', '.join(tables)}"
         )
-    return splits
+    return found
+
+
+def load_hub_pairs(where: HubText, by_hand: str) -> Splits:
+    """The sentence pairs of all splits (:func:`load_tables`); UserError for an unknown column."""
+    columns = (where.source_column, where.target_column)
+    tables = known_splits(where.id, load_tables(where.id, where.config, columns, by_hand))
+    return {split: _pairs(where, table) for split, table in tables.items()}
 
 
 def _pairs(where: HubText, table: Any) -> list[Pair]:
@@ -90,8 +115,13 @@ def _pairs(where: HubText, table: Any) -> list[Pair]:
     else:
         missing = next(c for c in wanted if c not in columns)
         raise UserError(f"{where.id}: no column {missing!r}", suggest(missing, columns, "Columns"))
-    source, target = ([" ".join(str(t or "").split("\n")).strip() for t in side] for side in texts)
+    source, target = ([one_line(cell) for cell in side] for side in texts)
     return list(zip(source, target, strict=True))
+
+
+def one_line(cell: Any) -> str:
+    """A cell as text of one line."""
+    return "" if cell is None else " ".join(str(cell).split("\n")).strip()
 
 
 def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
@@ -103,47 +133,34 @@ def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
     """
     import numpy as np
 
-    try:
-        import datasets
-    except ImportError as error:
-        purpose = f"Loading {hub_id} from the Hugging Face hub"
-        raise MissingPackageError("datasets", purpose, "hub") from error
-    from scratchlab.data.image_files import image_pixels
-
-    datasets.disable_progress_bars()
-    where = HubText(hub_id, None, "image", "label")
-    try:
-        with _no_vain_retries(hub_id):
-            loaded = datasets.load_dataset(hub_id)
-    except Exception as error:  # the library raises its own, requests', httpx' and plain errors
-        raise _explain(where, error, by_hand) from error
+    loaded = load_tables(hub_id, None, (), by_hand)
     arrays: list[Any] = []
     for split in ("train", "test"):
         if split not in loaded or not {"image", "label"} <= set(loaded[split].column_names):
             raise UserError(f"{hub_id} has no split {split} of image and label", by_hand)
         table = loaded[split]
-        images = table["image"]
-        shape = (1, images[0].height, images[0].width)
-        arrays.append(np.stack([image_pixels(image, shape)[0] for image in images]))
+        arrays.append(np.stack([np.asarray(i.convert("L"), np.uint8) for i in table["image"]]))
         arrays.append(np.asarray(table["label"], dtype=np.uint8))
     return arrays
 
 
-def _explain(where: HubText, error: Exception, by_hand: str) -> UserError:
+def _explain(hub_id: str, config: str | None, error: Exception, by_hand: str) -> UserError:
     """One clear message for whatever the library raised."""
+    if type(error).__name__ == "DatasetGenerationError" and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # it says only that there was an error
     text = " ".join(str(error).split())
     kind = type(error).__name__
     if "Config name is missing" in text or "BuilderConfig" in text:
         names = re.findall(r"'([^']+)'", text.partition("[")[2].partition("]")[0])
         return UserError(
-            f"{where.id} has no configuration {where.config!r}",
-            suggest(where.config or "", names, "Configurations (dataset.hub_config)"),
+            f"{hub_id} has no configuration {config!r}",
+            suggest(config or "", names, "Configurations (dataset.hub_config)"),
         )
     if is_offline() or kind in OFFLINE_ERRORS or isinstance(error, ConnectionError):
-        return UserError(f"The Hugging Face hub cannot be reached for {where.id}.", by_hand)
+        return UserError(f"The Hugging Face hub cannot be reached for {hub_id}.", by_hand)
     if kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
-        return UserError(f"The Hugging Face hub has no data set {where.id!r}.", by_hand)
-    return UserError(f"{where.id} cannot be loaded: {kind}: {text[:300]}", by_hand)
+        return UserError(f"The Hugging Face hub has no data set {hub_id!r}.", by_hand)
+    return UserError(f"{hub_id} cannot be loaded: {kind}: {text[:300]}", by_hand)
 
 
 OFFLINE_ERRORS = frozenset(

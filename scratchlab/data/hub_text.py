@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from scratchlab.data.hub import OFFLINE_ERRORS, SPLIT_NAMES, is_offline
+from scratchlab.data.hub import known_splits, load_tables
 from scratchlab.data.text import Read, whole_lines
-from scratchlab.errors import MissingPackageError, UserError, suggest
+from scratchlab.errors import UserError, suggest
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,10 @@ def load_hub_text(where: HubCorpus, by_hand: str) -> tuple[dict[str, Read], dict
         MissingPackageError: ``datasets`` is not installed.
         UserError: the hub cannot be reached, or has no such data set, configuration or column.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingPackageError(
-            "datasets", f"Loading {where.id} from the Hugging Face hub", "hub"
-        ) from error
-    datasets.disable_progress_bars()
-    try:
-        loaded = datasets.load_dataset(where.id, where.config, revision=where.revision)
-    except Exception as error:  # the library raises its own, requests', httpx' and plain errors
-        raise _explain(where, error, by_hand) from error
+    tables = load_tables(where.id, where.config, (where.column,), by_hand, where.revision)
     reads: dict[str, Read] = {}
     hashes: dict[str, str] = {}
-    for name, table in loaded.items():
-        split = SPLIT_NAMES.get(str(name))
-        if split is None:
-            continue
+    for split, table in known_splits(where.id, tables).items():
         if where.column not in table.column_names:
             raise UserError(
                 f"{where.id}: no column {where.column!r}",
@@ -63,10 +50,6 @@ def load_hub_text(where: HubCorpus, by_hand: str) -> tuple[dict[str, Read], dict
         for piece in reads[split]():
             digest.update(piece.encode())
         hashes[split] = digest.hexdigest()
-    if not reads:
-        raise UserError(
-            f"{where.id} has no split named {', '.join(SPLIT_NAMES)}; it has: {', '.join(loaded)}"
-        )
     return reads, hashes
 
 
@@ -82,13 +65,3 @@ def _reader(table: Any, column: str) -> Read:
 
 def _text(cell: Any) -> str:
     return "" if cell is None else str(cell).replace("\r\n", "\n")
-
-
-def _explain(where: HubCorpus, error: Exception, by_hand: str) -> UserError:
-    text = " ".join(str(error).split())
-    kind = type(error).__name__
-    if is_offline() or kind in OFFLINE_ERRORS or isinstance(error, ConnectionError):
-        return UserError(f"The Hugging Face hub cannot be reached for {where.id}.", by_hand)
-    if kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
-        return UserError(f"The Hugging Face hub has no data set {where.id!r}.", by_hand)
-    return UserError(f"{where.id} cannot be loaded: {kind}: {text[:300]}", by_hand)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from scratchlab.data.contract import Provenance
 from scratchlab.data.hub import fingerprint
 from scratchlab.data.locating import own_file
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
-from scratchlab.data.sources import sha256_of
+from scratchlab.data.reading import read_objects, sha256_of, text_field
 from scratchlab.data.splitting import split_off, text_key
 from scratchlab.data.summaries import chat_frame
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 
@@ -74,25 +72,15 @@ class Instructions(PromptedDataset):
     def _read(self, path: Path) -> list[tuple[str, str]]:
         fields = (self.config.prompt_field, self.config.response_field)
         found = []
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
-        for number, line in enumerate(text.split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                row: Any = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: is no JSON ({error})") from error
-            for name in fields:
-                if not isinstance(row, dict) or not isinstance(row.get(name), str):
-                    known = row if isinstance(row, dict) else {}
+        for number, row in read_objects(path, fields):
+            texts = [text_field(path, number, row, name) for name in fields]
+            for name, text in zip(fields, texts, strict=True):
+                if not text.strip():
                     raise UserError(
                         f"{path}, line {number}: no text in the field {name!r}",
-                        suggest(name, known, "Fields"),
+                        "Take the line out, or mend it.",
                     )
-            found.append((row[fields[0]], row[fields[1]]))
+            found.append((texts[0], texts[1]))
         if len(found) < 2:
             raise UserError(f"{path} has too few instructions", "Give at least two lines.")
         return found

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance, Spec
 from scratchlab.data.locating import layout_hint, own_file
-from scratchlab.data.sources import find_file, read_text, sha256_of
+from scratchlab.data.reading import find_file, read_text, sha256_of
 from scratchlab.data.text_tokenizers import Characters, Pieces, read_text_tokenizer
 from scratchlab.errors import UserError
 from scratchlab.registry import option
@@ -79,10 +79,11 @@ def read_questions(name: str, context: DataContext) -> tuple[list[Question], str
     for number, line in enumerate(read_text(path).lines, 1):
         if not line.strip():
             continue
-        question, tab, answer = line.partition("\t")
-        if not tab or not question.strip() or not answer.strip():
+        question, *answers = line.split("\t")
+        answer = answers[0] if len(answers) == 1 else ""
+        if not question.strip() or not answer.strip():
             raise UserError(
-                f"{path}, line {number}: no question and answer with a tab between them",
+                f"{path}, line {number}: no question and answer with one tab between them",
                 "Each line must read, for example: Where was Ada Lovelace born?<tab>London",
             )
         found.append((question.strip(), answer.strip()))

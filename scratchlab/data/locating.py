@@ -19,6 +19,7 @@ from scratchlab.data.sources import (
     without_empty,
 )
 from scratchlab.errors import UserError
+from scratchlab.regular_files import irregular, open_regular
 
 BY_HAND = "Get the files by hand: `scratchlab data describe NAME` says which ones and where to."
 
@@ -27,14 +28,17 @@ def own_file(name: str, root: Path | None) -> Path:
     """A user's file: from the current folder, or in the folder of data files.
 
     Raises:
-        UserError: there is no such file; the message has the full paths.
+        UserError: there is no such file (the message has the full paths), or no regular one.
     """
     tried = [Path(name).expanduser().absolute()]
     if root is not None and not Path(name).is_absolute():
         tried.append(root / name)
-    for path in tried:
-        if (found := find_file(path)) is not None:
-            return found
+    found = [place for place in map(find_file, tried) if place is not None]
+    for place in found:
+        if irregular(place) is None:
+            return place
+    for place in found:
+        open_regular(place)  # says what is there instead of a file
     raise UserError(f"no file {' nor '.join(map(str, tried))}", "Check the path.")
 
 

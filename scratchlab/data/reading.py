@@ -12,6 +12,7 @@ import codecs
 import functools
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -73,28 +74,30 @@ def sha256_of(path: Path) -> str:
 def find_file(path: Path) -> Path | None:
     """The file itself, or the same file packed (``.gz`` added) or unpacked (``.gz`` taken away).
 
+    Something else in its place (a folder, a named pipe) is found too: opening it says what it is.
+
     Raises:
-        UserError: what is there is no regular file, or the place cannot be looked at.
+        UserError: the place cannot be looked at.
     """
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
     with _explained(path):
         found = next((p for p in (path, other) if p.is_file()), None)
-    if found is None and (kind := irregular(path)) is not None:
-        raise UserError(f"{path} is {kind}", "Give a regular file.")
-    return found
+    return path if found is None and irregular(path) is not None else found
 
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file as a stream, unpacked if it is packed; faults become UserErrors."""
     with _explained(path), open_regular(path) as file:
-        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-        file.seek(0)
-        if not packed:
-            yield file
-            return
-        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
-            yield cast(IO[bytes], unpacked)
+        yield unpacked(file)
+
+
+def unpacked(file: IO[bytes]) -> IO[bytes]:
+    """A buffered stream, unpacked if its first bytes say that it is packed."""
+    first = cast(io.BufferedReader, file).peek(len(GZIP_MAGIC))
+    if not first.startswith(GZIP_MAGIC):
+        return file
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file, mode="rb"))
 
 
 def read_unpacked(path: Path) -> bytes:

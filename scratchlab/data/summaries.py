@@ -6,9 +6,6 @@ encoder-decoder models (source → target, no prompt).
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +15,16 @@ from typing import Any
 
 from scratchlab.data.cache import Arrays, cached, content_key, pack_text, unpack_text
 from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.csv_cells import read_cells
 from scratchlab.data.hub import HubText, fingerprint, load_hub_pairs
 from scratchlab.data.locating import layout_hint
 from scratchlab.data.pairs import PairDataset
 from scratchlab.data.prompted import Example, Prompted, PromptedDataset, PromptedOptions
-from scratchlab.data.sources import Located, Splits, find_file, sha256_of
+from scratchlab.data.reading import find_file, sha256_of
+from scratchlab.data.sources import Located, Splits, without_empty
 from scratchlab.data.splitting import text_key, together
 from scratchlab.data.translation import TextOptions
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 CNN_FILES = ("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz")
@@ -190,12 +189,15 @@ def news_pairs(config: Any, root: Path | None) -> Located:
     if config.source == "hub" or (config.source == "auto" and not paths):
         where = HubText(config.hub_id, config.hub_config, "article", "highlights")
         pairs = load_hub_pairs(where, hint)
+        notes: list[str] = []
+        pairs = {s: _complete(p, f"{where.id} ({s})", notes) for s, p in pairs.items()}
         hashes = {s: fingerprint(p) for s, p in pairs.items()}
-        return Located(Provenance("hub", where.description, hashes), lambda: dict(pairs))
+        return Located(Provenance("hub", where.description, hashes), lambda: dict(pairs), notes)
     if len(paths) < len(names):
         missing = next(n for n, p in found.items() if p is None)
         raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
-    train, test = (read_pairs(p, "article", "highlights") for p in paths)
+    remarks: list[str] = []
+    train, test = (read_pairs(p, "article", "highlights", remarks) for p in paths)
     cut = len(train) - max(1, round(len(train) * config.val_share))
     homes = together(
         [text_key(text) for text, _ in train],
@@ -211,26 +213,29 @@ def news_pairs(config: Any, root: Path | None) -> Located:
         f"{len(splits['val']):,} to validate), "
         f"tested on {config.test_file} ({len(test):,})"
     )
-    return Located(provenance, lambda: splits, [note])
+    return Located(provenance, lambda: splits, [note, *remarks])
 
 
-def read_pairs(path: Path, source: str, target: str) -> list[tuple[str, str]]:
-    """Two columns of a CSV file (``.gz`` allowed) with a header; empty rows are left out."""
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
-    csv.field_size_limit(1 << 24)
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    columns = rows.fieldnames or []
-    for column in (source, target):
-        if column not in columns:
-            raise UserError(f"{path} has no column {column!r}", suggest(column, columns, "Columns"))
-    pairs = [(str(row[source] or ""), str(row[target] or "")) for row in rows]
-    return [(a.strip(), b.strip()) for a, b in pairs if a.strip() and b.strip()]
+def read_pairs(path: Path, source: str, target: str, notes: list[str]) -> list[tuple[str, str]]:
+    """Two columns of a CSV file (``.gz`` allowed) with a header.
+
+    Rows that lack one of both are left out; ``notes`` gets remarks.
+    """
+    cells = read_cells(path, wanted=(source, target))
+    a, b = cells.column(source), cells.column(target)
+    notes += cells.notes
+    found = [(row[a], row[b]) for row in cells.rows]
+    return _complete(found, str(path), notes)
+
+
+def _complete(
+    pairs: Sequence[tuple[str, str]], where: str, notes: list[str]
+) -> list[tuple[str, str]]:
+    """The pairs with text on both sides; a note says how many were left out."""
+    kept, dropped = without_empty(list(pairs), where, "drop")
+    if dropped:
+        notes.append(f"{dropped} rows of {where} left out, since a side of them is empty")
+    return kept
 
 
 @register("dataset", "docstring_pairs", task="seq2seq", sources=("embedded",))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import gzip
-import io
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,15 +16,17 @@ from numpy.typing import NDArray
 
 from scratchlab.data.batching import SPLIT_STREAM, Plan, Plans, Shuffle, generator, plan_batches
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
+from scratchlab.data.labelled_text import Labelled, read_labelled
 from scratchlab.data.locating import layout_hint, own_file
-from scratchlab.data.sources import find_file, sha256_of
+from scratchlab.data.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
 from scratchlab.data.splitting import split_off, text_key
 from scratchlab.data.text_tokenizers import read_text_tokenizer, write_text_tokenizer
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 
-Labelled = list[tuple[str, str]]  # text, class
+log = logging.getLogger(__name__)
+
 POOL = 2048
 TENTHS = {"test": 0.1, "val": 0.1}
 CLASSES = "text_classes.json"
@@ -66,6 +66,7 @@ class LabelledText:
     provenance: Provenance
     splits: dict[str, Labelled]
     names: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class TextClassDataset(Dataset):
@@ -77,6 +78,7 @@ class TextClassDataset(Dataset):
         from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
 
         self.config, self.context = config, context
+        self.notes: list[str] = []
         if context.vocabulary is not None:
             self.tokenizer: Any = read_text_tokenizer(context.vocabulary)
             stored = json.loads((context.vocabulary / CLASSES).read_text(encoding="utf-8"))
@@ -94,6 +96,9 @@ class TextClassDataset(Dataset):
     @functools.cached_property
     def _found(self) -> LabelledText:
         found = self.locate()
+        self.notes += found.notes
+        for note in found.notes:
+            log.info("%s: %s", self.registered_name, note)
         random = generator(SPLIT_STREAM, 0)  # files are often sorted by class
         train = found.splits["train"]
         found.splits["train"] = [train[i] for i in random.permutation(len(train)).tolist()]
@@ -138,8 +143,8 @@ class TextClassDataset(Dataset):
         unknown = next((label for _, label in rows if label not in numbers), None)
         if unknown is not None:
             raise UserError(
-                f"{self.registered_name}: the class {unknown!r} of {split} is not in the training "
-                "texts",
+                f"{self.registered_name}: the class {shortened(unknown)} of {split} is not in the "
+                "training texts",
                 suggest(unknown, self.classes, "Classes"),
             )
         return np.array([numbers[label] for _, label in rows], dtype=np.int64)
@@ -209,38 +214,6 @@ class TextClassDataset(Dataset):
         return self._plans.of(split, seed, epoch, plan)
 
 
-def read_labelled(path: Path, text: str, label: str) -> Labelled:
-    """Two columns of a CSV, TSV or JSONL file (``.gz`` allowed)."""
-    content = path.read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        content = gzip.decompress(content)
-    try:
-        decoded = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is no UTF-8") from error
-    name = path.name.removesuffix(".gz")
-    rows: list[dict[str, Any]] = []
-    if name.endswith((".jsonl", ".json")):
-        for number, line in enumerate(decoded.splitlines(), 1):
-            try:
-                rows += [json.loads(line)] if line.strip() else []
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: is no JSON ({error})") from error
-    else:
-        tabs = name.endswith((".tsv", ".txt"))
-        reader = csv.DictReader(
-            io.StringIO(decoded, newline=""),
-            delimiter="	" if tabs else ",",
-            quoting=csv.QUOTE_NONE if tabs else csv.QUOTE_MINIMAL,
-        )
-        rows = list(reader)
-    columns = list(rows[0]) if rows else []
-    for column in (text, label):
-        if column not in columns:
-            raise UserError(f"{path} has no column {column!r}", suggest(column, columns, "Columns"))
-    return [(str(row[text]).strip(), str(row[label]).strip()) for row in rows if row[text]]
-
-
 @register(
     "dataset",
     "sst2",
@@ -270,16 +243,20 @@ class SST2Data(TextClassDataset):
                 layout_hint(list(SST2), root, "https://gluebenchmark.com (SST-2)"),
             )
         paths = [p for p in found if p is not None]
+        notes: list[str] = []
         splits = {
-            split: read_labelled(path, "sentence", "label")
+            split: read_labelled(path, "sentence", "label", notes)
             for split, path in zip(("train", "val", "test"), paths, strict=True)
         }
         hashes = {name: sha256_of(path) for name, path in zip(SST2, paths, strict=True)}
         names = {"0": "negative", "1": "positive"}
         trained = {text_key(text) for text, _ in splits["train"]}
         # Phrases are parts of sentences and come back: what was learnt by heart chooses nothing.
-        splits["val"] = [row for row in splits["val"] if text_key(row[0]) not in trained]
-        return LabelledText(Provenance("files", str(root), hashes), splits, names)
+        seen = [text_key(text) in trained for text, _ in splits["val"]]
+        splits["val"] = [row for row, known in zip(splits["val"], seen, strict=True) if not known]
+        if any(seen):
+            notes.append(f"{sum(seen)} phrases of val left out, since they stand in train")
+        return LabelledText(Provenance("files", str(root), hashes), splits, names, notes)
 
 
 @register(
@@ -300,7 +277,8 @@ class MovieReviews(TextClassDataset):
     def locate(self) -> LabelledText:
         root = self.context.root
         rows: Labelled = []
-        hashes = {}
+        hashes: dict[str, str] = {}
+        notes: list[str] = []
         for label, name in MR.items():
             path = root and find_file(root / name)
             if path is None:
@@ -309,12 +287,27 @@ class MovieReviews(TextClassDataset):
                     layout_hint(list(MR.values()), root, "Cornell's movie review data"),
                 )
             hashes[name] = sha256_of(path)
-            lines = path.read_bytes().decode("latin-1").split("\n")
-            rows += [(line.strip(), label) for line in lines if line.strip()]
-        return LabelledText(
-            Provenance("files", str(root), hashes),
-            parted(rows, group=self.config.duplicates == "group"),
-        )
+            rows += [(line.strip(), label) for line in review_lines(path, notes) if line.strip()]
+        splits = parted(rows, group=self.config.duplicates == "group")
+        return LabelledText(Provenance("files", str(root), hashes), splits, notes=notes)
+
+
+def review_lines(path: Path, notes: list[str]) -> list[str]:
+    """The lines of a file that Cornell distributes in latin-1 and others in UTF-8."""
+    content = read_unpacked(path)
+    beyond_ascii = [line for line in content.split(b"\n") if not line.isascii()]
+    if beyond_ascii and not any(map(_is_utf8, beyond_ascii)) and b"\0" not in content:
+        notes.append(f"{path.name}: read as latin-1, since none of its accents is UTF-8")
+        return lines_of(content.decode("latin-1"))
+    return lines_of(decoded(path, content))
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def parted(
@@ -332,7 +325,11 @@ def parted(
 
 @register("dataset", "text_classification", task="classification", sources=("files",))
 class OwnTextClasses(TextClassDataset):
-    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes."""
+    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes.
+
+    Whole numbers are one class however they are written (1, 1.0); true and false must not stand
+    beside other classes. Rows without text are left out and counted, those without a class refused.
+    """
 
     @dataclass(frozen=True)
     class Config(PartedOptions):
@@ -355,12 +352,15 @@ class OwnTextClasses(TextClassDataset):
             )
         named = {"train": config.path, "val": config.val_path, "test": config.test_path}
         paths = {s: own_file(p, root) for s, p in named.items() if p is not None}
-        read = {
-            s: read_labelled(p, config.text_column, config.label_column) for s, p in paths.items()
+        notes: list[str] = []
+        of_file = {
+            p: read_labelled(p, config.text_column, config.label_column, notes)
+            for p in dict.fromkeys(paths.values())
         }
+        read = {s: list(of_file[p]) for s, p in paths.items()}
         shares = {split: share for split, share in TENTHS.items() if split not in read}
         if shares:
             group = config.duplicates == "group"
             read |= parted(read["train"], shares, group=group)
         hashes = {str(p): sha256_of(p) for p in paths.values()}
-        return LabelledText(Provenance("files", "your files", hashes), read)
+        return LabelledText(Provenance("files", "your files", hashes), read, notes=notes)

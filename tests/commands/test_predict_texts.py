@@ -43,7 +43,7 @@ def strange_input(capfd: Captured, run: str, longest: int) -> list[str]:
     assert len(notes) == 1 and "is cut to" in notes[0] and "its end is not read" in notes[0]
     Path("bad.txt").write_bytes(b"good line\nbad \xff line\n")
     code, _, err = predict(capfd, run, "input=bad.txt")
-    assert code == 2 and "bad.txt, line 2: byte 5 is no UTF-8" in err and "iconv" in err
+    assert code == 2 and "bad.txt, line 2: byte 0xff is not UTF-8" in err and "iconv" in err
     code, _, err = predict(capfd, run, "bad \udcff argument")
     assert code == 2 and "text 1: character 5 is no UTF-8" in err
     assert "Traceback" not in err
@@ -68,7 +68,7 @@ def test_prompts_are_answered_one_a_line_and_what_is_cut_is_said(
 
     Path("qa.jsonl").write_bytes(b'{"prompt": "caf\xe9", "response": "no"}\n')
     assert main(["train", *words, "run_id=bad"]) == 2
-    assert "byte 16 is no UTF-8" in capfd.readouterr().err
+    assert "line 1: byte 0xe9 is not UTF-8" in capfd.readouterr().err
 
 
 def bert(folder: Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from scratchlab.data.contract import DataContext
 from scratchlab.data.hub import HubText, load_hub_pairs
+from scratchlab.data.hub_text import HubCorpus, load_hub_text
 from scratchlab.data.translation import Multi30k, ParallelText, Tatoeba
 from scratchlab.errors import MissingPackageError, UserError
 
@@ -136,3 +137,39 @@ def test_without_the_package_the_message_says_what_to_install(
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(MissingPackageError, match="needs the package datasets"):
         Multi30k(Multi30k.Config(source="hub"), context)
+
+
+WORDS = ["None", "NA", "null", "nan", "N/A", "", "007", "1.0", "true", "-"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_texts_that_look_like_missing_values_or_numbers_stay_texts(
+    tmp_path: Path, context: DataContext, kind: str
+) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    if kind == "csv":
+        rows = "".join(f'"{word}",{word}x,{i}\n' for i, word in enumerate(WORDS))
+        (folder / "train.csv").write_text("en,fr,id\n" + rows)
+    elif kind == "jsonl":
+        json_lines(folder / "train.jsonl", [{"en": w, "fr": f"{w}x"} for w in WORDS])
+    else:
+        table = datasets.Dataset.from_dict({"en": WORDS, "fr": [f"{w}x" for w in WORDS]})
+        table.to_parquet(folder / "train.parquet")
+    splits = load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+    assert splits["train"] == [(word, f"{word}x") for word in WORDS]
+    config = ParallelText.Config(hub_id=str(folder))
+    located = ParallelText._locate_given(config, context)
+    assert [s for s, _ in located.read()["train"]] == [w for w in WORDS if w]
+    assert located.notes == ["1 rows of train left out as empty"]
+    reads, _ = load_hub_text(HubCorpus(str(folder), None, "en"), "by hand")
+    assert "".join(reads["train"]()) == "".join(f"{w}\n" for w in WORDS)
+
+
+def test_a_csv_row_of_another_width_in_a_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for rows in ("a,b,c\nd,e\n", "a\nb,c\n"):
+        (folder / "train.csv").write_text("en,fr\n" + rows)
+        with pytest.raises(UserError, match=r"train\.csv, line 2: \d cells, but the header"):
+            load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from scratchlab.data.csv_cells import read_cells
-from scratchlab.data.reading import find_file, read_objects, read_text, read_unpacked, sha256_of
+from scratchlab.data.locating import own_file
+from scratchlab.data.reading import read_objects, read_text, read_unpacked, sha256_of
 from scratchlab.data.text import joined, pieces_of, read_pieces
 from scratchlab.data.text_sources import locate_files
 from scratchlab.errors import UserError
@@ -32,7 +33,11 @@ def refusal(read: Any, *arguments: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_text, whole, read_cells, sha256_of, find_file])
+def found(path: Path) -> Path:
+    return own_file(str(path), None)
+
+
+@pytest.mark.parametrize("read", [read_text, whole, read_cells, sha256_of, found])
 def test_a_pipe_a_device_or_a_folder_in_place_of_a_file_is_refused_at_once(
     tmp_path: Path, read: Any
 ) -> None:
@@ -40,6 +45,17 @@ def test_a_pipe_a_device_or_a_folder_in_place_of_a_file_is_refused_at_once(
     assert "is a named pipe" in refusal(read, tmp_path / "pipe")
     assert "is a device" in refusal(read, Path("/dev/zero"))
     assert "is a folder" in refusal(read, tmp_path)
+
+
+def test_a_file_is_preferred_to_something_else_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "a.txt").mkdir(parents=True)
+    written(tmp_path / "a.txt", "text")
+    monkeypatch.chdir(tmp_path / "here")
+    assert own_file("a.txt", tmp_path) == tmp_path / "a.txt"
+    assert "no file" in refusal(own_file, "b.txt", tmp_path)
+    assert "cannot be read (File name too long)" in refusal(own_file, "b" * 300, tmp_path)
 
 
 @pytest.mark.parametrize("read", [read_text, whole, read_cells])

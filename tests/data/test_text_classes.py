@@ -10,8 +10,9 @@ import pytest
 
 from scratchlab.data.batching import SPLIT_STREAM, generator
 from scratchlab.data.contract import DataContext
+from scratchlab.data.labelled_text import read_labelled
 from scratchlab.data.splitting import text_key
-from scratchlab.data.text_classes import OwnTextClasses, parted, read_labelled
+from scratchlab.data.text_classes import MovieReviews, OwnTextClasses, SST2Data, parted
 from scratchlab.errors import UserError
 
 ROWS = [("a good, long film", "1"), ('a "bad" one', "0")]
@@ -81,3 +82,133 @@ def test_with_a_file_to_validate_on_the_test_is_held_out_of_training(tmp_path: P
     assert {s: len(part) for s, part in splits.items()} == {"train": 90, "val": 20, "test": 10}
     assert all(text.startswith("other") for text, _ in splits["val"])
     assert not set(splits["test"]) & set(splits["train"])
+
+
+def file_of(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\nfine,1\nwarm, and short,1\n", "line 3: 3 cells"),
+        ("a.csv", "text,label\nfine,1\nlonely\n", "line 3: 1 cells"),
+        ("a.csv", "text,label\nfine,1\nunknown,\n", "line 3: no class in 'label'"),
+        ("a.tsv", "text\tlabel\nfine\t1\nwarm\tand short\t1\n", "line 3: 3 cells"),
+        ("a.tsv", "text\tlabel\nfine\t1\nlonely\n", "line 3: 1 cells"),
+        ("a.jsonl", '{"text": "fine", "label": 1}\n{"text": "a"}\n', "line 2: no field 'label'"),
+        ("a.jsonl", '{"text": "fine", "label": 1}\n["a", 1]\n', "line 2: is no JSON object"),
+        ("a.jsonl", '{"text": "fine", "label": null}\n', "line 1: no class in 'label'"),
+        ("a.jsonl", '{"text": "fine", "label": [1]}\n', "line 1: no class in the field 'label'"),
+        ("a.jsonl", '{"text": ["fine"], "label": 1}\n', "line 1: no text in the field 'text'"),
+        ("a.jsonl", '{"text": "\\ud83d", "label": 1}\n', "line 1: the text in the field 'text'"),
+        ("a.jsonl", '{"text": "a", "label": NaN}\n', "line 1: no class in the field 'label'"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n{"text": "c", "label": true}',
+            "the class in line 3 is true or false, that in line 1 is not",
+        ),
+        ("a.jsonl", "[\n", "one JSON object (JSON Lines). For a list over many lines: jq"),
+    ],
+)
+def test_a_row_of_another_width_or_without_a_class_is_refused(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        read_labelled(file_of(tmp_path / name, content), "text", "label")
+    assert name in str(error.value) and message in str(error.value)
+
+
+def test_whole_numbers_are_one_class_however_they_are_written(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "a", "label": v}) for v in (1, 1.0, "1", " 1.0 ", 0, 2.5, "1a")]
+    path = file_of(tmp_path / "a.jsonl", "\n".join(lines))
+    classes = [label for _, label in read_labelled(path, "text", "label")]
+    assert classes == ["1", "1", "1", "1", "0", "2.5", "1a"]
+    path = file_of(tmp_path / "a.csv", "text,label\na,1\na,1.0\na,01\n")
+    assert [label for _, label in read_labelled(path, "text", "label")] == ["1", "1", "01"]
+    path = file_of(tmp_path / "b.jsonl", '{"text":"a","label":true}\n{"text":"b","label":false}')
+    assert [label for _, label in read_labelled(path, "text", "label")] == ["true", "false"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl"])
+def test_rows_without_text_are_counted_in_a_note(tmp_path: Path, kind: str) -> None:
+    texts = ["fine", "", "  ", "None"]
+    if kind == "jsonl":
+        rows = [{"text": t or None, "label": 1} for t in texts]
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        mark = "," if kind == "csv" else "\t"
+        content = f"text{mark}label\n" + "".join(f"{t}{mark}1\n" for t in texts)
+    path = file_of(tmp_path / f"a.{kind}", content)
+    notes: list[str] = []
+    assert read_labelled(path, "text", "label", notes) == [("fine", "1"), ("None", "1")]
+    first = 2 if kind == "jsonl" else 3
+    assert notes == [f"{path}: 2 rows without text left out (line {first} first)"]
+
+
+def test_separators_of_unicode_and_a_mark_are_read_alike_in_every_kind(tmp_path: Path) -> None:
+    text = "a\u2028b\u2029c\u0085d"
+    raw = json.dumps({"text": text, "label": "x"}, ensure_ascii=False)
+    for name, content in [
+        ("a.jsonl", raw + "\r\n"),
+        ("a.csv", f"text,label\r\n{text},x\r\n"),
+        ("a.tsv", f"text\tlabel\n{text}\tx"),
+    ]:
+        marked = b"\xef\xbb\xbf" + content.encode()
+        for packed in (marked, gzip.compress(marked)):
+            path = file_of(tmp_path / name, packed)
+            assert read_labelled(path, "text", "label") == [(text, "x")]
+
+
+def reviews(context: DataContext, negative: bytes, positive: bytes) -> MovieReviews:
+    assert context.root is not None
+    file_of(context.root / "mr_polarity" / "rt-polarity.neg", negative)
+    file_of(context.root / "mr_polarity" / "rt-polarity.pos", positive)
+    dataset = MovieReviews.__new__(MovieReviews)  # without a checkpoint's tokenizer
+    dataset.config, dataset.context, dataset.notes = MovieReviews.Config(), context, []
+    return dataset
+
+
+def test_movie_reviews_are_read_as_every_text_is(context: DataContext) -> None:
+    lines = [f"película {i}\u0085" for i in range(10)]
+    text = "\n".join(lines).encode()
+    mark = b"\xef\xbb\xbf"
+    for negative in (text, mark + text, gzip.compress(mark + text)):
+        found = reviews(context, negative, b"fine\n" * 10).locate()
+        rows = [row for split in found.splits.values() for row in split]
+        assert sorted(rows) == sorted(
+            [*((line.strip(), "negative") for line in lines), *[("fine", "positive")] * 10]
+        )
+    latin = "\n".join(lines[:10]).replace("\u0085", "").encode("latin-1")
+    found = reviews(context, latin, b"fine\n" * 10).locate()
+    assert ("película 3", "negative") in [r for s in found.splits.values() for r in s]
+    assert found.notes == ["rt-polarity.neg: read as latin-1, since none of its accents is UTF-8"]
+    with pytest.raises(UserError, match=r"rt-polarity\.neg, line 2: byte 0xed is not UTF-8"):
+        reviews(context, text[:13] + b"\n\xed\n", b"fine\n").locate()
+    with pytest.raises(UserError, match="damaged gzip file"):
+        reviews(context, gzip.compress(text)[:-9], b"fine\n").locate()
+
+
+def test_notes_on_the_files_are_kept_for_those_who_ask(context: DataContext) -> None:
+    assert context.root is not None
+    rows = "".join(f"a{i},1\nb{i},0\n,1\n" for i in range(10))
+    path = file_of(context.root / "own.csv", f"text,label\n{rows}")
+    dataset = OwnTextClasses.__new__(OwnTextClasses)
+    dataset.config = OwnTextClasses.Config(path=str(path), val_path=str(path))
+    dataset.context, dataset.notes = context, []
+    assert dataset.size("val") == 20
+    assert dataset.notes == [f"{path}: 10 rows without text left out (line 4 first)"]
+
+
+def test_a_damaged_file_of_sst2_is_named(context: DataContext) -> None:
+    assert context.root is not None
+    content = gzip.compress(b"sentence\tlabel\nfine\t1\n")
+    folder = context.root / "sst2"
+    for name in ("train.tsv.gz", "dev.tsv", "test.tsv"):
+        file_of(folder / name, content[:-5] if name.startswith("train") else content)
+    dataset = SST2Data.__new__(SST2Data)
+    dataset.config, dataset.context, dataset.notes = SST2Data.Config(), context, []
+    with pytest.raises(UserError, match=r"train\.tsv\.gz: damaged gzip file"):
+        dataset.locate()

@@ -101,6 +101,6 @@ def test_lines_to_translate_that_are_no_utf8_are_named(
     path = tmp_path / "lines.txt"
     path.write_bytes(b"a bird\nb\xe9b\xe9\n")
     message = launcher.run("predict", str(trained.path), f"input={path}", cwd=tmp_path).refused()
-    assert f"{path}, line 2: byte 2 is no UTF-8" in message
+    assert f"{path}, line 2: byte 0xe9 is not UTF-8" in message
     message = launcher.run("predict", str(trained.path), "input=nope", cwd=tmp_path).refused()
-    assert "nope cannot be read: No such file" in message
+    assert "nope: cannot be read (No such file" in message
