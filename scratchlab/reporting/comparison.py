@@ -15,6 +15,7 @@ from typing import Any
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.reporting.choosing import CHOOSES, choices
 from scratchlab.reporting.comparison_figures import write_bars, write_curves, write_table_lines
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.scatter import Scatter, write_scatter
@@ -25,7 +26,7 @@ from scratchlab.reporting.tables import (
     markdown,
     title_of,
 )
-from scratchlab.run.atomic import write_text
+from scratchlab.run.atomic import write_json, write_text
 from scratchlab.tracking.console import format_number
 
 CSV_COLUMNS = (
@@ -40,7 +41,8 @@ class Compared:
 
     ``note`` says what is missing (runs that failed). ``more`` holds further measurements of the
     same row, each a list of folders: where they measured what the row's own runs have as well,
-    theirs is shown (what training cost stays the runs' own).
+    theirs is shown (what training cost stays the runs' own). Rows of one ``choice`` compete: the
+    one that does best in validation is marked.
     """
 
     label: str
@@ -48,6 +50,7 @@ class Compared:
     reference: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     more: Sequence[Sequence[Path]] = ()
+    choice: str = ""
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,8 @@ def write_comparison(
         shown.append((title if not timed else f"{title}: cost", columns, cells))
         for metric in chosen if not timed else ():
             write_bars(folder, title, rows, figures, metric)
+    if made := choices(rows):
+        write_json(folder / "choices.json", {choice.name: choice.as_dict() for choice in made})
     for name in curves:
         write_curves(folder, title, rows, name)
     drawn = [name for name in tables if write_table_lines(folder, title, rows, name)]
@@ -207,6 +212,13 @@ def _wide(
             for line, row in zip(cells, rows, strict=True):
                 given = row.reference.get(metric)
                 line.append("" if given is None else format_number(given))
+    if made := choices(rows):
+        columns += [f"least {CHOOSES} {ARROWS['lower']}", "chosen by it"]
+        for line, row in zip(cells, rows, strict=True):
+            choice = next((c for c in made if c.name == row.choice), None)
+            value = choice.tried[row.label] if choice else None
+            line.append("" if value is None else format_number(value))
+            line.append("yes" if choice and choice.chosen == row.label else "")
     if any(len(row.folders) > 1 for row in rows):
         columns.append("seeds")
         for line, row in zip(cells, rows, strict=True):

@@ -246,7 +246,7 @@ def compared(
         reference = {k: v for r in (run, *joined) for k, v in r.reference.items()}
         notes = "; ".join(note for _, note in found if note)
         more = [folders for folders, _ in found[1:]]
-        rows.append(Compared(run.label, found[0][0], reference, notes, more))
+        rows.append(Compared(run.label, found[0][0], reference, notes, more, run.choice))
     return rows
 
 

@@ -13,6 +13,8 @@
         label: learned positions        # in tables and pictures; default: the name
         overrides: [model.positions=learned]
         reference: {bleu: 52.4}         # a figure from elsewhere that the run's is shown beside
+        choice: positions               # runs of one choice compete: all are shown, and the one
+                                        # with the least val/loss is marked (choices.json)
       tuned:
         from: learned                   # start from its best checkpoint (learned/last: the last)
         overrides: [optimizer.lr=1e-4]
@@ -78,6 +80,7 @@ RUN_OPTIONS = (
     Option("eval", "str | None", None, "run (or run/last) that is measured, not trained", {}),
     Option("row", "str | None", None, "run in whose row an evaluation's figures stand", {}),
     Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {"min": 0}),
+    Option("choice", "str", "", "runs of one name compete by their validation loss", {}),
     Option("reference", "dict[str, float]", {}, "figures from elsewhere, by metric", {}),
 )
 
@@ -94,6 +97,7 @@ class SuiteRun:
     checkpoint: str = "best"
     is_eval: bool = False
     row: str | None = None
+    choice: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -177,6 +181,9 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         return [], [Fault(where, "has both from and eval", "An evaluation starts no training.")]
     if options["row"] and not options["eval"]:
         return [], [Fault(f"{where}.row", "is for evaluations only", "A training is its own row.")]
+    if options["choice"] and options["eval"]:
+        problem = "is for trainings only"
+        return [], [Fault(f"{where}.choice", problem, "An evaluation has no validation loss.")]
     source, _, checkpoint = (options["from"] or options["eval"] or "").partition("/")
     run = SuiteRun(
         name=name,
@@ -187,6 +194,7 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         checkpoint=checkpoint or "best",
         is_eval=bool(options["eval"]),
         row=options["row"],
+        choice=options["choice"],
         reference=options["reference"],
     )
     return [run], []

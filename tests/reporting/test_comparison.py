@@ -112,3 +112,29 @@ def test_bars_of_bytes_are_in_the_unit_of_the_largest(tmp_path: Path, monkeypatc
     ((bars, label),) = drawn
     assert [bar.value for bar in bars] == [0.5, 3.0]
     assert label == "size (MiB) ↓"
+
+
+def test_of_the_rows_of_a_choice_the_one_that_validates_best_is_marked(tmp_path: Path) -> None:
+    def validated(name: str, losses: Sequence[float], accuracy: float) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = [{"step": i, "epoch": i, "val/loss": loss} for i, loss in enumerate(losses, 1)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in lines))
+        write_results(folder, [Measurement("accuracy", accuracy, split="test")])
+        return folder
+
+    # "b" is best in the test and "a" in validation (its second epoch); "other" is no candidate.
+    a = Compared("a", [validated("a0", [0.9, 0.2, 0.7], 0.5)], choice="rate")
+    b = Compared("b", [validated("b0", [0.5, 0.4], 0.9)], choice="rate")
+    other = Compared("other", [validated("c0", [0.1], 0.7)])
+    found = write_comparison(tmp_path / "out", "rates", [a, b, other])
+    _, columns, rows = found.tables[0]
+    assert columns[-2:] == ("least val/loss ↓", "chosen by it")
+    assert [line[-2:] for line in rows] == [("0.2000", "yes"), ("0.4000", ""), ("", "")]
+    assert json.loads((tmp_path / "out" / "choices.json").read_text()) == {
+        "rate": {"by": "least val/loss", "tried": {"a": 0.2, "b": 0.4}, "chosen": "a"}
+    }
+    # While one candidate has not ended, nothing is chosen.
+    unfinished = [a, Compared("b", [], choice="rate")]
+    rows = write_comparison(tmp_path / "x", "rates", unfinished).tables[0][2]
+    assert [line[-1] for line in rows] == ["", ""]
