@@ -174,7 +174,8 @@ def fastest(path: str, bits: str, cache: Path | None = None) -> Multiplier | Non
     else:
         circumstances = {"machine": machine(), "torch": torch.__version__, "bits": bits}
         found, _ = decided_once(
-            cache, "int8", circumstances, lambda: {"rows": str(_rows_worth_it(peak))}
+            *(cache, "int8", circumstances, lambda: {"rows": str(_rows_worth_it(peak))}),
+            threads=torch.get_num_threads(),
         )
         most = int(found["rows"]) if found.get("rows", "").isdigit() else _rows_worth_it(peak)
     return Multiplier(peak, most) if most else None

@@ -11,6 +11,7 @@ from typing import Any
 from scratchlab.config.check import check
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_json
+from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.studies.workers import Job, Outcome
 
@@ -53,7 +54,7 @@ class StudyFolder:
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Write down how every run ended, as far as they have."""
-        write_json(self.path / "runs.json", [outcome.as_dict() for outcome in outcomes])
+        write_json(self.path / STUDY_RECORD, [outcome.as_dict() for outcome in outcomes])
 
     def job(self, run_id: str, verb: Sequence[str], overrides: Sequence[str]) -> Job:
         """The process that starts the run ``run_id``, or goes on with it."""

@@ -171,7 +171,8 @@ class _Training:
             self.model.zero_grad(set_to_none=True)
 
         with memory_advice(job.config, lambda: 0):
-            return precision_here(job.config, job.device, self.model, step)
+            folder = job.checkpoints.parent
+            return precision_here(job.config, job.device, self.model, step, folder)
 
     def _groups(self) -> Iterator[tuple[list[Any], bool]]:
         """The batches of each update to come, and whether the epoch ends with it."""

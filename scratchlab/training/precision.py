@@ -5,19 +5,27 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from scratchlab.errors import UserError
-from scratchlab.run.decisions import cache_folder, decided_once
+from scratchlab.run.decisions import (
+    Decision,
+    Load,
+    cache_folder,
+    decided_once,
+    decided_together,
+)
 from scratchlab.run.manifest import machine
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.memory import is_out_of_memory
 
 BY_NAME = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 # bf16 costs digits, and small gains come and go with the machine's load: it must be worth it.
 WORTHWHILE = 1.3
@@ -45,20 +53,67 @@ def precision_here(
     device: torch.device,
     model: nn.Module,
     step: Callable[[torch.dtype], None],
+    folder: Path,
 ) -> tuple[torch.dtype, str]:
-    """As :func:`measured_precision`; a run of the same parts on this machine decides it for all."""
+    """As :func:`measured_precision`; a run of the same parts on this machine decides it for all.
 
-    def measure() -> dict[str, str]:
+    ``folder`` is the run's: all runs of a sweep or suite take what the first of them found, since
+    what is compared must not differ in its arithmetic.
+    """
+
+    def measure() -> Decision:
         dtype, why = measured_precision(device, model, step)
-        return {"dtype": str(dtype).removeprefix("torch."), "why": why}
+        return {"dtype": _name(dtype), "why": why}
 
-    parts = ("model", "method", "task", "dataset", "trainer", "seed")
-    circumstances = {part: config.get(part) for part in parts}
-    circumstances |= {"machine": machine(), "torch": torch.__version__, "device": str(device)}
-    found, before = decided_once(cache_folder(config), "precision", circumstances, measure)
-    if found.get("dtype") not in BY_NAME:
-        found, before = measure(), False
-    return BY_NAME[found["dtype"]], found["why"] + (", by an earlier run" if before else "")
+    def unmeasured(load: Load) -> Decision:
+        return {"dtype": "float32", "why": f"fp32 (not measured: {load})"}
+
+    def decide() -> Decision:
+        if device.type == "cuda":
+            return measure()  # nothing is timed
+        parts = ("model", "method", "task", "dataset", "trainer")
+        circumstances = {part: config.get(part) for part in parts}
+        circumstances |= {"machine": machine(), "torch": torch.__version__, "device": str(device)}
+        threads = torch.get_num_threads()
+        found, before = decided_once(
+            cache_folder(config),
+            *("precision", circumstances, measure),
+            threads=threads,
+            busy=unmeasured,
+        )
+        if found.get("dtype") not in BY_NAME:
+            found, before = measure(), False
+        return {**found, "why": found["why"] + (", by an earlier run" if before else "")}
+
+    found, run = decided_together(folder.parent, "precision", folder.name, decide)
+    dtype = BY_NAME.get(found.get("dtype", ""))
+    if dtype is None:
+        found, run = decide(), folder.name
+        dtype = BY_NAME[found["dtype"]]
+    if run == folder.name:
+        return dtype, found["why"]
+    return _possible(dtype, f"{SHORT[dtype]} (as {run}, so that the runs compare)", model, step)
+
+
+def _possible(
+    dtype: torch.dtype, why: str, model: nn.Module, step: Callable[[torch.dtype], None]
+) -> tuple[torch.dtype, str]:
+    """What another model's run found, unless this model cannot be computed in it."""
+    if dtype == torch.float32:
+        return dtype, why
+    with untouched(model):
+        try:
+            step(dtype)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+            return torch.float32, f"fp32 (bf16, as the other runs, cannot be used: {reason})"
+    return dtype, why
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def measured_precision(

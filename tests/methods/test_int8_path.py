@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from scratchlab.methods import int8_kernels
+from scratchlab.run import decisions
 
 
 def test_what_was_measured_first_holds_for_later_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decisions, "machine_load", lambda: decisions.Load(0.0, 64))
     upcoming = iter([16, 0, 1])
     monkeypatch.setattr(int8_kernels, "_rows_worth_it", lambda peak: next(upcoming))
     first = int8_kernels.fastest("auto", "8", tmp_path)

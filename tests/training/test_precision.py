@@ -13,6 +13,7 @@ from torch import nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.models.rnn_lm import RNNLM
+from scratchlab.run import decisions
 from scratchlab.training import precision
 
 CPU = torch.device("cpu")
@@ -100,8 +101,9 @@ def test_the_bits_of_a_run_do_not_depend_on_the_measurement(
     words = ["train", *tiny, "trainer.max_steps=5", "model.dropout=0.1"]
     done = launcher.run(*words, "run_id=auto", "trainer.precision=auto", cwd=tmp_path)
     assert done.code == 0, done.err
-    # 16 numbers a token: there is nothing for bf16 to gain, on whatever machine.
-    assert "precision: fp32 (measured" in done.err
+    # 16 numbers a token: there is nothing for bf16 to gain, on whatever machine (and on a busy one
+    # it is not measured).
+    assert "precision: fp32 (" in done.err and "measured" in done.err
     assert launcher.run(*words, "run_id=fp32", cwd=tmp_path).code == 0
     auto, fp32 = (tmp_path / "outputs/tiny" / name for name in ("auto", "fp32"))
     for name in ("metrics.jsonl", "checkpoints/last/optimizer.safetensors"):
@@ -119,3 +121,62 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(
     assert done.code == 0 and "precision: bfloat16 (as before)" in done.err, done.err
     state = json.loads((run / "checkpoints/last/state.json").read_text())["state"]
     assert state["precision"] == "bfloat16" and state["step"] == 4
+
+
+def times(monkeypatch: pytest.MonkeyPatch, *pairs: tuple[float, float]) -> None:
+    """Measurements that come out otherwise each time, on an idle machine."""
+    upcoming = iter(pairs)
+    monkeypatch.setattr(precision, "seconds_per_step", lambda *_: next(upcoming))
+    monkeypatch.setattr(decisions, "machine_load", lambda: decisions.Load(0.0, 64))
+
+
+def chosen(folder: Path, cache: Path, **config: Any) -> tuple[torch.dtype, str]:
+    config = {"cache_dir": str(cache), **config}
+    return precision.precision_here(config, CPU, nn.Linear(1, 1), lambda dtype: None, folder)
+
+
+@pytest.mark.usefixtures("equal_products")
+def test_all_runs_of_a_study_compute_in_what_the_first_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(monkeypatch, (1.0, 1.0), (2.0, 1.0), (2.0, 1.0))
+    study = tmp_path / "suite"
+    study.mkdir()
+    (study / decisions.STUDY_RECORD).write_text("[]")
+    cache = tmp_path / "cache"
+    small = chosen(study / "small-seed0", cache, model={"d_model": 8})
+    large = chosen(study / "large-seed0", cache, model={"d_model": 512})
+    assert small[0] == large[0] == torch.float32
+    assert small[1].startswith("fp32 (measured") and "as small-seed0" in large[1]
+    alone = chosen(tmp_path / "runs/one", cache, model={"d_model": 512})
+    assert alone[0] == torch.bfloat16
+
+
+@pytest.mark.usefixtures("equal_products")
+def test_the_seeds_of_a_model_share_a_remembered_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(monkeypatch, (1.0, 1.0), (2.0, 1.0))
+    first = chosen(tmp_path / "runs/a", tmp_path / "cache", seed=0)
+    second = chosen(tmp_path / "runs/b", tmp_path / "cache", seed=1)
+    assert first[0] == second[0] == torch.float32 and "by an earlier run" in second[1]
+
+
+@pytest.mark.usefixtures("equal_products")
+def test_on_a_busy_machine_nothing_is_measured_and_fp32_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(monkeypatch, (2.0, 1.0))
+    monkeypatch.setattr(decisions, "machine_load", lambda: decisions.Load(64.0, 64))
+    dtype, why = chosen(tmp_path / "runs/a", tmp_path / "cache")
+    assert dtype == torch.float32 and "not measured: 64.0 of 64 cores in use" in why
+    monkeypatch.setattr(decisions, "machine_load", lambda: decisions.Load(0.0, 64))
+    assert chosen(tmp_path / "runs/b", tmp_path / "cache")[0] == torch.bfloat16
+
+
+def test_a_model_that_bf16_cannot_compute_stays_in_fp32_where_the_others_take_bf16() -> None:
+    def step(dtype: torch.dtype) -> None:
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    dtype, why = precision._possible(torch.bfloat16, "bf16 (as a)", nn.Linear(1, 1), step)
+    assert dtype == torch.float32 and "not implemented for 'BFloat16'" in why
