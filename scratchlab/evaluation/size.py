@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.methods.contract import parameter_counts
 from scratchlab.registry import register
 
 
@@ -36,12 +37,12 @@ class Size(Evaluator):
         if not isinstance(model, torch.nn.Module):
             return []
         parameters = list(model.parameters())  # each once, also where it is tied
-        trainable = sum(p.numel() for p in parameters if p.requires_grad)
+        total, trainable = parameter_counts(model)
         memory = storage_bytes([*parameters, *model.buffers()])
         state = model.state_dict() if context.adapted is None else context.adapted.state()
         saved = storage_bytes(v for v in state.values() if torch.is_tensor(v))
         figures = [
-            ("parameters", sum(p.numel() for p in parameters) + quantized_weights(model), ""),
+            ("parameters", total, ""),
             ("trainable_parameters", trainable, ""),
             ("memory_size", memory, "bytes"),
             ("checkpoint_size", saved, "bytes"),
@@ -50,11 +51,6 @@ class Size(Evaluator):
             Measurement(name=name, value=float(value), unit=unit, better="lower")
             for name, value, unit in figures
         ]
-
-
-def quantized_weights(model: torch.nn.Module) -> int:
-    """How many weights are kept in fewer bits, as buffers instead of parameters."""
-    return sum(int(getattr(module, "quantized_weights", 0)) for module in model.modules())
 
 
 def storage_bytes(tensors: Iterable[torch.Tensor]) -> int:

@@ -32,7 +32,7 @@ class Adapted:
         from scratchlab.methods.contract import own_state
 
         self.names = own_state(self.model, with_base=self.base is None)
-        self.exporting = [m for m in self.methods if type(m).export is not Method.export]
+        self.exporting = [m for m in self.methods if m.exports]
         self.refusal = self._export_refusal()
 
     @property
@@ -72,8 +72,9 @@ class Adapted:
 
     def parameter_counts(self) -> tuple[int | None, int | None]:
         """All and trainable parameters; None of an estimator, which has none before it learns."""
-        sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
-        return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+        from scratchlab.methods.contract import parameter_counts
+
+        return parameter_counts(self.model)
 
     @contextmanager
     def measuring(self) -> Iterator[None]:

@@ -47,12 +47,12 @@ class LibraryLinear(nn.Module):
             self.register_buffer("mean", self.layout.offset)
 
     @property
-    def quantized_weights(self) -> int:
-        return self.out_features * self.in_features
+    def quantized_shape(self) -> tuple[int, int]:
+        return self.out_features, self.in_features
 
     def _set_aside(self, kind: str, double: bool) -> None:
         """Buffers of the sizes that the library's have, without content."""
-        count = self.quantized_weights
+        count = self.out_features * self.in_features
         blocks = -(-count // 64)
         at: dict[str, Any] = {"device": "meta"}
         if kind == "int8":

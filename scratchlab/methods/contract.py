@@ -7,6 +7,7 @@ is told by ``requires_grad``; a method that adds parameters freezes those that w
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,10 +48,12 @@ class Method(ABC):
 
     ``quantizes``: the method stores weights that were there in fewer bits. What it makes follows
     from them, so it is not written into the checkpoints of a run that trains something else.
+    ``exports``: :meth:`export` writes something.
     ``notes``: what a person should know of what :meth:`apply` did, one line each.
     """
 
     quantizes: ClassVar[bool] = False
+    exports: ClassVar[bool] = False
     notes: list[str]
 
     def __init__(self, config: Any) -> None:
@@ -106,6 +109,22 @@ def adapter_names(model: nn.Module) -> list[str]:
         start = f"{prefix}." if prefix else ""
         found += [n for n in kept if n.startswith(start) and not n.startswith(f"{start}base.")]
     return list(dict.fromkeys(found))
+
+
+def quantized_shape(module: nn.Module) -> tuple[int, ...]:
+    """[out, in] of the matrix that a module stores in fewer bits, as buffers; () if it does not.
+
+    Such a module says so by an attribute of this name.
+    """
+    return tuple(getattr(module, "quantized_shape", ()))
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """All parameters and those that train; quantized weights count, tied ones once."""
+    parameters = list(model.parameters())
+    stored = [math.prod(shape) for m in model.modules() if (shape := quantized_shape(m))]
+    total = sum(p.numel() for p in parameters) + sum(stored)
+    return total, sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def own_state(model: nn.Module, *, with_base: bool) -> list[str]:

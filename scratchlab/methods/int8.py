@@ -73,8 +73,8 @@ class Int8Weight(nn.Module):
         self.register_buffer("zero_point", None if zero_point is None else zero_point.contiguous())
 
     @property
-    def quantized_weights(self) -> int:
-        return self.values.numel()
+    def quantized_shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
 
     def rows(self, ids: Tensor) -> Tensor:
         """Rows of the matrix as floats, [..., in]."""

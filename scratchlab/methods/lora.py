@@ -120,6 +120,8 @@ class LoRALinear(Adapter):
 class LoRA(Method):
     """Low-rank adaptation from scratch: small trained matrices beside frozen layers."""
 
+    exports: ClassVar[bool] = True
+
     @dataclass(frozen=True)
     class Config:
         rank: int = option(8, "rank of the change", min=1)

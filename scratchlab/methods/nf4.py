@@ -160,8 +160,8 @@ class NF4Linear(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
 
     @property
-    def quantized_weights(self) -> int:
-        return self.out_features * self.in_features
+    def quantized_shape(self) -> tuple[int, int]:
+        return self.out_features, self.in_features
 
     def dequantize(self) -> Tensor:
         """The weights as float32 [out, in]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ PROMPTS = ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING")
 @register("method", "peft", needs=("peft",), extra="pretrained")
 class Peft(Method):
     """An adapter of the peft library, named by its type; ``settings`` are the library's own."""
+
+    exports: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Config:

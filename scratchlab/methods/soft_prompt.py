@@ -130,6 +130,8 @@ class PromptedModel(nn.Module):
 class SoftPrompt(Method):
     """Prompt tuning from scratch: learned embeddings before the input, the model frozen."""
 
+    exports: ClassVar[bool] = True
+
     @dataclass(frozen=True)
     class Config:
         length: int = option(20, "embeddings that are learned", min=1)

@@ -6,6 +6,7 @@ On ``meta`` tensors have shapes and no content: a model of any size is built and
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from scratchlab.methods.contract import parameter_counts, quantized_shape
 from scratchlab.tasks.contract import Task
 
 
@@ -103,6 +105,7 @@ def dissect(
         with FlopCounterMode(display=False) as backward:
             loss.total.backward()
         found.backward_flops = backward.get_total_flops()
+        found.optimizer_bytes = _optimizer_bytes(model, optimizer)
         model.zero_grad(set_to_none=True)
     model.eval()
     counter = FlopCounterMode(display=False)
@@ -110,14 +113,11 @@ def dissect(
         task.loss(model, batch)
     found.forward_flops = counter.get_total_flops()
     found.targets = int(loss.count)
-    parameters = {id(p): p for p in model.parameters()}
-    found.parameters = sum(p.numel() for p in parameters.values())
-    trained = [p for p in parameters.values() if p.requires_grad]
-    found.trainable = sum(p.numel() for p in trained)
-    stored = [*parameters.values(), *model.buffers()]
+    found.parameters, found.trainable = parameter_counts(model)
+    stored = [*model.parameters(), *model.buffers()]
     found.weight_bytes = sum(t.numel() * t.element_size() for t in stored)
+    trained = [p for p in model.parameters() if p.requires_grad]
     found.gradient_bytes = sum(p.numel() * p.element_size() for p in trained)
-    found.optimizer_bytes = found.gradient_bytes * moments_of(optimizer)
     found.layers = _layers(model, outputs)
     return found
 
@@ -128,27 +128,26 @@ def _activation_bytes(model: nn.Module, kept: dict[int, Tensor]) -> int:
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
 
-def moments_of(optimizer: Any) -> int:
-    """How many numbers an optimizer keeps for each weight."""
-    config = optimizer.config
-    if hasattr(config, "steps"):  # Muon keeps one for matrices; embeddings have two
-        return 1
-    if hasattr(config, "beta2"):
-        return 2
-    return int(bool(getattr(config, "momentum", 0)))
+def _optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
+    """What the optimizer keeps for the weights that have a gradient, after one update of them; its
+    counters of updates are left out."""
+    built = optimizer.build(model.named_parameters())
+    built.step()
+    kept = [t for entry in built.state.values() for t in entry.values() if isinstance(t, Tensor)]
+    return sum(t.numel() * t.element_size() for t in kept if t.dim())
 
 
 def _note_output(name: str, outputs: dict[str, str]) -> Any:
     def note(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            outputs[name] = shape(output)
+            outputs[name] = shape(output.shape)
 
     return note
 
 
-def shape(tensor: Tensor) -> str:
-    """``16 × 32 × 128``."""
-    return "×".join(str(n) for n in tensor.shape)
+def shape(sizes: Sequence[int]) -> str:
+    """``16×32×128``."""
+    return "×".join(map(str, sizes))
 
 
 def _layers(model: nn.Module, outputs: dict[str, str]) -> list[Layer]:
@@ -157,16 +156,18 @@ def _layers(model: nn.Module, outputs: dict[str, str]) -> list[Layer]:
         own = [(n, p) for n, p in module.named_parameters(recurse=False)]
         fresh = [(n, p) for n, p in own if id(p) not in seen]
         seen |= {id(p) for _, p in own}
-        if not own:
+        stored = quantized_shape(module)
+        if not own and not stored:
             continue
+        shapes = [tuple(p.shape) for _, p in own]
         layers.append(
             Layer(
                 name=name or "(model)",
                 kind=type(module).__name__,
-                shapes=tuple(shape(p) for _, p in own),
+                shapes=tuple(map(shape, [stored, *shapes] if stored else shapes)),
                 output=outputs.get(name, ""),
-                parameters=sum(math.prod(p.shape) for _, p in fresh),
-                trainable=sum(math.prod(p.shape) for _, p in fresh if p.requires_grad),
+                parameters=sum(p.numel() for _, p in fresh) + (math.prod(stored) if stored else 0),
+                trainable=sum(p.numel() for _, p in fresh if p.requires_grad),
             )
         )
     return layers

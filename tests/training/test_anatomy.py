@@ -27,7 +27,7 @@ def inspected(tmp_path: Path, *words: str) -> tuple[Anatomy, int]:
     ]  # fmt: skip
     config: dict[str, Any] = compose([*own, *words]).config
     found = composition.inspect(config, B, T)
-    vocabulary = next(layer for layer in found.layers if layer.name.endswith("embedding"))
+    vocabulary = next(x for x in found.layers if x.name.startswith("embedding"))
     return found, vocabulary.parameters // D
 
 
@@ -99,3 +99,39 @@ def test_stored_integers_count_as_weights(tmp_path: Path, method: str, bits: flo
     scales = 4 * L * (3 * D + D + 4 * D + D) if method == "int8" else 0  # one for each row
     assert saved == numbers * (4 - bits / 8) - scales
     assert found.backward_flops == 0 and found.gradient_bytes == 0
+    assert found.parameters == plain.parameters == sum(layer.parameters for layer in found.layers)
+    assert found.trainable == 0
+
+
+def test_an_adapter_on_stored_integers_is_a_share_of_all_weights(tmp_path: Path) -> None:
+    words = ["method=[nf4,lora]", f"method.lora.rank={RANK}", "method.lora.targets=[linear]"]
+    found, _ = inspected(tmp_path, *words)
+    plain, _ = inspected(tmp_path)
+    trained = L * RANK * ((D + 3 * D) + (D + D) + 2 * (D + 4 * D))
+    assert (found.parameters, found.trainable) == (plain.parameters + trained, trained)
+    assert sum(layer.parameters for layer in found.layers) == found.parameters
+
+
+def test_a_tied_matrix_in_eight_bits_counts_once(tmp_path: Path) -> None:
+    words = ["model.tie_embeddings=true"]
+    found, _ = inspected(tmp_path, *words, "method=int8")
+    plain, _ = inspected(tmp_path, *words)
+    assert found.parameters == plain.parameters == sum(layer.parameters for layer in found.layers)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "muon"])
+def test_moments_are_counted_for_each_weight_as_the_optimizer_keeps_them(
+    tmp_path: Path, optimizer: str
+) -> None:
+    words = [f"optimizer={optimizer}", *(["optimizer.momentum=0.9"] if optimizer == "sgd" else [])]
+    found, vocabulary = inspected(tmp_path, *words)
+    matrices, tables, norms = L * 12 * D * D, 2 * vocabulary * D, (2 * L + 1) * D
+    kept = {
+        "adamw": 2 * (matrices + tables + norms),
+        "sgd": matrices + tables + norms,  # the velocity of its momentum
+        "muon": matrices + 2 * (tables + norms),
+    }
+    assert found.parameters == matrices + tables + norms
+    assert found.optimizer_bytes == 4 * kept[optimizer]
+    plain, _ = inspected(tmp_path, "optimizer=sgd")
+    assert plain.optimizer_bytes == 0
