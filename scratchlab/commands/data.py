@@ -125,7 +125,7 @@ def _check(part: Part, options: dict[str, Any]) -> int:
         tables, notes = cls.verify(cls.Config(**options), context)
         _show(tables)
     else:
-        cls(cls.Config(**options), context)
+        notes = getattr(cls(cls.Config(**options), context), "notes", [])
     for note in notes:
         print(f"note: {note}")
     print(f"{part.name} was read without a fault.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.data.csv_cells import read_cells
+from scratchlab.data.reading import read_objects, read_whole
 from scratchlab.data.sources import Pair, Splits
 from scratchlab.errors import MissingPackageError, UserError, suggest
 
@@ -64,11 +66,9 @@ def load_tables(
         purpose = f"Loading {hub_id} from the Hugging Face hub"
         raise MissingPackageError("datasets", purpose, "hub") from error
     datasets.disable_progress_bars()
-    if Path(hub_id).is_dir():  # the library shifts and fills rows of another width
+    if Path(hub_id).is_dir():
         for path in sorted(Path(hub_id).rglob("*")):
-            kind = Path(path.name.lower().removesuffix(".gz")).suffix
-            if kind in (".csv", ".tsv"):
-                read_cells(path, "," if kind == ".csv" else "\t", wanted=texts)
+            _check_text(path, texts)
     try:
         with _no_vain_retries(hub_id):
             builder = datasets.load_dataset_builder(hub_id, config, revision=revision)
@@ -79,6 +79,20 @@ def load_tables(
     except Exception as error:  # the library raises its own, requests', httpx' and plain errors
         raise _explain(hub_id, config, error, by_hand) from error
     return {str(name): table for name, table in loaded.items()}
+
+
+def _check_text(path: Path, texts: Sequence[str]) -> None:
+    """Refuse a damaged CSV or JSON file, of which the library shifts rows or crashes."""
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    if kind in (".csv", ".tsv"):
+        read_cells(path, "," if kind == ".csv" else "\t", wanted=texts)
+    elif kind in (".jsonl", ".ndjson", ".json"):
+        try:
+            if kind == ".json" and isinstance(json.loads(read_whole(path)), list):
+                return
+        except (ValueError, RecursionError):
+            pass  # not one document, so one a line
+        read_objects(path, ())
 
 
 def known_splits(hub_id: str, tables: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,6 +178,8 @@ class PromptedDataset(TextDataset):
             if not found.splits[split]:
                 raise UserError(f"{self.registered_name}: the split {split!r} has no examples")
         self.notes += found.notes
+        for note in found.notes:
+            log.info("%s: %s", self.registered_name, note)
         return found
 
     @functools.cached_property

@@ -82,7 +82,7 @@ def find_file(path: Path) -> Path | None:
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")
     with _explained(path):
         found = next((p for p in (path, other) if p.is_file()), None)
-    return path if found is None and irregular(path) is not None else found
+    return found or next((p for p in (path, other) if irregular(p) is not None), None)
 
 
 @contextmanager
@@ -256,7 +256,7 @@ def read_objects(path: Path, fields: tuple[str, ...]) -> list[tuple[int, dict[st
                 hint += " For a list over many lines: jq -c '.[]' OLD > NEW"
             raise UserError(f"{where}: is no JSON ({error})", hint) from error
         if not isinstance(row, dict):
-            hint = "Each line must be an object that has the fields " + ", ".join(fields) + "."
+            hint = f'Each line must be one, for example: {{"{fields[0] if fields else "text"}": …}}'
             raise UserError(f"{where}: is no JSON object, but {shortened(line)}", hint)
         for name in fields:
             if name not in row:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scratchlab.commands.predict import _lines
+from scratchlab.data.contract import DataContext
 from scratchlab.data.csv_cells import read_cells
+from scratchlab.data.instructions import Instructions
+from scratchlab.data.knowledge_sources import read_questions
 from scratchlab.data.locating import own_file
 from scratchlab.data.reading import read_objects, read_text, read_unpacked, sha256_of
+from scratchlab.data.summaries import read_pairs
 from scratchlab.data.text import joined, pieces_of, read_pieces
 from scratchlab.data.text_sources import locate_files
 from scratchlab.errors import UserError
@@ -171,3 +177,59 @@ def test_only_the_wanted_columns_need_a_name(tmp_path: Path) -> None:
     path = written(tmp_path / "b.csv", ",text,label,\n0,a,1,\n")
     assert read_cells(path, wanted=("text", "label")).rows == [["0", "a", "1", ""]]
     assert "no column 'class'" in refusal(read_cells, path, wanted=("text", "class"))
+
+
+# --- who reads with them ------------------------------------------------------------------------
+
+
+def test_rows_of_summaries_are_whole_or_counted(tmp_path: Path) -> None:
+    head = "id,article,highlights\n"
+    good = '1,"It rained.\n\nAll day.",Rain\n'
+    path = written(tmp_path / "a.csv", head + good + "2,NA,None\n3,,Sun\n4,Snow,\n")
+    notes: list[str] = []
+    pairs = read_pairs(path, "article", "highlights", notes)
+    assert pairs == [("It rained.\n\nAll day.", "Rain"), ("NA", "None")]
+    assert notes == [f"2 rows of {path} left out, since a side of them is empty"]
+    for row in ("2,Warm, and dry,Sun\n", "2,Warm\n"):
+        path = written(tmp_path / "b.csv.gz", gzip.compress((head + good + row).encode()))
+        assert "b.csv.gz, line 5: " in refusal(read_pairs, path, "article", "highlights", [])
+    path = written(tmp_path / "c.csv.gz", gzip.compress(head.encode() * 9)[:-6])
+    assert "damaged gzip file" in refusal(read_pairs, path, "article", "highlights", [])
+
+
+def test_instructions_may_be_packed_and_lack_no_answer(tmp_path: Path) -> None:
+    reader = Instructions.__new__(Instructions)
+    reader.config = Instructions.Config()
+    lines = '{"prompt": "a\u2028b", "response": "c"}\n{"prompt": "d", "response": "NA"}\n'
+    path = written(tmp_path / "a.jsonl", gzip.compress(b"\xef\xbb\xbf" + lines.encode()))
+    assert reader._read(path) == [("a\u2028b", "c"), ("d", "NA")]
+    for answer in ("null", '" "', "7", '"\\ud800"'):
+        bad = lines + f'{{"prompt": "e", "response": {answer}}}\n'
+        message = refusal(reader._read, written(tmp_path / "b.jsonl", bad))
+        assert "b.jsonl, line 3: " in message and "'response'" in message
+
+
+def test_a_question_has_one_answer(tmp_path: Path) -> None:
+    context = DataContext(None, tmp_path)
+    path = str(written(tmp_path / "a.tsv", "Where?\tHere\n\nWho?\tMe\n"))
+    assert read_questions(path, context)[0] == [("Where?", "Here"), ("Who?", "Me")]
+    path = str(written(tmp_path / "b.tsv", "Where?\tHere\nWho?\tMe\tYou\n"))
+    assert "line 2: no question and answer with one tab" in refusal(read_questions, path, context)
+
+
+def test_predict_reads_packed_files_and_drops_the_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "\ufeffun\u2028oiseau\r\n\ndeux".encode()
+    for stored in (content, gzip.compress(content)):
+        path = written(tmp_path / "a.txt", stored)
+        assert list(_lines(str(path))) == ["un\u2028oiseau", "", "deux"]
+        piped = io.TextIOWrapper(io.BufferedReader(io.BytesIO(stored)))
+        monkeypatch.setattr("sys.stdin", piped)
+        assert list(_lines(None)) == ["un\u2028oiseau", "", "deux"]
+    assert "is a device" in refusal(list, _lines("/dev/zero"))
+    damaged = written(tmp_path / "b.txt", gzip.compress(content)[:-4])
+    assert "b.txt: damaged gzip file" in refusal(list, _lines(str(damaged)))
+    monkeypatch.setattr("scratchlab.data.reading.LONGEST_LINE", 100)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a" * 200))))
+    assert "standard input, line 1: longer than 100 bytes" in refusal(list, _lines(None))

@@ -104,3 +104,5 @@ def test_lines_to_translate_that_are_no_utf8_are_named(
     assert f"{path}, line 2: byte 0xe9 is not UTF-8" in message
     message = launcher.run("predict", str(trained.path), "input=nope", cwd=tmp_path).refused()
     assert "nope: cannot be read (No such file" in message
+    message = launcher.run("predict", str(trained.path), "input=/dev/zero", cwd=tmp_path).refused()
+    assert "/dev/zero is a device" in message
