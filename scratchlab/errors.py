@@ -90,6 +90,12 @@ def shortened(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
+def system_reason(error: OSError) -> str:
+    """Why the system refused, in its words; some libraries give a text of their own instead."""
+    text = error.strerror or str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str | None:
     """The one of ``names`` that is spelled most like ``name``, or None if none is close."""
     known = sorted(set(names))

@@ -31,9 +31,9 @@ from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
-from scratchlab.run.folder import RunFolder
+from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.manifest import manifest, peak_memory_bytes
-from scratchlab.run.record import log_file, record_failure
+from scratchlab.run.record import Refused, log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.interrupt import Interrupt
@@ -107,6 +107,11 @@ def _train_steps(
     started = time.perf_counter()
     warnings: list[str] = []
     newest = checkpoints.load_newest(folder.checkpoints, warnings.append) if resumed else None
+    if resumed and newest is None and (folder.path / RESULTS).exists():
+        raise Refused(
+            f"{folder.path} was trained, but its checkpoints are gone",
+            "Restore its folder checkpoints, or train a new run.",
+        )
     start = None if newest or config["init_from"] is None else starting_point(config)
     parts = build_parts(config, Source(*newest) if newest else None, start)
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
@@ -173,6 +178,7 @@ def _train_steps(
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
     export(folder.path, parts, config, tracker)
+    tracker.flush()  # a run whose metrics cannot be written is not done
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
 
@@ -269,6 +275,7 @@ def _evaluate_checkpoint(
         def stop() -> None:
             if interrupt.requested:
                 raise Stopped(interrupt.requested)
+            folder.require_whole()
 
         sink = FolderSink(folder.path, tracker, content.state["step"])
         found = evaluate(parts, evaluators, config["evaluate_split"], sink, should_stop=stop)

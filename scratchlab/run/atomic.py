@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +32,9 @@ ADVICE = {
     errno.EEXIST: ("a part of the path is a file, not a folder", "Name another folder."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Name another folder."),
     errno.ENAMETOOLONG: ("the name is too long", "Use a shorter name."),
+    errno.ENOENT: ("its folder is gone", "It was removed or moved while this command ran."),
+    errno.EISDIR: ("a folder is in the way", "Remove it."),
+    errno.ELOOP: ("it is a link", "Nothing is written through links; remove it."),
 }
 
 
@@ -40,6 +45,30 @@ def write_error(path: Path, error: OSError) -> Exception:
         return error
     problem, hint = advice
     return UserError(f"Cannot write {path}: {problem}.", hint)
+
+
+def open_to_append(path: Path) -> io.FileIO:
+    """Open a file to write at its end: the one of this name, not one that a link leads to.
+
+    Unbuffered: what is written is one system call. A file that has other names too (a copy made of
+    hard links) is made a file of its own first.
+    """
+    try:
+        file = io.FileIO(path, "ab", opener=_opened_itself)
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:
+            return file
+        file.close()
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"Cannot write {path}: it is no regular file.", "Remove it.")
+        write_bytes(path, path.read_bytes())
+    except OSError as error:
+        raise write_error(path, error) from error
+    return open_to_append(path)
+
+
+def _opened_itself(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK, 0o666)
 
 
 def flush_folder(folder: Path) -> None:

@@ -73,7 +73,7 @@ def save(
     """
     incoming = folder / f".incoming-{os.getpid()}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # not its parents: a run that was removed stays removed
         _discard(*folder.glob(".incoming-*"), *folder.glob(".outgoing-*"))
         incoming.mkdir()
         _fill(incoming, checkpoint, save_vocabulary)

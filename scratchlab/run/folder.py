@@ -15,10 +15,12 @@ import yaml
 
 from scratchlab.config.reading import read_mapping
 from scratchlab.config.root import FOLDER_NAME
-from scratchlab.errors import UserError, suggest
-from scratchlab.run.atomic import write_json, write_text
+from scratchlab.errors import UserError, suggest, system_reason
+from scratchlab.run.atomic import open_to_append, write_json, write_text
 
 LOGGER = logging.getLogger("scratchlab")
+LOCK = ".lock"
+RESULTS = "results.json"
 
 
 class RunFolder:
@@ -26,7 +28,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
+        self._configured = False  # whether there was a configuration already
 
     @property
     def checkpoints(self) -> Path:
@@ -73,7 +76,7 @@ class RunFolder:
                 path.mkdir(parents=True)
             except FileExistsError:
                 if resume and path.is_dir() and not (path / "config.yaml").exists():
-                    return cls(path)
+                    return cls(path)._not_half()
                 if run_id is not None and cls(path).ended_untrained():
                     return cls(path)
                 if run_id is not None and path.is_dir():
@@ -86,9 +89,8 @@ class RunFolder:
                     "Choose another place with output_dir=FOLDER.",
                 ) from None
             except OSError as error:
-                reason = error.strerror or str(error)
                 raise UserError(
-                    f"the run folder {path} cannot be made: {reason}",
+                    f"the run folder {path} cannot be made: {system_reason(error)}",
                     "Choose another place with output_dir=FOLDER.",
                 ) from error
             return cls(path)
@@ -99,7 +101,35 @@ class RunFolder:
         """A folder that exists; :class:`UserError` if it is not a run's."""
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder (it has no config.yaml)")
-        return cls(path)
+        folder = cls(path)
+        folder._configured = True
+        return folder
+
+    def _not_half(self) -> RunFolder:
+        """Itself, unless something of another run lies in it: that one would be gone on with."""
+        left = [n for n in ("checkpoints", "metrics.jsonl", RESULTS) if (self.path / n).exists()]
+        if left:
+            raise UserError(
+                f"{self.path} is half a run: it has {left[0]}, but no config.yaml",
+                "Restore the file (a copy is in each checkpoint), or choose another run_id.",
+            )
+        return self
+
+    def require_whole(self) -> None:
+        """UserError if the folder was removed, or exchanged, since this process locked it."""
+        if self._lock is None:
+            return
+        try:
+            now = (self.path / LOCK).stat()
+        except OSError:
+            now = None
+        if now is None or not os.path.samestat(now, os.fstat(self._lock.fileno())):
+            raise UserError(
+                f"{self.path} was removed or moved while the run wrote to it",
+                "What it held is lost, unless it was moved. Start the run anew.",
+            )
+        if self._configured and not (self.path / "config.yaml").is_file():
+            raise UserError(f"{self.path} has lost its config.yaml while the run wrote to it")
 
     def ended_untrained(self) -> bool:
         """Whether the run failed or was stopped with nothing to go on from."""
@@ -118,10 +148,7 @@ class RunFolder:
 
     def lock(self) -> None:
         """Keep other processes from training into this folder for as long as this process lives."""
-        try:
-            handle = (self.path / ".lock").open("a")
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
+        handle = open_to_append(self.path / LOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -142,6 +169,7 @@ class RunFolder:
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
         """Keep the complete configuration and what the user wrote."""
         write_text(self.path / "config.yaml", dump_yaml(config))
+        self._configured = True
         write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
 
     def config(self) -> dict[str, Any]:
@@ -150,6 +178,7 @@ class RunFolder:
 
     def write_status(self, status: str, **details: Any) -> None:
         """``running``, ``done``, ``failed`` or ``stopped``, with the time."""
+        self.require_whole()
         now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(self.path / "status.json", {"status": status, "time": now, **details})
 

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from scratchlab.errors import LOGGED_IN, Stopped, UserError
+from scratchlab.run.atomic import open_to_append
 from scratchlab.run.folder import RunFolder
 
 LOGGER = logging.getLogger("scratchlab")
 
 
-class _QuietFileHandler(logging.FileHandler):
-    """A log that cannot be written (full disk) is no reason to print a traceback for each line."""
+class Refused(UserError):
+    """A run cannot go on as asked; it stays as it was."""
+
+
+class _Log(logging.StreamHandler):
+    """The log of a run. While it cannot be written (full disk) its lines wait for there to be room.
+
+    No line costs a traceback, neither when it is logged nor when the log is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = io.BufferedWriter(open_to_append(path))
+        super().__init__(io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace"))
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Go without the line."""
+        """The line stays in the buffer."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        super().close()
 
 
 @contextmanager
 def log_file(path: Path) -> Iterator[None]:
     """Everything that is logged inside goes to the end of this file too."""
-    try:
-        handler = _QuietFileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    handler = _Log(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger = logging.getLogger("scratchlab")
     logger.setLevel(logging.INFO)
@@ -43,18 +60,28 @@ def log_file(path: Path) -> Iterator[None]:
 @contextmanager
 def record_failure(folder: RunFolder) -> Iterator[None]:
     """Write down how a run ended that did not end well; the exception goes on to the command."""
+    before = folder.status()
     try:
         yield
     except (Stopped, KeyboardInterrupt) as stop:
         reason = str(stop) or "SIGINT"
         LOGGER.info("stopped by %s", reason)
-        folder.write_status("stopped", reason=reason)
+        _write_status(folder, {"status": "stopped", "reason": reason})
         raise Stopped(reason, folder.path) from stop
+    except Refused as error:
+        LOGGER.error("refused: %s", error)
+        _write_status(folder, before)
+        raise
     except BaseException as error:
         LOGGER.error("failed:\n%s", traceback.format_exc())
         error.add_note(f"{LOGGED_IN}{folder.log}")
-        try:
-            folder.write_status("failed", reason=str(error).splitlines()[:1])
-        except UserError as second:
-            LOGGER.error("the status could not be written: %s", second)
+        _write_status(folder, {"status": "failed", "reason": str(error).splitlines()[:1]})
         raise
+
+
+def _write_status(folder: RunFolder, status: Mapping[str, Any]) -> None:
+    """Write how the run ended, unless that cannot be written: what ended it matters more."""
+    try:
+        folder.write_status(**status)
+    except (UserError, OSError) as second:
+        LOGGER.error("the status could not be written: %s", second)

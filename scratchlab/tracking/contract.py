@@ -30,6 +30,9 @@ class RunInfo:
 class Tracker(ABC):
     """Registered as ``@register("tracker", NAME)``; built as ``cls(config)``, then ``start``ed."""
 
+    essential = False
+    """Whether the run is worth nothing without it: what it raises ends the training."""
+
     def __init__(self, config: Any) -> None:
         self.config = config
 

@@ -1,4 +1,7 @@
-"""All chosen trackers behind one: one that fails is dropped with a warning, training goes on."""
+"""All chosen trackers behind one: one that fails is dropped with a warning, training goes on.
+
+Unless it is the one that keeps the metrics: without these a run must not end well.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ class Trackers(Tracker):
 
     What a tracker raises (no network, full disk, missing package) is said once, in the log and on
     the trackers that are left, and that tracker is not called again. ``Stopped`` passes through: a
-    signal that arrives during a call is no fault of the tracker.
+    signal that arrives during a call is no fault of the tracker. What an essential tracker raises
+    passes through once the others were called.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
@@ -55,13 +59,19 @@ class Trackers(Tracker):
         self._each("finish", status)
 
     def _each(self, call: str, *arguments: Any) -> None:
+        failed: Exception | None = None
         for tracker in tuple(self._active):
             try:
                 getattr(tracker, call)(*arguments)
             except Stopped:
                 raise
             except (Exception, SystemExit) as error:  # a library must not end the process
-                self._drop(tracker, call, error)
+                if tracker.essential and isinstance(error, Exception):
+                    failed = error
+                else:
+                    self._drop(tracker, call, error)
+        if failed is not None:
+            raise failed
 
     def _drop(self, tracker: Tracker, call: str, error: BaseException) -> None:
         if tracker not in self._active:  # it failed while another one's failure was being told

@@ -9,10 +9,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from scratchlab.errors import UserError, system_reason
 from scratchlab.registry import register
-from scratchlab.run.atomic import flush_folder, write_bytes, write_error
+from scratchlab.run.atomic import flush_folder, open_to_append, write_bytes, write_error
 from scratchlab.tracking.contract import RunInfo, Tracker
 
 METRICS = "metrics.jsonl"
@@ -28,6 +29,8 @@ class Jsonl(Tracker):
     ``{"step": 100, "epoch": 1.5, "train/loss": 3.25, …}``. Floats are written so that reading gives
     the very same number back; NaN and infinity, which JSON lacks, become null.
     """
+
+    essential = True
 
     @dataclass(frozen=True)
     class Config:
@@ -60,11 +63,17 @@ class Jsonl(Tracker):
                 lines.sync()
 
     def finish(self, status: str) -> None:
-        self.flush()
-        for lines in (self._metrics, self._timings):
-            if lines is not None:
-                lines.close()
-        self._metrics = self._timings = None
+        try:
+            self.flush()
+        except (UserError, OSError) as error:
+            if status == "done":
+                raise
+            LOGGER.warning("what was logged last is lost: %s", error)  # it will be logged again
+        finally:
+            for lines in (self._metrics, self._timings):
+                if lines is not None:
+                    lines.close()
+            self._metrics = self._timings = None
 
 
 def format_line(step: int, values: Mapping[str, float]) -> bytes:
@@ -84,28 +93,47 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class _Lines:
-    """A file that only ever holds whole lines: a line that could not be written is taken back."""
+    """A file that only ever holds whole lines: a line that could not be written is taken back.
+
+    It waits in memory and is tried again with each line that follows. :meth:`sync` raises if lines
+    still wait, so that no checkpoint is written that the file does not agree with.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         # Unbuffered: a line is one system call, so a killed process leaves it whole or not at all.
-        self._file: IO[bytes] = path.open("ab", buffering=0)
+        self._file = open_to_append(path)
+        self._waiting: list[bytes] = []
 
     def append(self, line: bytes) -> None:
+        waited = bool(self._waiting)
+        self._waiting.append(line)
+        try:
+            self._write()
+        except OSError as error:
+            if not waited:
+                reason = system_reason(error)
+                LOGGER.warning("%s cannot be written now (%s): lines wait", self._path, reason)
+
+    def _write(self) -> None:
         start = os.fstat(self._file.fileno()).st_size
         try:
-            rest = line
+            rest = b"".join(self._waiting)
             while rest:
                 rest = rest[self._file.write(rest) :]
-        except OSError as error:
+        except OSError:
             os.ftruncate(self._file.fileno(), start)
-            raise write_error(self._path, error) from error
+            raise
+        self._waiting.clear()
 
     def sync(self) -> None:
         try:
+            self._write()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise write_error(self._path, error) from error
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise UserError(f"{self._path} was removed while the run wrote to it")
 
     def close(self) -> None:
         self._file.close()
@@ -123,8 +151,8 @@ def _cut(path: Path, length: int) -> None:
     """Shorten metrics.jsonl to what it held at the checkpoint that the run goes on from."""
     size = path.stat().st_size if path.exists() else 0
     if size > length:
-        with path.open("rb+") as file:
-            file.truncate(length)
+        with open_to_append(path) as file:
+            os.ftruncate(file.fileno(), length)
             os.fsync(file.fileno())
     elif size < length:
         # Never filled up: a gap of zero bytes would make the file unreadable.

@@ -118,8 +118,9 @@ def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(
             return written
 
     monkeypatch.setattr(tracker._metrics, "_file", Filling())
+    log_steps(tracker, 3, 3)
     with pytest.raises(UserError, match=r"metrics\.jsonl: the disk is full"):
-        log_steps(tracker, 3, 3)
+        tracker.flush()
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
