@@ -67,6 +67,12 @@ class MissingPackageError(UserError):
         )
 
 
+class UnansweredRows(UserError):
+    """Some of the rows that a model was asked about could not be read; the others are answered."""
+
+    exit_code = 1
+
+
 class TrainingError(UserError):
     """Training cannot go on (for example the loss is no number any more); a checkpoint is kept."""
 

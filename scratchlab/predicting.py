@@ -15,7 +15,7 @@ from scratchlab.data.knowledge import QuestionDataset
 from scratchlab.data.prompted import PromptedDataset
 from scratchlab.data.text_classes import TextClassDataset
 from scratchlab.decoding.continuation import Continuation, answers
-from scratchlab.errors import UserError
+from scratchlab.errors import UnansweredRows, UserError
 from scratchlab.evaluation.predictions import model_outputs
 from scratchlab.registry import build
 from scratchlab.trained import Trained, load_trained
@@ -33,8 +33,7 @@ def predict(
     trained = load_trained(config, run, config["evaluate_checkpoint"])
     dataset = trained.dataset
     if isinstance(dataset, ArrayDataset):
-        for line in lines:
-            yield [answer_row(trained, line)]
+        yield from answer_rows(trained, dataset, lines)
     elif isinstance(dataset, TranslationDataset):
         if trained.decoder is None:
             raise UserError("this run has no decoding", "Add for example decoding=greedy.")
@@ -130,15 +129,34 @@ def translate_line(trained: Trained, line: str) -> str:
     return dataset.decode_target(list(hypothesis.ids))
 
 
-def answer_row(trained: Trained, line: str) -> str:
-    """The class (with its probability) or the value for one line; an empty line stays empty."""
+def answer_rows(
+    trained: Trained, dataset: ArrayDataset, lines: Iterator[str]
+) -> Iterator[Iterable[str]]:
+    """The class (with its probability) or the value for each row; an empty line stays empty.
+
+    Raises:
+        UnansweredRows: at the end, if rows could not be read; each was told of in its place.
+    """
+    total = refused = 0
+    told = ""
+    for row in dataset.encode_lines(lines):
+        total += 1
+        if isinstance(row, UserError):
+            refused += 1
+            # What would be right is said once, not for each of a thousand rows.
+            LOGGER.error("%s", row.message if row.hint == told else row)
+            told = row.hint
+            yield [""]
+        else:
+            yield ["" if row is None else answer_row(trained, row)]
+    if refused:
+        raise UnansweredRows(f"{refused:,} of {total:,} rows were not answered")
+
+
+def answer_row(trained: Trained, row: Any) -> str:
+    """The class (with its probability) or the value for X [1, features]."""
     dataset = trained.dataset
-    assert isinstance(dataset, ArrayDataset)
-    if not line.strip():
-        return ""
-    values, shares = model_outputs(
-        trained.model, dataset.spec, dataset.encode(line), trained.device
-    )
+    values, shares = model_outputs(trained.model, dataset.spec, row, trained.device)
     if not dataset.spec.n_classes:
         return f"{values[0]:.6g}"
     name = dataset.spec.class_names[int(values[0])]

@@ -22,6 +22,10 @@ usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
 Translates each text, goes on with it or answers it, whatever the run was trained for. A text is an
 argument or a line; what comes out is shown as soon as it is there.
 
+A model of a table reads CSV: lines below a header that names the columns (in any order; others are
+passed over), or rows of just the columns that it reads, in their order. A row that cannot be read
+is told of on standard error and answered with an empty line; the exit code is 1 then.
+
   decoding=greedy decoding.beam_size=10     translation: another search
 
   decoding.max_new_tokens=500               language models: how much is written,
@@ -75,11 +79,17 @@ def _write(text: str) -> None:
         ) from error
 
 
+class _Remark(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        kind = "error" if record.levelno >= logging.ERROR else "note"
+        return f"{kind}: {record.getMessage()}"
+
+
 @contextmanager
 def remarks_shown() -> Iterator[None]:
     """Remarks about the input go to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    handler.setFormatter(_Remark())
     handler.setLevel(logging.WARNING)
     logger = logging.getLogger("scratchlab")
     logger.addHandler(handler)

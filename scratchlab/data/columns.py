@@ -8,6 +8,7 @@ feature for each. What was found is kept with a checkpoint: later rows are read 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,8 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.csv_cells import Cells, is_missing
-from scratchlab.errors import UserError, suggest
+from scratchlab.data.csv_cells import MISSING, Cells, is_missing
+from scratchlab.data.numerals import (
+    Reading,
+    Unclear,
+    find_reading,
+    is_number,
+    plain_values,
+    values_of,
+)
+from scratchlab.errors import UserError, shortened, suggest
 
 MOST_CATEGORIES = 50
 MOST_CLASSES = 20  # whole numbers with more different values are a target of numbers
@@ -24,23 +33,35 @@ MOST_CLASSES = 20  # whole numbers with more different values are a target of nu
 
 @dataclass(frozen=True)
 class Column:
-    """A column that models see: its name and, where it holds categories, what they are."""
+    """A column that models see: its name and its categories, or how its numbers are written."""
 
     name: str
     categories: tuple[str, ...] = ()
+    reading: Reading = Reading()
 
     @property
     def features(self) -> tuple[str, ...]:
         return tuple(f"{self.name}={c}" for c in self.categories) or (self.name,)
 
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Column:
+        reading = Reading(**content.get("reading", {}))
+        return Column(content["name"], tuple(content["categories"]), reading)
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How a table is read: its columns in order and its target (classes by name, or numbers)."""
+    """How a table is read: its columns in order and its target (classes by name, or numbers).
+
+    ``header`` and ``delimiter`` are those of the file that it was made of.
+    """
 
     columns: tuple[Column, ...]
     target: str
     classes: tuple[str, ...] = ()
+    target_reading: Reading = Reading()
+    header: tuple[str, ...] = ()
+    delimiter: str = ","
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -51,42 +72,83 @@ class Plan:
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Plan:
-        columns = tuple(Column(c["name"], tuple(c["categories"])) for c in content["columns"])
-        return Plan(columns, content["target"], tuple(content["classes"]))
+        return Plan(
+            tuple(map(Column.from_json, content["columns"])),
+            content["target"],
+            tuple(content["classes"]),
+            Reading(**content.get("target_reading", {})),
+            tuple(content.get("header", ())),
+            content.get("delimiter", ","),
+        )
 
 
-def make_plan(
-    cells: Cells, target: str, target_type: str, categories: Sequence[str], drop: Sequence[str]
-) -> tuple[Plan, list[str]]:
-    """Find the kinds of all columns; notes name the constant ones, which are left out."""
-    for name in (*categories, *drop):
+@dataclass(frozen=True)
+class Wishes:
+    """What a person says of a table: which kind its target has, and how its columns are read."""
+
+    target: str
+    target_type: str = "auto"
+    categories: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    missing: frozenset[str] = MISSING
+    decimal: str | None = None
+
+
+def known_cells(values: Sequence[str], missing: frozenset[str]) -> set[str]:
+    """The different cells of a column but those that say that nothing is known."""
+    return {value for value in set(values) if value.lower() not in missing}
+
+
+def make_plan(cells: Cells, wishes: Wishes) -> tuple[Plan, list[str]]:
+    """Find the kinds of all columns; notes say what was not plain."""
+    for name in (*wishes.categories, *wishes.drop):
         cells.column(name)
-    place = cells.column(target, "target column")
-    wanted = [row[place] for row in cells.rows]
-    if target_type != "class" and not _mostly_numbers(wanted):
-        _refuse_commas(cells, target, wanted, "dataset.target_type=class")
-    classes = _classes(wanted, target_type)
-    columns, constant = [], []
-    for index, name in enumerate(cells.columns):
-        if name == target or name in drop:
+    cells.column(wishes.target, "target column")
+    classes, target_reading = _target(cells, wishes)
+    columns, constant, notes = [], [], []
+    if wishes.target not in wishes.categories:
+        notes += _written(wishes.target, target_reading)
+    for name in cells.columns:
+        if name == wishes.target or name in wishes.drop:
             continue
-        values = [row[index] for row in cells.rows]
-        known = {v for v in values if not is_missing(v)}
+        values = cells.values(name)
+        known = known_cells(values, wishes.missing)
+        reading = None
+        if name not in wishes.categories:
+            reading = _reading(cells, name, values, known, wishes)
         if len(known) < 2:
             constant.append(name)
-        elif name not in categories and _mostly_numbers(values):
-            columns.append(Column(name))
+        elif reading is not None:
+            columns.append(Column(name, (), reading))
+            notes += _written(name, reading)
         else:
-            if name not in categories:
-                _refuse_commas(cells, name, values, f"dataset.categories=[{name}]")
             columns.append(Column(name, _categories(cells, name, known)))
+            notes += _words_taken_as_missing(name, values, known)
     if not columns:
         raise UserError(
             f"{cells.path}: no column is left to learn from",
-            f"All but the target {target!r} are constant or dropped.",
+            f"All but the target {wishes.target!r} are constant or dropped.",
         )
-    notes = [f"constant columns left out: {', '.join(constant)}"] if constant else []
-    return Plan(tuple(columns), target, classes), notes
+    if constant:
+        notes.insert(0, f"constant columns left out: {', '.join(constant)}")
+    header = tuple(cells.columns)
+    plan = Plan(
+        tuple(columns), wishes.target, classes, target_reading, header, cells.delimiter
+    )  # fmt: skip
+    return plan, notes
+
+
+def _written(name: str, reading: Reading) -> list[str]:
+    return [f"{name}: numbers with {reading}"] if reading != Reading() else []
+
+
+def _words_taken_as_missing(name: str, values: Sequence[str], known: set[str]) -> list[str]:
+    """NA may be Namibia, None an answer."""
+    words = {k: n for k, n in Counter(values).items() if k and k not in known}
+    if not words:
+        return []
+    listed = ", ".join(f"{word} ({count:,})" for word, count in sorted(words.items()))
+    return [f"{name}: taken as missing: {listed}; dataset.missing=[…] says which words are"]
 
 
 def _categories(cells: Cells, name: str, known: set[str]) -> tuple[str, ...]:
@@ -98,112 +160,149 @@ def _categories(cells: Cells, name: str, known: set[str]) -> tuple[str, ...]:
     return tuple(sorted(known))
 
 
-def _mostly_numbers(values: Sequence[str]) -> bool:
-    known = [v for v in values if not is_missing(v)]
-    return sum(number(v) is not None for v in known) * 2 > len(known)
-
-
-def _refuse_commas(cells: Cells, name: str, values: Sequence[str], otherwise: str) -> None:
-    """UserError for a column of 3,14 or 1,000, which would pass for texts."""
-    if _mostly_numbers([v.replace(",", ".", 1) for v in values]):
-        example = next(v for v in values if "," in v)
-        raise UserError(
-            f"{cells.path}: the column {name!r} holds numbers with commas, like {example}",
-            f"Write 3.14 for 3,14 and 1000 for 1,000; if they are names: {otherwise}.",
-        )
-
-
-def number(cell: str) -> float | None:
-    """A finite number, or None."""
-    try:
-        value = float(cell)
-    except ValueError:
+def _reading(
+    cells: Cells, name: str, values: Sequence[str], known: set[str], wishes: Wishes
+) -> Reading | None:
+    """How the numbers of a column are written; None if most of its cells are no numbers."""
+    if wishes.decimal != "," and plain_values(known) is not None:
+        return Reading()
+    numbers = {v for v in known if is_number(v)}
+    counts = Counter(values)
+    if 2 * sum(counts[v] for v in numbers) <= sum(counts[v] for v in known):
         return None
-    return value if math.isfinite(value) else None
+    try:
+        return find_reading((v for v in dict.fromkeys(values) if v in numbers), wishes.decimal)
+    except Unclear as unclear:
+        where = cells.where(values.index(unclear.cell), name)
+        hint = f"{unclear.hint} If they are names: dataset.categories=[{name}]."
+        if name == wishes.target:
+            hint = f"{unclear.hint} If they are names: dataset.target_type=class."
+        raise UserError(f"{where}: {unclear.problem}", hint) from None
 
 
-def _classes(values: Sequence[str], target_type: str) -> tuple[str, ...]:
-    """The names of the classes in order (numbers by value); none if the target is a number."""
-    known = sorted({v for v in values if not is_missing(v)})
-    numbers = [number(v) for v in known]
-    numeric = all(n is not None for n in numbers)
-    whole = numeric and all(float(n or 0).is_integer() for n in numbers)
-    if target_type == "auto" and len(known) > MOST_CLASSES and _mostly_numbers(values):
-        return ()  # `targets` names the cells that are no numbers
-    if target_type == "number" or (
-        target_type == "auto" and numeric and not (whole and len(known) <= MOST_CLASSES)
-    ):
-        return ()
-    if numeric:
-        return tuple(sorted(known, key=float))
-    return tuple(known)
+def _target(cells: Cells, wishes: Wishes) -> tuple[tuple[str, ...], Reading]:
+    """The names of the classes in order (numbers by value; none if the target is a number)."""
+    values = cells.values(wishes.target)
+    known = known_cells(values, wishes.missing)
+    if wishes.target_type == "class":
+        return _class_names(known, Reading(wishes.decimal or ".")), Reading()
+    reading = _reading(cells, wishes.target, values, known, wishes)
+    if wishes.target_type == "number":
+        return (), reading or Reading(wishes.decimal or ".")
+    if reading is None:
+        return tuple(sorted(known)), Reading()
+    if len(known) > MOST_CLASSES:
+        return (), reading  # `targets` names the cells that are no numbers
+    numbers = [n for n in values_of(known, reading) if n is not None]
+    if len(numbers) < len(known):
+        return tuple(sorted(known)), Reading()
+    if not all(n.is_integer() for n in numbers):
+        return (), reading
+    return _class_names(known, reading), reading
 
 
-def features(cells: Cells, plan: Plan) -> NDArray[np.float64]:
-    """X [rows, features]: NaN where a number is missing, all 0 where a category is."""
-    blocks = []
+def _class_names(known: set[str], reading: Reading) -> tuple[str, ...]:
+    """The classes in order, numbers by value; 1, 1.0 and 01 are one class."""
+    values = dict(zip(known, values_of(known, reading), strict=True))
+    if None in values.values():
+        return tuple(sorted(known))
+    names: dict[float, str] = {}
+    for name in sorted(known, key=lambda n: (len(n), n)):
+        names.setdefault(values[name] or 0.0, name)
+    return tuple(names[value] for value in sorted(names))
+
+
+def features(
+    cells: Cells, plan: Plan, missing: frozenset[str] = MISSING
+) -> tuple[NDArray[np.float64], dict[str, int]]:
+    """X [rows, features] and, by column, how many cells are missing.
+
+    NaN where a number is missing, all 0 where a category is (or was not seen in training).
+    """
+    X = np.zeros((len(cells.rows), len(plan.features)))
+    counts, first = {}, 0
     for column in plan.columns:
-        place = cells.column(column.name)
-        values = [row[place] for row in cells.rows]
+        values = cells.values(column.name)
         if column.categories:
             order = {c: i for i, c in enumerate(column.categories)}
-            block = np.zeros((len(values), len(order)))
-            for row, value in enumerate(values):
-                if value in order:
-                    block[row, order[value]] = 1
+            places = np.fromiter((order.get(v, -1) for v in values), np.int64, len(values))
+            seen = np.flatnonzero(places >= 0)
+            X[seen, first + places[seen]] = 1
+            absent = 0
+            if len(seen) < len(values):
+                absent = sum(is_missing(v, missing) for v in values)
         else:
-            block = np.array([[_number_at(cells, r, column.name, v)] for r, v in enumerate(values)])
-        blocks.append(block)
-    return np.hstack(blocks)
+            X[:, first] = _numbers(cells, column, values, missing)
+            absent = int(np.isnan(X[:, first]).sum())
+        if absent:
+            counts[column.name] = absent
+        first += len(column.features)
+    return X, counts
 
 
-def unknown_categories(cells: Cells, plan: Plan) -> dict[str, list[str]]:
+def _numbers(
+    cells: Cells, column: Column, values: list[str], missing: frozenset[str]
+) -> NDArray[np.float64]:
+    """A column of numbers, NaN where one is missing; UserError at the first that is none."""
+    if column.reading.decimal == "." and (plain := plain_values(values)) is not None:
+        return np.array(plain)
+    known = known_cells(values, missing)
+    found = dict(zip(known, values_of(known, column.reading), strict=True))
+    if None in found.values():
+        row, cell = next((i, v) for i, v in enumerate(values) if found.get(v, 0) is None)
+        hint = f"read the column as text: dataset.categories=[{column.name}]"
+        raise UserError(
+            f"{cells.where(row, column.name)}: {shortened(cell)} is no number",
+            f"Mend the cell, or {hint}.",
+        )
+    return np.array([found.get(v, math.nan) for v in values], dtype=np.float64)
+
+
+def unknown_categories(
+    cells: Cells, plan: Plan, missing: frozenset[str] = MISSING
+) -> dict[str, list[str]]:
     """By column, the categories of a table that the plan, made of an earlier one, does not have."""
     found = {}
     for column in plan.columns:
         if column.categories:
-            place = cells.column(column.name)
-            new = {v for v in (row[place] for row in cells.rows) if not is_missing(v)}
-            if new := new - set(column.categories):
+            new = known_cells(cells.values(column.name), missing) - set(column.categories)
+            if new:
                 found[column.name] = sorted(new)
     return found
 
 
-def _number_at(cells: Cells, row: int, column: str, cell: str) -> float:
-    if is_missing(cell):
-        return math.nan
-    value = number(cell)
-    if value is None:
-        raise UserError(
-            f"{cells.where(row, column)}: {cell!r} is no number",
-            f"Mend the cell, or read the column as text: dataset.categories=[{column}].",
-        )
-    return value
-
-
-def targets(cells: Cells, plan: Plan) -> NDArray[Any]:
+def targets(cells: Cells, plan: Plan, missing: frozenset[str] = MISSING) -> NDArray[Any]:
     """y [rows]: class numbers or values; UserError at the first cell that cannot be one."""
-    place = cells.column(plan.target, "target column")
-    order = {c: i for i, c in enumerate(plan.classes)}
-    found: list[float] = []
-    for row, cells_of_row in enumerate(cells.rows):
-        cell = cells_of_row[place]
-        if is_missing(cell):
-            raise UserError(
-                f"{cells.where(row, plan.target)}: the target is missing",
-                "Mend the file, or leave such rows out: dataset.missing_target=drop.",
-            )
-        if plan.classes:
-            if cell not in order:
-                hint = suggest(cell, plan.classes, "Classes")
-                raise UserError(f"{cells.where(row, plan.target)}: unknown class {cell!r}", hint)
-            found.append(order[cell])
-        else:
-            value = number(cell)
-            if value is None:
-                raise UserError(
-                    f"{cells.where(row, plan.target)}: the target {cell!r} is no number",
-                    "Mend the cell, or take the target as classes: dataset.target_type=class.",
-                )
-            found.append(value)
-    return np.array(found, dtype=np.int64 if plan.classes else np.float64)
+    cells.column(plan.target, "target column")
+    values = cells.values(plan.target)
+    worth: dict[str, float | None] = {}
+    known = known_cells(values, missing)
+    if plan.classes:
+        order = {c: i for i, c in enumerate(plan.classes)}
+        by_value = {plan.target_reading.number(c): i for i, c in enumerate(plan.classes)}
+        for value in known:
+            # Also 1.0 where the class is called 1, unless a class is no number.
+            same = None if None in by_value else plan.target_reading.number(value)
+            worth[value] = order.get(value, by_value.get(same) if same is not None else None)
+    else:
+        worth = dict(zip(known, values_of(known, plan.target_reading), strict=True))
+    for row, value in enumerate(values):
+        if worth.get(value) is None:
+            raise _no_target(cells.where(row, plan.target), value, value in known, plan)
+    dtype = np.int64 if plan.classes else np.float64
+    return np.fromiter((worth[v] for v in values), dtype, len(values))
+
+
+def _no_target(where: str, cell: str, known: bool, plan: Plan) -> UserError:
+    if not known:
+        hint = "Mend the file, or leave such rows out: dataset.missing_target=drop."
+        if cell:
+            hint += f" If {cell!r} is a value: dataset.missing=[…] without it."
+        return UserError(f"{where}: the target is missing", hint)
+    if plan.classes:
+        hint = suggest(cell, plan.classes, "Classes")
+        return UserError(f"{where}: unknown class {shortened(cell)}", hint)
+    return UserError(
+        f"{where}: the target {shortened(cell)} is no number",
+        "Mend the cell, or take the target as classes: dataset.target_type=class.",
+    )

@@ -272,5 +272,14 @@ class ArrayDataset(Dataset):
     def encode(self, line: str) -> Any:
         """X [1, features] of one line that a user gives: CSV cells, or the path of an image."""
 
+    def encode_lines(self, lines: Iterator[str]) -> Iterator[Any]:
+        """Of each row that a user gives :meth:`encode`'s X, None for an empty one, or the UserError
+        that costs this row only. Lines of tables may begin with one that names their columns."""
+        for line in lines:
+            try:
+                yield self.encode(line) if line.strip() else None
+            except UserError as error:
+                yield error
+
     def examples(self, split: str) -> Examples:
         return Examples(self.rows(split))

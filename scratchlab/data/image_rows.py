@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.contract import ArrayBatch
+from scratchlab.data.contract import ArrayBatch, ArrayDataset
 from scratchlab.data.noise import add_noise
 from scratchlab.data.rows import RowOptions, RowsDataset
 from scratchlab.data.scaling import Scaling, learn_scaling
@@ -98,6 +99,9 @@ class ImageDataset(RowsDataset):
         else:
             spoilt = self.rows(split)[0][rows]
         return self.to_batch(spoilt, y, rows, self.scaling.apply(clean))
+
+    def encode_lines(self, lines: Iterator[str]) -> Iterator[Any]:
+        return ArrayDataset.encode_lines(self, lines)
 
     def encode(self, line: str) -> NDArray[np.float32]:
         """An image file, in the size and colours of the data set."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
 from scratchlab.data.duplicates import rows_of
+from scratchlab.data.numerals import Reading
 from scratchlab.data.row_splits import grouped_rows, split_rows
 from scratchlab.data.scaling import Scaling, learn_scaling
-from scratchlab.errors import UserError, suggest
+from scratchlab.data.table_lines import read_rows
+from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.registry import option
 from scratchlab.run.atomic import write_json
 
@@ -75,7 +77,7 @@ class Raw:
     image_shape: tuple[int, int, int] | None = None
     given: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    cells: list[list[str]] | None = None
+    cells: Sequence[list[str]] | None = None
     columns: tuple[str, ...] = ()
     missing: Mapping[str, int] = field(default_factory=dict)
     preparation: dict[str, Any] = field(default_factory=dict)
@@ -221,19 +223,25 @@ class RowsDataset(ArrayDataset):
         return {n: f"{v:.6g}" for n, v in zip(raw.feature_names, values, strict=True)}
 
     def encode(self, line: str) -> NDArray[Any]:
-        cells = [c.strip() for c in line.split(",")]
+        """One line without a header."""
+        (found,) = self.encode_lines(iter([line]))
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    def encode_lines(self, lines: Iterator[str]) -> Iterator[Any]:
         names = self.spec.feature_names
-        if len(cells) != len(names):
-            raise UserError(
-                f"{len(cells)} numbers were given, and this model reads {len(names)}",
-                f"In this order, with commas between them: {', '.join(names)}.",
-            )
-        try:
-            values = np.array([[float(c) for c in cells]], dtype=np.float64)
-        except ValueError as error:
-            bad = next(c for c in cells if not _is_number(c))
-            raise UserError(f"{bad!r} is no number") from error
-        return self.scaling.apply(values)
+        for row in read_rows(lines, names):
+            if row is None or isinstance(row, UserError):
+                yield row
+                continue
+            values = [Reading().number(cell) for cell in row.cells]
+            if None in values:
+                place = values.index(None)
+                where = f"{row.where}, column {names[place]!r}"
+                yield UserError(f"{where}: {shortened(row.cells[place])} is no number")
+                continue
+            yield self.scaling.apply(np.array([values], dtype=np.float64))
 
     def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
         size = self.config.batch_size if split == "train" else self.config.eval_batch_size
@@ -317,11 +325,3 @@ def _read_preparation(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{path} cannot be read: {error}", "Only a run on a table or on images has it."
         ) from error
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -24,7 +24,9 @@ class Scaling:
         """X [rows, features] filled and scaled, in its own dtype."""
         if np.isnan(X).any():
             X = np.where(np.isnan(X), self.fill.astype(X.dtype), X)
-        return (X - self.centre.astype(X.dtype)) / self.spread.astype(X.dtype)
+        found = X - self.centre.astype(X.dtype)
+        found /= self.spread.astype(X.dtype)  # in place: there may be millions of rows
+        return found
 
     def invert(self, X: Array) -> Array:
         return X * self.spread.astype(X.dtype) + self.centre.astype(X.dtype)

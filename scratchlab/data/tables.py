@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from scratchlab.data.columns import Plan, features, make_plan, targets, unknown_categories
+from scratchlab.data.columns import (
+    Plan,
+    Wishes,
+    features,
+    make_plan,
+    targets,
+    unknown_categories,
+)
 from scratchlab.data.contract import Provenance
-from scratchlab.data.csv_cells import Cells, is_missing, read_cells
+from scratchlab.data.csv_cells import MISSING, Cells, Rows, is_missing, read_cells
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.rows import Raw, RowOptions, RowsDataset
 from scratchlab.data.sources import find_file, sha256_of
-from scratchlab.errors import UserError, suggest
+from scratchlab.data.table_lines import read_rows
+from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.registry import option, register
 
 
@@ -24,33 +30,29 @@ class TableDataset(RowsDataset):
     """A :class:`RowsDataset` of CSV cells."""
 
     def table(
-        self,
-        cells: Cells,
-        provenance: Provenance,
-        kept: Mapping[str, Any] | None,
-        target: str,
-        *,
-        target_type: str = "auto",
-        categories: Sequence[str] = (),
-        drop: Sequence[str] = (),
+        self, cells: Cells, provenance: Provenance, kept: Mapping[str, Any] | None, wishes: Wishes
     ) -> Raw:
         """Cells as raw rows; after a checkpoint's plan if there is one."""
-        notes: list[str] = []
+        notes = list(cells.notes)
         if kept:
             plan = Plan.from_json(kept)
-            for name, new in unknown_categories(cells, plan).items():
+            for name, new in unknown_categories(cells, plan, wishes.missing).items():
                 listed = ", ".join(new[:5]) + (", …" if len(new) > 5 else "")
                 notes.append(f"{name}: not seen in training, read as missing: {listed}")
         else:
-            plan, notes = make_plan(cells, target, target_type, categories, drop)
-        X = features(cells, plan)
-        missing = {f: int(n) for f, n in zip(plan.features, np.isnan(X).sum(axis=0)) if n}
-        if missing:
-            listed = ", ".join(f"{name} {n:,}" for name, n in missing.items())
-            notes.append(f"missing values, taken as the median of train: {listed}")
+            plan, found = make_plan(cells, wishes)
+            notes += found
+        X, counts = features(cells, plan, wishes.missing)
+        for of_text, said in ((False, "the median of train"), (True, "none of their categories")):
+            listed = ", ".join(
+                f"{c.name} {counts[c.name]:,}"
+                for c in plan.columns
+                if c.name in counts and bool(c.categories) == of_text
+            )
+            notes += [f"missing values, taken as {said}: {listed}"] if listed else []
         return Raw(
             X=X,
-            y=targets(cells, plan),
+            y=targets(cells, plan, wishes.missing),
             feature_names=plan.features,
             class_names=plan.classes,
             target_name=plan.target,
@@ -58,26 +60,36 @@ class TableDataset(RowsDataset):
             notes=notes,
             cells=cells.rows,
             columns=tuple(cells.columns),
-            missing=missing,
+            missing={f: counts.get(c.name, 0) for c in plan.columns for f in c.features},
             preparation=plan.to_json(),
         )
 
-    def encode(self, line: str) -> Any:
+    @property
+    def missing_words(self) -> frozenset[str]:
+        """Cells that say that nothing is known, in small letters."""
+        return MISSING
+
+    def encode_lines(self, lines: Iterator[str]) -> Iterator[Any]:
         plan = Plan.from_json(self.own_preparation)
         names = [c.name for c in plan.columns]
-        given = [cell.strip() for cell in line.split(",")]
-        if len(given) != len(names):
-            raise UserError(
-                f"{len(given)} cells were given, and this model reads {len(names)}",
-                f"In this order, with commas between them: {', '.join(names)}.",
-            )
-        cells = Cells(Path("input"), names, [given], [1])
-        for name, (new,) in unknown_categories(cells, plan).items():
+        for given in read_rows(lines, names, plan.header, plan.target, plan.delimiter):
+            if given is None or isinstance(given, UserError):
+                yield given
+                continue
+            cells = Cells(Path(given.where), names, Rows.of([given.cells], len(names)), [0])
+            try:
+                yield self.scaling.apply(self._encoded(cells, plan))
+            except UserError as error:
+                yield UserError(error.message.replace(", line 0", ""), error.hint)
+
+    def _encoded(self, cells: Cells, plan: Plan) -> Any:
+        for name, (new,) in unknown_categories(cells, plan, self.missing_words).items():
             known = next(column.categories for column in plan.columns if column.name == name)
             raise UserError(
-                f"{name}: {new!r} was not seen in training", suggest(new, known, "Known")
+                f"{cells.where(0, name)}: {shortened(new)} was not seen in training",
+                suggest(new, known, "Known"),
             )
-        return self.scaling.apply(features(cells, plan))
+        return features(cells, plan, self.missing_words)[0]
 
 
 def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Path]:
@@ -92,8 +104,11 @@ def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Pat
 
 def joined(parts: Sequence[Cells], where: Path) -> Cells:
     """Tables of the same columns below each other."""
-    rows = [row for part in parts for row in part.rows]
-    return Cells(where, parts[0].columns, rows, [line for part in parts for line in part.lines])
+    first = parts[0]
+    lines = [line for part in parts for line in part.lines]
+    notes = [note for part in parts for note in part.notes]
+    rows = Rows.joined([part.rows for part in parts])
+    return Cells(where, first.columns, rows, lines, notes, first.delimiter)
 
 
 @register(
@@ -131,7 +146,7 @@ class WineQuality(TableDataset):
                 cells = dataclasses.replace(
                     cells,
                     columns=["colour", *cells.columns],
-                    rows=[[colour, *row] for row in cells.rows],
+                    rows=cells.rows.with_column(colour),
                 )
             parts.append(cells)
         hashes = {f"wine_quality/{p.name}": sha256_of(p) for p in chosen.values()}
@@ -140,8 +155,7 @@ class WineQuality(TableDataset):
             joined(parts, paths[0].parent),
             provenance,
             kept,
-            "quality",
-            target_type=config.target_type,
+            Wishes("quality", config.target_type),
         )
 
 
@@ -167,7 +181,7 @@ class BostonHousing(TableDataset):
         facts = self.registered_facts
         (path,) = data_files(facts["files"], self.context.root, facts["origin"])
         provenance = Provenance("files", str(path.parent), {facts["files"][0]: sha256_of(path)})
-        return self.table(read_cells(path), provenance, kept, "MEDV", target_type="number")
+        return self.table(read_cells(path), provenance, kept, Wishes("MEDV", "number"))
 
 
 @register("dataset", "table", task="classification", also=("regression",), sources=("files",))
@@ -188,7 +202,16 @@ class OwnTable(TableDataset):
         )
         categories: list[str] = option([], "columns of numbers that are names of things")
         drop: list[str] = option([], "columns to leave out")
-        delimiter: str | None = option(None, "what parts cells; null: found in the first line")
+        missing: list[str] = option(
+            ["NA", "N/A", "NaN", "null", "none", "?", "-"],
+            "cells, in any case, that say that nothing is known (as empty ones do)",
+        )
+        decimal: str | None = option(
+            None, "what parts decimals where a column leaves it open", choices=("point", "comma")
+        )
+        delimiter: str | None = option(
+            None, "what parts cells (a character, or tab); null: found in the first line"
+        )
         missing_target: str = option(
             "error", "rows whose target is missing", choices=("error", "drop")
         )
@@ -200,23 +223,31 @@ class OwnTable(TableDataset):
         path = own_file(config.path, self.context.root)
         cells = read_cells(path, config.delimiter)
         target = config.target or (kept["target"] if kept else cells.columns[-1])
-        place = cells.column(target, "target column")
+        cells.column(target, "target column")
         notes = [] if config.target else [f"the last column, {target!r}, is the target"]
         if config.missing_target == "drop":
-            rows = [i for i, row in enumerate(cells.rows) if not is_missing(row[place])]
-            if len(rows) < len(cells.rows):
-                notes.append(f"{len(cells.rows) - len(rows)} rows without a target left out")
-            cells = dataclasses.replace(
-                cells, rows=[cells.rows[i] for i in rows], lines=[cells.lines[i] for i in rows]
-            )
+            values = cells.values(target)
+            rows = [i for i, v in enumerate(values) if not is_missing(v, self.missing_words)]
+            if len(rows) < len(values):
+                notes.append(f"{len(values) - len(rows):,} rows without a target left out")
+                lines = [cells.lines[i] for i in rows]
+                cells = dataclasses.replace(cells, rows=cells.rows.take(rows), lines=lines)
         raw = self.table(
             cells,
             Provenance("files", str(path), {path.name: sha256_of(path)}),
             kept,
-            target,
-            target_type=config.target_type,
-            categories=config.categories,
-            drop=config.drop,
+            Wishes(
+                target,
+                config.target_type,
+                config.categories,
+                config.drop,
+                self.missing_words,
+                {"point": ".", "comma": ","}.get(config.decimal or ""),
+            ),
         )
         raw.notes[:0] = notes
         return raw
+
+    @property
+    def missing_words(self) -> frozenset[str]:
+        return frozenset(("", *(word.strip().lower() for word in self.config.missing)))

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from scratchlab import experiment, predicting, trained
+from scratchlab.commands.predict import remarks_shown
 from scratchlab.config.change import change
 from scratchlab.config.compose import compose
-from scratchlab.errors import UserError
+from scratchlab.errors import UnansweredRows, UserError
 from scratchlab.registry import parts
 from scratchlab.run.folder import read_config
 
@@ -121,15 +122,17 @@ def test_more_epochs_go_on_where_fewer_ended(tmp_path: Path) -> None:
     assert a.read_bytes() == b.read_bytes()
 
 
-def test_predict_answers_rows(tmp_path: Path) -> None:
+def test_predict_answers_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(tmp_path, "random_forest", "rows", "evaluate=false")
     config = change(read_config(run / "config.yaml"), [])
     row = "14.23,1.71,2.43,15.6,127,2.8,3.06,.28,2.29,5.64,1.04,3.92,1065"
     ((answer,),) = predicting.predict(config, run, iter([row]))
     assert answer.startswith("class_0\t")
     for line, message in (("1,2", "reads 13"), (row.replace("1.71", "x"), "'x' is no number")):
-        with pytest.raises(UserError, match=message):
-            list(predicting.predict(config, run, iter([line])))
+        refused = pytest.raises(UnansweredRows, match="1 of 2 rows were not answered")
+        with refused, remarks_shown():
+            list(predicting.predict(config, run, iter([line, row])))
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,69 @@ def test_a_checkpoint_reads_new_rows_as_it_was_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", [0, 4])
 def test_numbers_with_commas_do_not_pass_for_texts(tmp_path: Path, column: int) -> None:
     changes = {f"at_{i}_{column}": f'"{i},5"' for i in range(1, 61)}
-    with pytest.raises(UserError, match="holds numbers with commas, like 1,5"):
-        dataset("table", tmp_path, path=str(csv(tmp_path, **changes))).rows("train")
+    data = dataset("table", tmp_path, path=str(csv(tmp_path, **changes)))
+    read = data.raw.y if column == 4 else data.raw.X[:, 0]
+    assert read.tolist() == [i + 0.5 for i in range(1, 61)]
+    name = ["width", "kind"][column // 4]
+    assert f"{name}: numbers with decimal commas" in data.notes
+
+
+def test_na_is_missing_unless_a_person_says_otherwise(tmp_path: Path) -> None:
+    path = csv(tmp_path, **{f"at_{i}_1": "NA" for i in range(1, 20)}, at_30_1="")
+    data = dataset("table", tmp_path, path=str(path))
+    assert data.spec.feature_names[1:3] == ("colour=blue", "colour=red")
+    notes = "\n".join(data.notes)
+    assert "colour: taken as missing: NA (19); dataset.missing=[…]" in notes
+    assert "taken as none of their categories: colour 20" in notes
+    data = dataset("table", tmp_path, path=str(path), missing=["?"])
+    assert data.spec.feature_names[1:4] == ("colour=NA", "colour=blue", "colour=red")
+    assert data.raw.X[:19, 1].all() and not data.raw.X[29, 1:4].any()
+    assert data.encode("1,NA,5")[0, 1] > 0 > data.encode("1,red,5")[0, 1]
+
+
+def test_na_as_a_class_is_asked_for(tmp_path: Path) -> None:
+    path = csv(tmp_path, **{f"at_{i}_4": "NA" for i in range(1, 61, 2)})
+    with pytest.raises(
+        UserError, match=r"target is missing(.|\n)*'NA' is a value: dataset.missing"
+    ):
+        dataset("table", tmp_path, path=str(path)).rows("train")
+    data = dataset("table", tmp_path, path=str(path), missing=[])
+    assert data.spec.class_names == ("NA", "b")
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "given"),
+    [
+        ('"Weight, kg";"Height, cm";y', "1,5;180,5;{}", None),
+        ("a\tb,c\ty", "1.5\t2.5\t{}", None),
+        ('"first\nline, of two";b;y', "1;2.5;{}", None),
+        ("a:b:y", "1:2:{}", ":"),
+        ("a\tb\ty", "1\t2\t{}", "tab"),
+    ],
+)
+def test_the_delimiter_is_counted_outside_of_quotes(
+    header: str, row: str, given: str | None, tmp_path: Path
+) -> None:
+    rows = [row.format("pq"[i % 2]).replace("1", str(i % 9), 1) for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]) + "\n")
+    data = dataset("table", tmp_path, path=str(tmp_path / "t.csv"), delimiter=given, target="y")
+    assert len(data.raw.columns) == 3 and data.spec.class_names == ("p", "q")
+
+
+def test_a_delimiter_of_several_characters_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'ab' is no single character"):
+        dataset("table", tmp_path, path=str(csv(tmp_path)), delimiter="ab").rows("train")
+
+
+def test_rows_of_a_block_and_of_old_systems_stand_in_order(tmp_path: Path) -> None:
+    from scratchlab.data.csv_cells import BLOCK, read_cells
+
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\r" + b"".join(b'%d,"x\ny"\r' % i for i in range(BLOCK + 5)))
+    cells = read_cells(path)
+    assert len(cells.rows) == BLOCK + 5 and cells.rows[BLOCK] == [str(BLOCK), "x\ny"]
+    assert [row[0] for row in cells.rows] == cells.values("a") == list(map(str, range(BLOCK + 5)))
+    assert cells.where(1, "a") == f"{path}, line 5, column 'a'"
 
 
 @pytest.mark.parametrize(
