@@ -191,6 +191,7 @@ def evaluate(
             measurements += evaluator.evaluate(context)
     for measurement in measurements:
         measurement.split = measurement.split or split
+        measurement.settings = {**measurement.settings, **parts.adapted.settings()}
     return measurements
 
 

@@ -99,6 +99,10 @@ class Adapted:
             for method in self.exporting:
                 method.export(folder)
 
+    def settings(self) -> dict[str, Any]:
+        """What the methods add to the settings of every figure that is measured."""
+        return {key: value for m in self.methods for key, value in m.settings().items()}
+
     @property
     def notes(self) -> list[str]:
         """What a person should know of what the methods did, one line each."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.nf4 import DequantizedProduct
 from scratchlab.methods.quantized import QuantizingMethod, stored_bytes
 from scratchlab.methods.replace import linear_weight
@@ -25,6 +27,8 @@ class LibraryLinear(nn.Module):
 
         self.out_features, self.in_features = map(int, weight.shape)
         self.kind = kind
+        self.computed = ""  # the type of the inputs that it multiplied last
+        self.fused = False
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
         if weight.device.type == "meta":  # the library needs numbers; sizes are known without
             self._set_aside(kind, double)
@@ -95,6 +99,7 @@ class LibraryLinear(nn.Module):
 
         flat = x.reshape(-1, self.in_features)
         values: Any = self.values
+        self.computed = str(x.dtype).removeprefix("torch.")
         if (torch.is_grad_enabled() and x.requires_grad) or x.device.type == "meta":
             y = DequantizedProduct.apply(flat, self)
         elif self.kind == "int8":
@@ -103,11 +108,20 @@ class LibraryLinear(nn.Module):
             state.CB, state.SCB = values, self.maxima
             y = library.matmul(flat, values, state=state).to(x.dtype)
         else:
+            self.fused = has_kernel("gemm_4bit", x.device)
             y = library.matmul_4bit(flat, values.t(), quant_state=self._statistics())
         if self.bias is not None:
             y = y + self.bias.to(y.dtype)
         found: Tensor = y.view(*x.shape[:-1], self.out_features)
         return found
+
+
+@functools.cache
+def has_kernel(name: str, device: torch.device) -> bool:
+    """Whether the library multiplies on this kind of device by a kernel of its own."""
+    key = {"cpu": "CPU", "cuda": "CUDA", "xpu": "XPU"}.get(device.type, "")
+    operator = f"bitsandbytes::{name}"
+    return bool(key) and torch._C._dispatch_has_kernel_for_dispatch_key(operator, key)
 
 
 @register("method", "bitsandbytes", needs=("bitsandbytes",), extra="pretrained")
@@ -136,7 +150,23 @@ class BitsAndBytes(QuantizingMethod):
         new = LibraryLinear(weight, layer.bias, self.config.kind, self.config.double)
         again = None if weight.device.type == "meta" else new.dequantize()
         self.record(name, weight, again, stored_bytes(new))
+        self.layers.append(new)
         return new
+
+    @property
+    def products(self) -> str:
+        kinds = sorted({layer.computed for layer in self.layers if layer.computed})
+        if self.config.kind == "int8":
+            how = "activations as 8-bit integers, outliers above 6 apart"
+        elif any(layer.fused for layer in self.layers):
+            how = "the library's fused kernel"
+        else:
+            how = "weights dequantized a layer at a time: the library has no fused kernel here"
+        return f"{how}; inputs {' and '.join(kinds) or 'not seen yet'}"
+
+    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        self.layers: list[LibraryLinear] = []
+        return super().apply(model, context)
 
     @property
     def title(self) -> str:

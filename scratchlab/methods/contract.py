@@ -74,6 +74,10 @@ class Method(ABC):
     def export(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what other programs can load (the adapter's own format) into a checkpoint."""
 
+    def settings(self) -> dict[str, Any]:
+        """What changes the meaning of figures measured with it: the arithmetic that ran."""
+        return {}
+
     def unexportable(self) -> str | None:
         """Why :meth:`export` cannot write what is trained now, in the adapter's own format."""
         return None

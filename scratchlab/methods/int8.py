@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from scratchlab.errors import UserError
 from scratchlab.methods.contract import MethodContext
-from scratchlab.methods.int8_kernels import Kernel, kernel
-from scratchlab.methods.quantized import QuantizingMethod, quantizable, stored_bytes
+from scratchlab.methods.int8_kernels import Kernel, Multiplier, kernel
+from scratchlab.methods.quantized import DEQUANTIZED, QuantizingMethod, quantizable, stored_bytes
 from scratchlab.methods.replace import (
     linear_weight,
     name_of,
@@ -246,6 +246,14 @@ class Int8(QuantizingMethod):
         again = None if weight.device.type == "meta" else stored.dequantize()
         self.record(name, weight, again, stored_bytes(stored))
         return stored
+
+    @property
+    def products(self) -> str:
+        if self.kernel is None:
+            return DEQUANTIZED
+        if isinstance(self.kernel, Multiplier):
+            return "integers where that is faster, else " + DEQUANTIZED
+        return "bfloat16 (activations and sums)"
 
     @property
     def title(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.quantized import QuantizingMethod, stored_bytes
+from scratchlab.methods.quantized import DEQUANTIZED, QuantizingMethod, stored_bytes
 from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
@@ -204,6 +204,10 @@ class NormalFloat4(QuantizingMethod):
         again = None if weight.device.type == "meta" else new.dequantize()
         self.record(name, weight, again, stored_bytes(new))
         return new
+
+    @property
+    def products(self) -> str:
+        return DEQUANTIZED
 
     @property
     def title(self) -> str:

@@ -59,9 +59,9 @@ class Peft(Method):
         settings = dict(config.settings)
         if kind == "IA3":
             settings.setdefault("feedforward_modules", [n for n in names if "mlp" in n])
-        self.settings = _library_config(known[kind], target_modules=names, **settings)
+        self.library_config = _library_config(known[kind], target_modules=names, **settings)
         try:
-            inject_adapter_in_model(self.settings, model, adapter_name="default")
+            inject_adapter_in_model(self.library_config, model, adapter_name="default")
         except (ValueError, TypeError, RuntimeError) as error:
             raise UserError(f"method.peft: {str(error).splitlines()[0]}") from error
         self.trained = [n for n, p in model.named_parameters() if p.requires_grad]
@@ -77,8 +77,8 @@ class Peft(Method):
         wrong = context.spec.task != "language_modeling" or not hasattr(model, "project")
         if inner is None or not hasattr(inner, "config") or wrong:
             raise UserError(f"method.peft: {self.config.type} needs a pretrained language model")
-        self.settings = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
-        wrapped = get_peft_model(inner, self.settings)
+        self.library_config = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
+        wrapped = get_peft_model(inner, self.library_config)
         self.trained = [n for n, p in wrapped.named_parameters() if p.requires_grad]
         self.model = wrapped
         return PeftPrompted(model, wrapped)
@@ -95,7 +95,7 @@ class Peft(Method):
         tensors = {
             _library_name(n): p.detach().cpu().contiguous().clone() for n, p in found.items()
         }
-        content = {k: _plain(v) for k, v in self.settings.to_dict().items()}
+        content = {k: _plain(v) for k, v in self.library_config.to_dict().items()}
         content |= {"inference_mode": True, "base_model_name_or_path": self.origin or None}
         for key in ("target_modules", "feedforward_modules"):
             if isinstance(content.get(key), list):
@@ -104,7 +104,7 @@ class Peft(Method):
 
     def unexportable(self) -> str | None:
         beside = self._trained_beside()
-        if beside and not hasattr(self.settings, "modules_to_save"):
+        if beside and not hasattr(self.library_config, "modules_to_save"):
             return f"peft's {self.config.type} has no place for {', '.join(beside)}"
         return unsaveable(beside, self.model)
 

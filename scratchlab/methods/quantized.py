@@ -21,6 +21,7 @@ from scratchlab.methods.replace import (
     short_names,
 )
 
+DEQUANTIZED = "weights dequantized a layer at a time, products in the type of its input"
 QUANTIZED_COLUMNS = ("layers", "weights", "fp32", "quantized", "bits a weight")
 
 
@@ -92,6 +93,14 @@ class QuantizingMethod(Method):
         if again is not None:
             bits = 8 * kept / weight.numel()
             self.errors.append(layer_error(name, weight.detach(), again, bits))
+
+    def settings(self) -> dict[str, Any]:
+        return {f"{type(self).registered_name}_products": self.products}  # type: ignore[attr-defined]
+
+    @property
+    @abstractmethod
+    def products(self) -> str:
+        """How its layers multiply: in which precision, by which of the ways there are."""
 
     def arithmetic(self) -> list[Arithmetic]:
         tables = [Arithmetic(self.title, QUANTIZED_COLUMNS, size_rows(self.sizes))]

@@ -40,3 +40,32 @@ def test_bfloat16_is_taken_where_the_processor_has_it_and_nothing_else_is_asked_
     ):
         assert isinstance(int8_kernels.kernel(path, bits, scheme), int8_kernels.Multiplier)
     assert int8_kernels.kernel("reference", "auto", "absmax") is None
+
+
+def test_figures_say_which_arithmetic_of_a_quantized_model_ran() -> None:
+    from scratchlab.data.contract import Spec
+    from scratchlab.methods.adapted import Adapted
+    from scratchlab.methods.contract import MethodContext
+    from scratchlab.models.gpt import GPT
+    from scratchlab.registry import build, find
+
+    spec = Spec(task="language_modeling", vocab_size=20, max_length=8)
+
+    def products(name: str, dtype: torch.dtype = torch.float32, **options: object) -> str:
+        method = build("method", {"name": name, **find("method", name).defaults(), **options})
+        model = GPT(GPT.Config(d_model=64, n_heads=2, n_layers=1, block_size=8), spec).eval()
+        adapted = Adapted(method.apply(model, MethodContext(spec)), [method])
+        with torch.no_grad():
+            model.blocks[0].feed_forward.to(dtype)(torch.zeros(1, 2, 64, dtype=dtype))  # type: ignore[operator,union-attr]
+        return str(adapted.settings()[f"{name}_products"])
+
+    assert products("nf4").startswith("weights dequantized a layer at a time")
+    assert products("int8", path="reference") == products("nf4")
+    assert "integers" in products("int8", path="integer", activation_bits="8")
+    pytest.importorskip("bitsandbytes")
+    for dtype in (torch.float32, torch.bfloat16):
+        said = products("bitsandbytes", dtype, kind="nf4")
+        assert said.endswith(f"; inputs {str(dtype).removeprefix('torch.')}")
+        fused = torch._C._dispatch_has_kernel_for_dispatch_key("bitsandbytes::gemm_4bit", "CPU")
+        assert ("no fused kernel here" in said) != fused
+    assert products("bitsandbytes", kind="int8").startswith("activations as 8-bit integers")
