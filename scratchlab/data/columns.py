@@ -297,7 +297,7 @@ def _no_target(where: str, cell: str, known: bool, plan: Plan) -> UserError:
     if not known:
         hint = "Mend the file, or leave such rows out: dataset.missing_target=drop."
         if cell:
-            hint += f" If {cell!r} is a value: dataset.missing=[…] without it."
+            hint += f" If {shortened(cell)} is a value: dataset.missing=[…] without it."
         return UserError(f"{where}: the target is missing", hint)
     if plan.classes:
         hint = suggest(cell, plan.classes, "Classes")

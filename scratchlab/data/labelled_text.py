@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
-from scratchlab.data.csv_cells import read_cells
+from scratchlab.data.csv_cells import read_cells, stripped
 from scratchlab.data.reading import read_objects, text_field
 from scratchlab.errors import UserError, shortened
 
@@ -44,7 +45,7 @@ def read_labelled(path: Path, text: str, label: str, notes: list[str] | None = N
         if not words.strip():
             empty.append(number)
             continue
-        if not of_class.strip():
+        if not class_name(of_class):
             raise UserError(
                 f"{path}, line {number}: no class in {label!r}",
                 "Every text needs its class; take the row out, or mend it.",
@@ -58,8 +59,11 @@ def read_labelled(path: Path, text: str, label: str, notes: list[str] | None = N
 
 
 def class_name(cell: str) -> str:
-    """The class that a cell names: its text, a whole number without a point."""
-    cell = cell.strip()
+    """The class that a cell names: its text, a whole number without a point.
+
+    What cannot be seen makes no other class: white space around it, the way an accent is coded.
+    """
+    cell = unicodedata.normalize("NFC", stripped([cell])[0])
     whole = _WHOLE.fullmatch(cell)
     return whole[1] if whole else cell
 

@@ -26,6 +26,7 @@ from scratchlab.regular_files import half_of_memory, irregular, open_regular
 
 GZIP_MAGIC = b"\x1f\x8b"
 PIECE = 1 << 20  # bytes read at once
+OF_A_LIST = "To make lines of a list: jq -c '.[]' OLD > NEW"
 LONGEST_LINE = 1 << 26  # bytes; a stream whose lines are longer has none
 
 # What else may have been given in place of text, by its first bytes.
@@ -251,12 +252,10 @@ def read_objects(path: Path, fields: tuple[str, ...]) -> list[tuple[int, dict[st
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError) as error:
-            hint = "Each line must be one JSON object (JSON Lines)."
-            if line.strip() in ("[", "{"):
-                hint += " For a list over many lines: jq -c '.[]' OLD > NEW"
+            hint = f"Each line must be one JSON object (JSON Lines). {OF_A_LIST}"
             raise UserError(f"{where}: is no JSON ({error})", hint) from error
         if not isinstance(row, dict):
-            hint = f'Each line must be one, for example: {{"{fields[0] if fields else "text"}": …}}'
+            hint = f'Each line must be one: {{"{fields[0] if fields else "text"}": …}}. {OF_A_LIST}'
             raise UserError(f"{where}: is no JSON object, but {shortened(line)}", hint)
         for name in fields:
             if name not in row:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from scratchlab.data.csv_cells import read_cells
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 
@@ -27,10 +27,11 @@ def read_table(run: Path, table: str, columns: Sequence[str]) -> list[tuple[str,
     """Some columns of a run's table; UserError if it was not written."""
     path = run / "tables" / f"{table}.csv"
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [tuple(row[c] for c in columns) for row in csv.DictReader(file)]
-    except (OSError, KeyError) as error:
+        cells = read_cells(path, ",", wanted=columns)
+    except UserError as error:
         raise UserError(
-            f"compare: {path} cannot be read ({error})",
+            f"compare: {error.message}",
             f"Evaluate that run with evaluator=[…,{table}] first, on the same split.",
         ) from error
+    places = [cells.column(name) for name in columns]
+    return [tuple(row[place] for place in places) for row in cells.rows]

@@ -22,6 +22,7 @@ from scratchlab.data.summaries import read_pairs
 from scratchlab.data.text import joined, pieces_of, read_pieces
 from scratchlab.data.text_sources import locate_files
 from scratchlab.errors import UserError
+from scratchlab.evaluation.other_runs import read_table
 
 
 def written(path: Path, content: bytes | str) -> Path:
@@ -233,3 +234,12 @@ def test_predict_reads_packed_files_and_drops_the_mark(
     monkeypatch.setattr("scratchlab.data.reading.LONGEST_LINE", 100)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a" * 200))))
     assert "standard input, line 1: longer than 100 bytes" in refusal(list, _lines(None))
+
+
+def test_a_table_of_another_run_may_hold_long_texts(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    long = "word " * 40_000 + "end"
+    written(tmp_path / "tables" / "samples.csv", f"id,text\n1,{long}\n")
+    assert read_table(tmp_path, "samples", ("text", "id")) == [(long, "1")]
+    message = refusal(read_table, tmp_path, "mistakes", ("id",))
+    assert message.startswith("compare: ") and "evaluator=[…,mistakes]" in message

@@ -110,7 +110,7 @@ def file_of(path: Path, content: str | bytes) -> Path:
             '{"text": "a", "label": 1}\n{"text": "b", "label": 0}\n{"text": "c", "label": true}',
             "the class in line 3 is true or false, that in line 1 is not",
         ),
-        ("a.jsonl", "[\n", "one JSON object (JSON Lines). For a list over many lines: jq"),
+        ("a.jsonl", "[\n", "one JSON object (JSON Lines). To make lines of a list: jq"),
     ],
 )
 def test_a_row_of_another_width_or_without_a_class_is_refused(
@@ -128,6 +128,11 @@ def test_whole_numbers_are_one_class_however_they_are_written(tmp_path: Path) ->
     assert classes == ["1", "1", "1", "1", "0", "2.5", "1a"]
     path = file_of(tmp_path / "a.csv", "text,label\na,1\na,1.0\na,01\n")
     assert [label for _, label in read_labelled(path, "text", "label")] == ["1", "1", "01"]
+    path = file_of(
+        tmp_path / "c.csv", "text,label\na,\u200bgood\u00a0\nb,caf\u00e9\nc,cafe\u0301\n"
+    )
+    names = [label for _, label in read_labelled(path, "text", "label")]
+    assert names == ["good", "caf\u00e9", "caf\u00e9"]
     path = file_of(tmp_path / "b.jsonl", '{"text":"a","label":true}\n{"text":"b","label":false}')
     assert [label for _, label in read_labelled(path, "text", "label")] == ["true", "false"]
 
