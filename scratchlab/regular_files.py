@@ -21,6 +21,8 @@ KINDS = {
     stat.S_IFSOCK: "a socket",
 }
 
+HINTS = {"a named pipe": "Write what comes through it into a file, and give that."}
+
 
 def irregular(path: Path) -> str | None:
     """What is there in place of a regular file ("a named pipe"); None for a file, or nothing."""
@@ -38,7 +40,7 @@ def open_regular(path: Path) -> IO[bytes]:
         UserError: it is not there, may not be read, or is no regular file.
     """
     if (found := irregular(path)) is not None:
-        raise UserError(f"{path} is {found}", "Give a regular file.")
+        raise UserError(f"{path} is {found}", HINTS.get(found, "Give a regular file."))
     try:
         return path.open("rb")
     except OSError as error:

@@ -175,7 +175,7 @@ def read_json(path: Path, limit: int = JSON_BYTES) -> Any:
 def parse_json(text: str, where: str) -> Any:
     """The value of a JSON text that was found at ``where``."""
     try:
-        value = json.loads(text, object_pairs_hook=_distinct)
+        value = json.loads(text, object_pairs_hook=distinct)
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}, column {error.colno}"
         raise UserError(f"{place} is no valid JSON: {error.msg}") from error
@@ -193,7 +193,8 @@ def parse_json(text: str, where: str) -> Any:
     return value
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object of its pairs; ValueError for a key that is there twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from scratchlab.config.reading import distinct
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.regular_files import half_of_memory, irregular, open_regular
 
@@ -249,10 +250,13 @@ def read_objects(path: Path, fields: tuple[str, ...]) -> list[tuple[int, dict[st
         if not line.strip():
             continue
         where = f"{path}, line {number}"
+        hint = f"Each line must be one JSON object (JSON Lines). {OF_A_LIST}"
         try:
-            row: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            hint = f"Each line must be one JSON object (JSON Lines). {OF_A_LIST}"
+            row: Any = json.loads(line, object_pairs_hook=distinct)
+        except json.JSONDecodeError as error:
+            place = f"{where}, column {error.colno}"
+            raise UserError(f"{place}: is no JSON ({error.msg})", hint) from error
+        except (ValueError, RecursionError) as error:  # a key twice, thousands of digits
             raise UserError(f"{where}: is no JSON ({error})", hint) from error
         if not isinstance(row, dict):
             hint = f'Each line must be one: {{"{fields[0] if fields else "text"}": …}}. {OF_A_LIST}'
