@@ -57,4 +57,13 @@ def read_run(arguments: Sequence[str], help_text: str) -> GivenRun | None:
     except ConfigError as error:
         raise UserError(f"{path / 'config.yaml'} is refused.\n{error}") from error
     config = change(saved, overrides, config_dir) if overrides else unchanged
+    if outputs is None:
+        config["output_dir"] = _runs_beside(path, config["output_dir"])
     return GivenRun(path, config, rest)
+
+
+def _runs_beside(path: Path, saved: str) -> str:
+    """The folder of runs that a run lies in, where the saved one may be relative."""
+    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    top = run.parent.parent
+    return str(top) if top.name == Path(saved).name else saved

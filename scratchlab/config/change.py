@@ -22,6 +22,7 @@ from scratchlab.config.compose import (
     put_together,
     searchpath,
 )
+from scratchlab.config.places import whole_paths
 from scratchlab.errors import ConfigError, Fault
 
 
@@ -76,7 +77,7 @@ def change(
     faults += found
     if faults:
         raise ConfigError(distinct(faults))
-    return plain
+    return whole_paths(plain)
 
 
 def _literal(value: Any) -> Any:

@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, SINGLE, check
 from scratchlab.config.origin import config_folders, locate
+from scratchlab.config.places import whole_paths
 from scratchlab.config.reading import read_yaml
 from scratchlab.config.root import root_options
 from scratchlab.config.sources import guard_sources
@@ -124,7 +125,7 @@ def compose(
             faults.append(locate(fault, picked, config_dir))
     if faults:
         raise ConfigError(distinct(faults))
-    return Composed(complete, list(arguments), _chosen(picked))
+    return Composed(whole_paths(complete), list(arguments), _chosen(picked))
 
 
 def put_together(

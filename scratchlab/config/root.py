@@ -21,7 +21,7 @@ class Config:
     output_dir: str = option("outputs", "where run folders are made")
     resume: bool | str = option(False, "go on with run_id if it exists, or with the run named here")
     init_from: str | None = option(
-        None, "run or checkpoint whose weights and vocabulary training starts from"
+        None, "run or checkpoint whose weights and vocabulary training starts from", path="name"
     )
     seed: int = option(0, "seed of everything random", min=0)
     threads: int | None = option(None, "CPU threads; null takes all cores", min=1)
@@ -36,8 +36,12 @@ class Config:
     keep_memory: bool = option(
         True, "keep freed memory for the next step: faster on a CPU, but holds more than it needs"
     )
-    data_dir: str | None = option(None, "folder of data files; null takes $SCRATCHLAB_DATA")
-    cache_dir: str | None = option(None, "prepared data; null takes ~/.cache/scratchlab")
+    data_dir: str | None = option(
+        None, "folder of data files; null takes $SCRATCHLAB_DATA", path="folder"
+    )
+    cache_dir: str | None = option(
+        None, "prepared data; null takes ~/.cache/scratchlab", path="folder"
+    )
     evaluate: bool = option(True, "run the evaluators after training")
     evaluate_split: str = option("test", "split that the evaluators measure")
     evaluate_checkpoint: str = option("best", "checkpoint that is measured: best, last or step-N")

@@ -47,7 +47,9 @@ class ImageOptions(RowOptions):
     noise_seed: int = option(0, "seed of the noise", min=0)
     fresh_noise: bool = option(True, "torch models see new noise on train in every epoch")
     restored: str | None = option(
-        None, "run whose evaluator `restored_images` wrote images that are taken instead"
+        None,
+        "run whose evaluator `restored_images` wrote images that are taken instead",
+        path="name",
     )
     train_rows: int | None = option(None, "first images of train only; null: all", min=1)
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (

@@ -89,7 +89,9 @@ class MnistOptions(ImageOptions):
         "auto: files if they are there, else the hub; files; hub",
         choices=("auto", "files", "hub"),
     )
-    hub_id: str = option("ylecun/mnist", "data set on the hub, or a folder of its form")
+    hub_id: str = option(
+        "ylecun/mnist", "data set on the hub, or a folder of its form", path="name"
+    )
 
 
 class MnistImages(ImageDataset):
@@ -188,7 +190,7 @@ class ImageFolder(ImageDataset):
 
     @dataclass(frozen=True)
     class Config(ImageOptions):
-        path: str = option("", "the folder")
+        path: str = option("", "the folder", path="data")
         height: int | None = option(None, "pixels; null: of the first image", min=1)
         width: int | None = option(None, "pixels; null: of the first image", min=1)
         channels: int | None = option(None, "1: grey, 3: colour; null: as it is", choices=(1, 3))

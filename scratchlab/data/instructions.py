@@ -27,9 +27,15 @@ class Instructions(PromptedDataset):
 
     @dataclass(frozen=True)
     class Config(PromptedOptions):
-        path: str | None = option(None, "JSONL file; null: questions made of Python's docstrings")
-        val_path: str | None = option(None, "JSONL file to validate on; null: a tenth of path")
-        test_path: str | None = option(None, "JSONL file to test on; null: a tenth of path")
+        path: str | None = option(
+            None, "JSONL file; null: questions made of Python's docstrings", path="data"
+        )
+        val_path: str | None = option(
+            None, "JSONL file to validate on; null: a tenth of path", path="data"
+        )
+        test_path: str | None = option(
+            None, "JSONL file to test on; null: a tenth of path", path="data"
+        )
         prompt_field: str = option("prompt", "field of the instruction")
         response_field: str = option("response", "field of the answer")
 

@@ -54,7 +54,9 @@ class PromptedOptions:
         choices=("bpe", "pretrained"),
     )
     checkpoint: str | None = option(
-        None, "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)"
+        None,
+        "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)",
+        path="name",
     )
     vocab_size: int = option(4000, "tokenizer=bpe: tokens to learn", min=100)
     max_length: int = option(

@@ -301,7 +301,9 @@ class WikiSpans(SpanDataset):
 
     @dataclass(frozen=True)
     class Config(SpanOptions):
-        corpus: str = option("cs224n_minigpt/wiki.txt", "file of documents, one a line")
+        corpus: str = option(
+            "cs224n_minigpt/wiki.txt", "file of documents, one a line", path="data"
+        )
 
     def locate(self) -> Knowledge:
         return read_documents(self.config.corpus, self.context)

@@ -59,7 +59,9 @@ class NewsOptions:
     val_share: float = option(
         0.05, "share of the training file that is validated on", above=0, below=1
     )
-    hub_id: str = option("abisee/cnn_dailymail", "data set on the hub, or a folder of its form")
+    hub_id: str = option(
+        "abisee/cnn_dailymail", "data set on the hub, or a folder of its form", path="name"
+    )
     hub_config: str | None = option("3.0.0", "configuration of that data set")
 
 

@@ -193,7 +193,7 @@ class OwnTable(TableDataset):
 
     @dataclass(frozen=True)
     class Config(RowOptions):
-        path: str = option("", "the CSV file (may be packed with gzip)")
+        path: str = option("", "the CSV file (may be packed with gzip)", path="data")
         target: str | None = option(None, "the column to predict; null: the last one")
         target_type: str = option(
             "auto",

@@ -38,7 +38,7 @@ MR = {"negative": "mr_polarity/rt-polarity.neg", "positive": "mr_polarity/rt-pol
 class TextClassOptions:
     """How labelled texts become batches of ids."""
 
-    checkpoint: str = option("minilm", "checkpoint whose tokenizer is taken")
+    checkpoint: str = option("minilm", "checkpoint whose tokenizer is taken", path="name")
     max_length: int = option(128, "tokens of a text, special ones included; longer ones are cut",
                              min=3)  # fmt: skip
     batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
@@ -333,9 +333,11 @@ class OwnTextClasses(TextClassDataset):
 
     @dataclass(frozen=True)
     class Config(PartedOptions):
-        path: str | None = option(None, "file to train on (split 8:1:1 without the others)")
-        val_path: str | None = option(None, "file to validate on")
-        test_path: str | None = option(None, "file to test on; null: a tenth of path")
+        path: str | None = option(
+            None, "file to train on (split 8:1:1 without the others)", path="data"
+        )
+        val_path: str | None = option(None, "file to validate on", path="data")
+        test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
         text_column: str = option("text", "column that holds the text")
         label_column: str = option("label", "column that holds the class")
 

@@ -43,7 +43,9 @@ class RunningTextOptions:
         choices=("char", "word", "whitespace", "bpe", "pretrained"),
     )
     checkpoint: str | None = option(
-        None, "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)"
+        None,
+        "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)",
+        path="name",
     )
     vocab_size: int | None = option(
         None, "largest number of words or pieces; null: all words, 8000 pieces", min=5
@@ -170,7 +172,9 @@ class TinyShakespeare(RunningText):
         )
         val_fraction: float = option(0.1, "share of the text to validate on", above=0, below=1)
         test_fraction: float = option(0.0, "share of the text to test on", min=0, below=1)
-        hub_id: str = option("karpathy/tiny_shakespeare", "data set on the hub, or a folder")
+        hub_id: str = option(
+            "karpathy/tiny_shakespeare", "data set on the hub, or a folder", path="name"
+        )
         hub_config: str | None = option(None, "configuration of that data set")
         hub_revision: str | None = option("refs/convert/parquet", "branch of that data set")
         text_column: str = option("text", "its column that holds the text")
@@ -212,7 +216,9 @@ class WikiText2(RunningText):
             "auto: files if they are there, else the hub; files; hub",
             choices=("auto", "files", "hub"),
         )
-        hub_id: str = option("Salesforce/wikitext", "data set on the hub, or a folder of its form")
+        hub_id: str = option(
+            "Salesforce/wikitext", "data set on the hub, or a folder of its form", path="name"
+        )
         hub_config: str | None = option("wikitext-2-v1", "configuration of that data set")
         hub_revision: str | None = option(None, "branch of that data set")
         text_column: str = option("text", "its column that holds the text")
@@ -237,16 +243,20 @@ class TextFile(RunningText):
 
     @dataclass(frozen=True)
     class Config(RunningTextOptions):
-        paths: list[str] = option([], "files to train on, one after the other")
-        val_paths: list[str] = option([], "files to validate on; none: a part of the text")
-        test_paths: list[str] = option([], "files to test on; none: as val_paths")
+        paths: list[str] = option([], "files to train on, one after the other", path="data")
+        val_paths: list[str] = option(
+            [], "files to validate on; none: a part of the text", path="data"
+        )
+        test_paths: list[str] = option([], "files to test on; none: as val_paths", path="data")
         val_fraction: float = option(
             0.1, "share of the text to validate on (without val_paths)", above=0, below=1
         )
         test_fraction: float = option(
             0.0, "share of the text to test on (without val_paths)", min=0, below=1
         )
-        hub_id: str | None = option(None, "instead: a data set on the hub, or a folder of its form")
+        hub_id: str | None = option(
+            None, "instead: a data set on the hub, or a folder of its form", path="name"
+        )
         hub_config: str | None = option(None, "configuration of that data set")
         hub_revision: str | None = option(None, "branch of that data set")
         text_column: str = option("text", "its column that holds the text")

@@ -35,7 +35,9 @@ class TextOptions:
         choices=("bpe", "word", "char", "pretrained"),
     )
     checkpoint: str | None = option(
-        None, "tokenizer=pretrained: the checkpoint of an encoder-decoder (a folder, a hub name)"
+        None,
+        "tokenizer=pretrained: the checkpoint of an encoder-decoder (a folder, a hub name)",
+        path="name",
     )
     vocab_size: int = option(8000, "largest number of tokens, special ones included", min=5)
     min_frequency: int = option(2, "rarer words, characters or merges get no token", min=1)
@@ -124,7 +126,9 @@ class Multi30k(PairDataset):
             choices=("auto", "files", "hub"),
         )
         test_set: str = option("test_2016_flickr", "name of the test files, without language")
-        hub_id: str = option("romrawinjp/multi30k", "data set on the hub, or a folder of its form")
+        hub_id: str = option(
+            "romrawinjp/multi30k", "data set on the hub, or a folder of its form", path="name"
+        )
         hub_config: str | None = option(None, "configuration of that data set")
         source_column: str = option("en", "its column (or language) to translate from")
         target_column: str = option("fr", "its column (or language) to translate to")
@@ -183,6 +187,7 @@ class Tatoeba(PairDataset):
         hub_id: str = option(
             "sentence-transformers/parallel-sentences-tatoeba",
             "data set on the hub, or a folder of its form",
+            path="name",
         )
         hub_config: str | None = option("en-fr", "configuration of that data set")
         source_column: str = option("english", "its column (or language) to translate from")
@@ -228,15 +233,31 @@ class ParallelText(PairDataset):
 
     @dataclass(frozen=True)
     class Config(TextOptions):
-        train_source: str | None = option(None, "file of sentences to translate from, one a line")
-        train_target: str | None = option(None, "file of their translations, line by line")
-        val_source: str | None = option(None, "the same for validation; null splits some off")
-        val_target: str | None = option(None, "the same for validation; null splits some off")
-        test_source: str | None = option(None, "the same for the test; null splits some off")
-        test_target: str | None = option(None, "the same for the test; null splits some off")
-        tsv: str | None = option(None, "instead: one file with a tab between the two sentences")
+        train_source: str | None = option(
+            None, "file of sentences to translate from, one a line", path="data"
+        )
+        train_target: str | None = option(
+            None, "file of their translations, line by line", path="data"
+        )
+        val_source: str | None = option(
+            None, "the same for validation; null splits some off", path="data"
+        )
+        val_target: str | None = option(
+            None, "the same for validation; null splits some off", path="data"
+        )
+        test_source: str | None = option(
+            None, "the same for the test; null splits some off", path="data"
+        )
+        test_target: str | None = option(
+            None, "the same for the test; null splits some off", path="data"
+        )
+        tsv: str | None = option(
+            None, "instead: one file with a tab between the two sentences", path="data"
+        )
         tsv_columns: list[int] = option([1, 2], "its source and its target column, from 1", min=1)
-        hub_id: str | None = option(None, "instead: a data set on the hub, or a folder of its form")
+        hub_id: str | None = option(
+            None, "instead: a data set on the hub, or a folder of its form", path="name"
+        )
         hub_config: str | None = option(None, "configuration of that data set")
         source_column: str = option("en", "its column (or language) to translate from")
         target_column: str = option("fr", "its column (or language) to translate to")

@@ -44,7 +44,9 @@ class FeatureImportance(Evaluator):
     class Config:
         repeats: int = option(5, "times each feature is shuffled", min=1)
         rows: int | None = option(2000, "rows that are measured; null: all of the split", min=1)
-        compare: list[str] = option([], "run folders whose importances are compared with these")
+        compare: list[str] = option(
+            [], "run folders whose importances are compared with these", path="name"
+        )
 
     config: Config
 

@@ -44,7 +44,9 @@ class HubMetric(Evaluator):
 
     @dataclass(frozen=True)
     class Config:
-        metric: str = option("rouge", "name of the metric, or the path of its script or folder")
+        metric: str = option(
+            "rouge", "name of the metric, or the path of its script or folder", path="name"
+        )
         settings: dict[str, Any] = option({}, "further arguments of its compute function")
         better: str = option("higher", "which way it improves", choices=("higher", "lower"))
         new_tokens: int = option(64, "tokens of an answer at most", min=1)

@@ -48,7 +48,9 @@ class Mistakes(Evaluator):
             "numbers: errors above this are mistakes; null: the standard deviation of the target",
             above=0,
         )
-        compare: list[str] = option([], "run folders whose mistakes are compared with these")
+        compare: list[str] = option(
+            [], "run folders whose mistakes are compared with these", path="name"
+        )
 
     config: Config
 

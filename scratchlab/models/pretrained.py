@@ -111,7 +111,7 @@ class PretrainedLM(PretrainedGenerator):
     @dataclass(frozen=True)
     class Config:
         checkpoint: str = option(
-            "smollm2", "smollm2 (from a package), a folder, or a name of the hub"
+            "smollm2", "smollm2 (from a package), a folder, or a name of the hub", path="name"
         )
         max_length: int | None = option(
             None, "longest context in tokens; null: what the checkpoint allows", min=1
@@ -248,7 +248,7 @@ class PretrainedEncoder(nn.Module):
     @dataclass(frozen=True)
     class Config:
         checkpoint: str = option(
-            "minilm", "minilm (from a package), a folder, or a name of the hub"
+            "minilm", "minilm (from a package), a folder, or a name of the hub", path="name"
         )
         pooling: str = option(
             "mean",

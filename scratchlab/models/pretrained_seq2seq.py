@@ -112,7 +112,7 @@ class PretrainedSeq2Seq(PretrainedGenerator):
     @dataclass(frozen=True)
     class Config:
         checkpoint: str = option(
-            "google-t5/t5-small", "a name of the hub, or the folder of a checkpoint"
+            "google-t5/t5-small", "a name of the hub, or the folder of a checkpoint", path="name"
         )
         dropout: float | None = option(
             None, "dropped share in training; null: as the checkpoint says", min=0, below=1
