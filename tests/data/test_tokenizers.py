@@ -7,8 +7,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
-from itertools import repeat
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import pytest
@@ -249,3 +250,40 @@ def test_a_tokenizer_may_not_name_special_tokens_again() -> None:
     assert tokenizer.encode("a") == [4]
     with pytest.raises(UserError, match="must start with <unk> <pad> <sos> <eos>"):
         Vocabulary(["a", *SPECIAL_TOKENS])
+
+
+def by_definition(tokenizer: BPETokenizer, word: str) -> list[int]:
+    """The earliest learned merge first, the leftmost of these, looked for anew at each step."""
+    ranks: dict[tuple[str, str], int] = {}
+    for rank, pair in enumerate(tokenizer.merges.pairs):
+        ranks.setdefault(pair, rank)
+    parts = list(word)
+    while True:
+        found = [(ranks[p], i) for i, p in enumerate(pairwise(parts)) if p in ranks]
+        if not found:
+            return tokenizer.vocabulary.ids(parts)
+        _, place = min(found)
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+
+
+def test_merges_come_in_the_order_in_which_they_were_learned_leftmost_first(
+    bpe: BPETokenizer,
+) -> None:
+    chance = random.Random(5)
+    letters = "".join(sorted(set("".join(TEXTS)) - {" "}))
+    learned = BPETokenizer.train(["".join(chance.choices("ab", k=400)) for _ in range(9)], 60, 1)
+    for tokenizer, characters in ((bpe, letters), (learned, "ab")):
+        for length in (*range(1, 40), 300):
+            word = "".join(chance.choices(characters, k=length))
+            assert tokenizer.merges.apply(word) == by_definition(tokenizer, word)
+
+
+def test_a_word_of_many_thousand_characters_is_learned_from_and_encoded_at_once() -> None:
+    genome = "".join(random.Random(0).choices("ACGT", k=16_000))
+    started = time.process_time()
+    tokenizer = BPETokenizer.train([genome, *TEXTS], 600, 1)
+    ids = tokenizer.encode(genome)
+    drawn = DropoutEncoder(tokenizer, [genome], 0.1).encode(0, 0, 0)
+    assert time.process_time() - started < 2  # 12 s for the ids alone if each merge looks anew
+    assert tokenizer.decode(ids) == genome == tokenizer.decode(drawn[0])
+    assert 2 < len(genome) / len(ids) < 8 and len(ids) < len(drawn[0])
