@@ -42,7 +42,7 @@ def learn_merges(
         raise MissingPackageError("tokenizers", "Learning a BPE vocabulary") from error
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     learner = Tokenizer(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Split(" ", "removed")
+    learner.pre_tokenizer = pre_tokenizers.CharDelimiterSplit(" ")
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=min_frequency,

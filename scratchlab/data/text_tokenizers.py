@@ -18,8 +18,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,14 +28,19 @@ from numpy.typing import NDArray
 
 from scratchlab.data.bpe import learn_merges
 from scratchlab.data.text import Read
-from scratchlab.data.tokenizers import BPETokenizer, tokenizer_from_json
+from scratchlab.data.tokenizers import BPETokenizer, stored_pattern, tokenizer_from_json
 from scratchlab.data.vocabulary import EOS_ID, PAD_ID, SPECIAL_TOKENS, UNK_ID, Vocabulary
 from scratchlab.data.words import (
     JOINER,
+    OLD_PATTERN,
+    PATTERN,
     START,
+    Memory,
     alphabet,
+    count_words,
     join_plain_words,
     mark_words,
+    parts,
     plain_words,
 )
 from scratchlab.errors import UserError
@@ -173,8 +178,9 @@ class Words(TextTokenizer):
     eos_id: int = 1
     SPECIAL: ClassVar[tuple[str, str]] = ("<unk>", "<eos>")
 
-    def __init__(self, kind: str, words: Sequence[str]) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, words: Sequence[str], pattern: int = PATTERN) -> None:
+        self.kind, self.pattern = kind, pattern
+        self._ids_of_parts = Memory(self._encode_part)
         self.tokens = [*self.SPECIAL, *words]
         self._ids = {w: i for i, w in enumerate(self.tokens) if i >= len(self.SPECIAL)}
         if len(self._ids) != len(words):
@@ -185,8 +191,11 @@ class Words(TextTokenizer):
         cls, kind: str, texts: Iterable[str], vocab_size: int | None, min_frequency: int
     ) -> Words:
         counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(_words(kind, text))
+        if kind == "word":
+            counts = count_words(_each_line(texts), plain_words)
+        else:
+            for text in texts:
+                counts.update(text.split())
         for special in cls.SPECIAL:
             counts.pop(special, None)
         frequent = sorted((-n, w) for w, n in counts.items() if n >= min_frequency)
@@ -194,13 +203,12 @@ class Words(TextTokenizer):
         return cls(kind, [w for _, w in frequent[:size]])
 
     def encode(self, text: str, where: str = "the text") -> Ids:
-        lines = text.split("\n")
-        found: list[int] = []
-        for number, line in enumerate(lines, 1):
-            found += map(self._ids.get, _words(self.kind, line), repeat(self.unk_id))
-            if number < len(lines):
-                found.append(self.eos_id)
-        return np.array(found, dtype=np.int64)
+        cut = parts if self.kind == "word" else str.split
+        return _of_lines(text, cut, self._ids_of_parts, self.eos_id)
+
+    def _encode_part(self, part: str) -> tuple[int, ...]:
+        words = plain_words(part, self.pattern) if self.kind == "word" else [part]
+        return tuple(map(self._ids.get, words, repeat(self.unk_id)))
 
     def decode(self, ids: Iterable[int]) -> str:
         join = join_plain_words if self.kind == "word" else " ".join
@@ -208,11 +216,24 @@ class Words(TextTokenizer):
 
     def to_json(self) -> dict[str, Any]:
         words = self.tokens[len(self.SPECIAL) :]
-        return {"format": FORMAT, "kind": self.kind, "words": words}
+        described = {"format": FORMAT, "kind": self.kind, "words": words}
+        return described if self.pattern == OLD_PATTERN else described | {"pattern": self.pattern}
 
 
-def _words(kind: str, text: str) -> list[str]:
-    return plain_words(text) if kind == "word" else text.split()
+def _each_line(texts: Iterable[str]) -> Iterator[str]:
+    return (line for text in texts for line in text.split("\n"))
+
+
+def _of_lines(
+    text: str, cut: Callable[[str], list[str]], ids_of_parts: Memory, line_end: int
+) -> Ids:
+    """The ids of the parts that ``cut`` cuts each line into, ``line_end`` between two lines."""
+    found: list[tuple[int, ...]] = []
+    for line in text.split("\n"):
+        found += map(ids_of_parts.__getitem__, cut(line))
+        found.append((line_end,))
+    found.pop()
+    return np.fromiter(chain.from_iterable(found), np.int64, sum(map(len, found)))
 
 
 class Pieces(TextTokenizer):
@@ -243,19 +264,9 @@ class Pieces(TextTokenizer):
         *,
         with_mask: bool = False,
     ) -> Pieces:
-        counts: Counter[str] = Counter()
-        characters: set[str] = set()
-        for text in texts:
-            if with_mask and MASK_CHARACTER in text:
-                place = text.index(MASK_CHARACTER)
-                raise UserError(
-                    f"the character {MASK_CHARACTER} stands for the mask and must not occur in "
-                    f"the corpus: {text[max(0, place - 30) : place + 30].strip()!r}"
-                )
-            for line in text.split("\n"):
-                counts.update(mark_words(line))
-            characters |= alphabet([text])
-        characters = (characters - {"\n"}) | set("".join(counts))
+        texts = _without_mask(texts) if with_mask else texts
+        counts = count_words(_each_line(texts), mark_words)
+        characters = alphabet(counts)
         size = 8000 if vocab_size is None else vocab_size
         special = len(SPECIAL_TOKENS) + with_mask
         if size < len(characters) + special:
@@ -272,13 +283,12 @@ class Pieces(TextTokenizer):
         return EOS_ID
 
     def encode(self, text: str, where: str = "the text") -> Ids:
+        if self.mask_id is None or MASK_CHARACTER not in text:
+            return _of_lines(text, parts, self.inner.ids_of_parts, EOS_ID)
         found: list[int] = []
-        lines = text.split("\n")
-        for number, line in enumerate(lines, 1):
-            found += self._encode_line(line)
-            if number < len(lines):
-                found.append(EOS_ID)
-        return np.array(found, dtype=np.int64)
+        for line in text.split("\n"):
+            found += [*self._encode_line(line), EOS_ID]
+        return np.array(found[:-1], dtype=np.int64)
 
     def _encode_line(self, line: str) -> list[int]:
         """A mask takes the place of words, so a space on either side of it is that between words.
@@ -323,6 +333,18 @@ class Pieces(TextTokenizer):
         return described if self.mask_id is None else {**described, "with_mask": True}
 
 
+def _without_mask(texts: Iterable[str]) -> Iterator[str]:
+    """Texts of a corpus; UserError if the character of the mask stands in one."""
+    for text in texts:
+        if MASK_CHARACTER in text:
+            place = text.index(MASK_CHARACTER)
+            raise UserError(
+                f"the character {MASK_CHARACTER} stands for the mask and must not occur in "
+                f"the corpus: {text[max(0, place - 30) : place + 30].strip()!r}"
+            )
+        yield text
+
+
 def _lines(ids: Iterable[int], eos_id: int) -> Iterator[list[int]]:
     """Ids between those that are ``eos_id``."""
     line: list[int] = []
@@ -359,7 +381,7 @@ def text_tokenizer_from_json(stored: Any, where: str) -> TextTokenizer:
         if kind == "char":
             return Characters(stored["characters"], with_mask=bool(stored["with_mask"]))
         if kind in ("word", "whitespace") and all(isinstance(w, str) for w in stored["words"]):
-            return Words(kind, stored["words"])
+            return Words(kind, stored["words"], stored_pattern(stored))
         if kind == "pretrained":
             from scratchlab.data.pretrained_tokenizer import PretrainedTokenizer
 

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,10 +32,15 @@ from scratchlab.data.vocabulary import (
     Vocabulary,
 )
 from scratchlab.data.words import (
+    OLD_PATTERN,
+    PATTERN,
     START,
+    Memory,
     alphabet,
+    count_words,
     join_plain_words,
     mark_words,
+    parts,
     piece_label,
     plain_words,
     unmark,
@@ -54,6 +58,7 @@ class Tokenizer(ABC):
     unit: ClassVar[str]
     lower_case: ClassVar[bool] = False
     vocabulary: Vocabulary
+    pattern: int = OLD_PATTERN  # how a text is cut into words (scratchlab.data.words)
     unk_id: int | None = UNK_ID
     pad_id: int = PAD_ID
     sos_id: int = SOS_ID
@@ -77,7 +82,8 @@ class Tokenizer(ABC):
     def to_json(self) -> dict[str, Any]:
         """All that :func:`tokenizer_from_json` needs to make this tokenizer again."""
         tokens = self.vocabulary.tokens[N_SPECIAL:]
-        return {"format": FORMAT, "kind": self.kind, "tokens": tokens}
+        described = {"format": FORMAT, "kind": self.kind, "tokens": tokens}
+        return described if self.pattern == OLD_PATTERN else described | {"pattern": self.pattern}
 
     def _units(self, ids: Iterable[int]) -> list[str]:
         """The tokens of ids without padding and sentence ends."""
@@ -92,16 +98,16 @@ class WordTokenizer(Tokenizer):
     unit = "word"
     lower_case = True
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, vocabulary: Vocabulary, pattern: int = PATTERN) -> None:
+        self.vocabulary, self.pattern = vocabulary, pattern
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, min_frequency: int) -> WordTokenizer:
-        words = (w for t in texts for w in plain_words(t))
-        return cls(Vocabulary.count(words, vocab_size, min_frequency))
+        counts = count_words(texts, plain_words)
+        return cls(Vocabulary.count(counts, vocab_size, min_frequency))
 
     def encode(self, text: str) -> list[int]:
-        return self.vocabulary.ids(plain_words(text))
+        return self.vocabulary.ids(plain_words(text, self.pattern))
 
     def decode(self, ids: Iterable[int]) -> str:
         return join_plain_words(self._units(ids))
@@ -142,11 +148,17 @@ class BPETokenizer(Tokenizer):
     kind = "bpe"
     unit = "subword"
 
-    def __init__(self, vocabulary: Vocabulary, merges: Sequence[tuple[str, str]]) -> None:
-        self.vocabulary = vocabulary
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        merges: Sequence[tuple[str, str]],
+        pattern: int = PATTERN,
+    ) -> None:
+        self.vocabulary, self.pattern = vocabulary, pattern
         self.merges = Merges(vocabulary, merges)
         self._known = frozenset(t for t in vocabulary.tokens if len(t) == 1 and t != START)
-        self._encoded: dict[str, list[int]] = {}
+        self._ids_of_words = Memory(self.merges.apply)
+        self.ids_of_parts = Memory(self._encode_part)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, min_frequency: int) -> BPETokenizer:
@@ -155,9 +167,8 @@ class BPETokenizer(Tokenizer):
         Every character of the texts becomes a token whatever ``min_frequency`` is; a merge is
         learned only from pairs seen at least that often.
         """
-        texts = list(texts)
-        counts = Counter(word for text in texts for word in mark_words(text))
-        characters = sorted(alphabet(texts))
+        counts = count_words(texts, mark_words)
+        characters = sorted(alphabet(counts))
         if vocab_size < len(characters) + N_SPECIAL:
             raise UserError(
                 f"vocab_size={vocab_size} is too small for byte-pair encoding: the characters of "
@@ -168,16 +179,13 @@ class BPETokenizer(Tokenizer):
 
     def words(self, text: str) -> list[str]:
         """The marked words of a text, spelled in characters that all have an id."""
-        return mark_words(text, self._known)
+        return mark_words(text, self._known, self.pattern)
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = []
-        for word in self.words(text):
-            pieces = self._encoded.get(word)
-            if pieces is None:
-                pieces = self._encoded[word] = self.merges.apply(word)
-            ids += pieces
-        return ids
+        return [i for part in parts(text) for i in self.ids_of_parts[part]]
+
+    def _encode_part(self, part: str) -> tuple[int, ...]:
+        return tuple(i for word in self.words(part) for i in self._ids_of_words[word])
 
     def decode(self, ids: Iterable[int]) -> str:
         return unmark("".join(self._units(ids)))
@@ -212,11 +220,22 @@ def tokenizer_from_json(stored: Any, where: str) -> Tokenizer:
         if kind not in TOKENIZERS or not all(isinstance(t, str) for t in tokens):
             raise ValueError(f"unknown kind {kind!r} or tokens that are no text")
         vocabulary = Vocabulary([*SPECIAL_TOKENS, *tokens])
-        if kind == "bpe":
-            return BPETokenizer(vocabulary, [(a, b) for a, b in stored["merges"]])
-        return WordTokenizer(vocabulary) if kind == "word" else CharTokenizer(vocabulary)
+        if kind == "char":
+            return CharTokenizer(vocabulary)
+        pattern = stored_pattern(stored)
+        if kind == "word":
+            return WordTokenizer(vocabulary, pattern)
+        return BPETokenizer(vocabulary, [(a, b) for a, b in stored["merges"]], pattern)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where}: not a tokenizer ({error})") from error
+
+
+def stored_pattern(stored: Mapping[str, Any]) -> int:
+    """The pattern that a stored tokenizer cuts words with; ValueError if there is no such one."""
+    pattern = stored.get("pattern", OLD_PATTERN)
+    if isinstance(pattern, bool) or pattern not in (OLD_PATTERN, PATTERN):
+        raise ValueError(f"unknown pattern {pattern!r}")
+    return int(pattern)
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

@@ -30,9 +30,13 @@ class Vocabulary:
             raise UserError(f"the token {twice!r} stands twice in a vocabulary")
 
     @classmethod
-    def count(cls, units: Iterable[str], size: int, min_frequency: int) -> Vocabulary:
-        """The most frequent units, at most ``size`` tokens in all; ties in alphabetical order."""
-        frequent = [(-n, u) for u, n in Counter(units).items() if n >= min_frequency]
+    def count(
+        cls, units: Iterable[str] | Counter[str], size: int, min_frequency: int
+    ) -> Vocabulary:
+        """The most frequent units (or counted ones), at most ``size`` tokens in all; ties in
+        alphabetical order."""
+        counts = units if isinstance(units, Counter) else Counter(units)
+        frequent = [(-n, u) for u, n in counts.items() if n >= min_frequency]
         kept = [unit for _, unit in sorted(frequent)[: max(0, size - len(SPECIAL_TOKENS))]]
         return cls([*SPECIAL_TOKENS, *kept])
 

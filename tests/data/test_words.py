@@ -1,0 +1,148 @@
+"""Words keep the combining marks of their letters, and a text may be cut at its single spaces."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchlab.data.text_tokenizers import (
+    Pieces,
+    TextTokenizer,
+    Words,
+    read_text_tokenizer,
+    write_text_tokenizer,
+)
+from scratchlab.data.tokenizers import BPETokenizer, WordTokenizer, tokenizer_from_json
+from scratchlab.data.words import OLD_PATTERN, PATTERN, mark_words, parts, plain_words, unmark
+from scratchlab.errors import UserError
+
+# Each is one word, or words with plain spaces between them.
+MARKED = {
+    "decomposed": "cafe\u0301 re\u0301sume\u0301 i\u0307stanbul",
+    "Hindi": "\u0939\u093f\u0928\u094d\u0926\u0940 \u092e\u0947\u0902 \u0915\u094d\u200d\u0937 "
+    "\u0928\u093f\u0915\u094b\u200c",
+    "Thai": "\u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \u0e17\u0e35\u0e48\u0e19\u0e35\u0e48",
+    "Arabic": "\u0645\u064e\u0631\u0652\u062d\u064e\u0628\u064b\u0627 "
+    "\u0643\u0650\u062a\u064e\u0627\u0628",
+    "Hebrew": "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd \u05e2\u05b4\u05d1\u05b0\u05e8\u05b4"
+    "\u05d9\u05ea",
+    "emoji": "\U0001f469\u200d\U0001f680 \U0001f1eb\U0001f1f7 \U0001f44d\U0001f3fd \u2764\ufe0f",
+}
+TEXTS = [*MARKED.values(), "it's a re\u0301sume\u0301.", "plain words, l'homme 12,5 a-t-il?"]
+
+
+@pytest.mark.parametrize("script", MARKED)
+def test_combining_marks_stay_with_their_letters(script: str) -> None:
+    text = MARKED[script]
+    assert plain_words(text) == text.split(" ")
+    assert mark_words(text) == [f"\u2581{word}" for word in text.split(" ")]
+    assert plain_words(text, OLD_PATTERN) != text.split(" ")
+    for tokenizer in (WordTokenizer.train([text], 99, 1), Words.learn("word", [text], None, 1)):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    bpe = BPETokenizer.train([text], 500, 1)
+    assert bpe.decode(bpe.encode(text)) == text
+
+
+def test_a_word_that_ends_in_a_mark_has_one_form_wherever_it_stands() -> None:
+    word = "\u0939\u093f\u0928\u094d\u0926\u0940"
+    assert mark_words(f"{word}. ({word}) {word}5") == [
+        f"\u2581{word}", "\u2581\uffed.", "\u2581(\uffed", f"\u2581{word}", "\u2581\uffed)",
+        f"\u2581{word}", "\u2581\uffed5",
+    ]  # fmt: skip
+    assert mark_words("l'e\u0301te\u0301")[1] == "\u2581e\u0301te\u0301"
+    assert plain_words("he's 's\u0301") == ["he", "'s", "'", "s\u0301"]
+
+
+def test_text_without_marks_is_cut_as_it_always_was() -> None:
+    """Every character that stands alone, between letters, digits and spaces, and doubled."""
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category[0] == "M" or category in ("Cf", "Cn", "Co", "Cs") or code == 0x130:
+            continue  # marks, joiners, what is no character, and what has a mark in lower case
+        if 0x1F1E6 <= code <= 0x1F1FF:
+            continue  # halves of flags
+        if 0x1F3FB <= code <= 0x1F3FF or (code > 0x2FFF and character.isalpha() and code % 50):
+            continue  # colours of skin; of tens of thousands of letters every fiftieth
+        text = f"a{character}b {character}{character}5{character} '{character}'s"
+        assert mark_words(text) == mark_words(text, None, OLD_PATTERN), hex(code)
+        assert plain_words(text) == plain_words(text, OLD_PATTERN), hex(code)
+
+
+def random_texts(count: int) -> list[str]:
+    chance = random.Random(11)
+    letters = "aB\u00e91 '\u2019.,-_\u00a0\u202f\t\n \u0301\u0947\u200d\u03a3\U0001f469\uffed\u2581"
+    return ["".join(chance.choices(letters + "   ", k=chance.randrange(14))) for _ in range(count)]
+
+
+@pytest.mark.parametrize("pattern", [OLD_PATTERN, PATTERN])
+def test_the_words_of_the_parts_are_the_words_of_the_text(pattern: int) -> None:
+    known = frozenset("aB1.'")
+    for text in random_texts(6_000):
+        cut = parts(text)
+        assert " ".join(cut) == text
+        assert [w for p in cut for w in plain_words(p, pattern)] == plain_words(text, pattern)
+        whole = mark_words(text, known, pattern)
+        assert [w for p in cut for w in mark_words(p, known, pattern)] == whole
+        assert unmark("".join(whole)) == text
+
+
+def test_ids_of_a_text_are_those_of_its_words_line_by_line() -> None:
+    texts = random_texts(2_000)
+    pieces = Pieces.learn(["".join(texts)], 120, 1)
+    words = Words.learn("word", texts, 40, 1)
+    inner = pieces.inner
+    for _ in range(2):  # at first, and out of memory
+        for text in texts:
+            lines = text.split("\n")
+            wanted = [[i for w in inner.words(line) for i in inner.merges.apply(w)]
+                      for line in lines]  # fmt: skip
+            assert pieces.encode(text).tolist() == joined(wanted, 3)
+            known = {w: i for i, w in enumerate(words.tokens) if i > 1}
+            wanted = [[known.get(w, 0) for w in plain_words(line)] for line in lines]
+            assert words.encode(text).tolist() == joined(wanted, 1)
+    assert pieces.encode("").dtype == np.int64 and len(pieces.encode("")) == 0
+
+
+def joined(lines: list[list[int]], end: int) -> list[int]:
+    return [i for line in lines for i in [*line, end]][:-1]
+
+
+def stored_as_before(tokenizer: TextTokenizer, folder: Path) -> TextTokenizer:
+    """The tokenizer of a checkpoint from before patterns had numbers."""
+    folder.mkdir()
+    write_text_tokenizer(folder, tokenizer)
+    path = folder / "text_tokenizer.json"
+    described = json.loads(path.read_text())
+    for part in (described, described.get("tokenizer", {})):
+        part.pop("pattern", None)
+    path.write_text(json.dumps(described))
+    return read_text_tokenizer(folder)
+
+
+def test_a_tokenizer_of_before_goes_on_cutting_marks_off(tmp_path: Path) -> None:
+    text = "cafe\u0301 \u0939\u093f"
+    learned = [*plain_words(text, OLD_PATTERN), "cafe\u0301"]
+    old = stored_as_before(Words("word", learned), tmp_path / "words")
+    assert old.labels(old.encode(text)) == ["cafe", "\u0301", "\u0939", "\u093f"]
+    assert "pattern" not in old.to_json()
+    bpe = stored_as_before(Pieces.learn([text], 60, 1), tmp_path / "pieces")
+    assert isinstance(bpe, Pieces) and bpe.inner.words(text) == mark_words(text, None, OLD_PATTERN)
+    assert "pattern" not in json.dumps(bpe.to_json())
+    assert bpe.decode(bpe.encode(text)) == text
+
+
+@pytest.mark.parametrize("kind", [WordTokenizer, BPETokenizer])
+def test_the_pattern_is_kept_with_a_tokenizer_and_an_unknown_one_is_refused(kind: type) -> None:
+    described = kind.train(TEXTS, 300, 1).to_json()
+    assert described["pattern"] == PATTERN
+    assert tokenizer_from_json(described, "here").to_json() == described
+    for wrong in (3, 0, True, "2", None, [2]):
+        with pytest.raises(UserError, match="here: not a tokenizer"):
+            tokenizer_from_json(described | {"pattern": wrong}, "here")
