@@ -22,6 +22,7 @@ from scratchlab.composition import (
     evaluate,
     starting_point,
 )
+from scratchlab.config.check import check
 from scratchlab.errors import Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.registry import build, find, is_estimator
@@ -32,8 +33,8 @@ from scratchlab.reporting.tables import results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
-from scratchlab.run.manifest import manifest, peak_memory_bytes
-from scratchlab.run.record import Refused, log_file, record_failure
+from scratchlab.run.manifest import begun, gone_on, manifest, peak_memory_bytes, read_manifest
+from scratchlab.run.record import Record, log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.interrupt import Interrupt
@@ -44,6 +45,8 @@ LOGGER = logging.getLogger("scratchlab")
 
 # Where a run lies: its own for good, however the command that goes on with it names it.
 FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
+# What a run that is done need not be trained or measured again for.
+NO_MATTER = (*FOLDER_KEYS, "accept_changed_data", "threads", "keep_memory", "cache_dir")
 
 
 def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
@@ -79,15 +82,16 @@ def _train_logged(
     overrides: list[str],
     command: list[str],
 ) -> Path:
-    with record_failure(folder):  # from the first file on: a signal may come at any moment
-        if not resumed or config != folder.config():
+    with record_failure(folder) as record:  # from the first file on: a signal may come any moment
+        record.begun = not resumed
+        if not resumed:
             folder.write_config(config, overrides)
         folder.write_status("running", process=os.getpid())
         tracker = Trackers([build("tracker", entry) for entry in config["tracker"].values()])
         status = "failed"
         try:
             with memory_advice(config):
-                _train_steps(folder, config, command, tracker, resumed)
+                _train_steps(folder, config, overrides, command, tracker, record)
             status = "done"
         except (Stopped, KeyboardInterrupt):
             status = "stopped"
@@ -100,15 +104,18 @@ def _train_logged(
 def _train_steps(
     folder: RunFolder,
     config: dict[str, Any],
+    overrides: list[str],
     command: list[str],
     tracker: Trackers,
-    resumed: bool,
+    record: Record,
 ) -> None:
+    resumed = not record.begun
+    accept, config["accept_changed_data"] = config.get("accept_changed_data", False), False
     started = time.perf_counter()
     warnings: list[str] = []
     newest = checkpoints.load_newest(folder.checkpoints, warnings.append) if resumed else None
     if resumed and newest is None and (folder.path / RESULTS).exists():
-        raise Refused(
+        raise UserError(
             f"{folder.path} was trained, but its checkpoints are gone",
             "Restore its folder checkpoints, or train a new run.",
         )
@@ -117,16 +124,10 @@ def _train_steps(
     check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
     check_export(parts, config)
     folder.point_latest()  # not earlier: a command with a mistake in it must not take the place
-    write_json(
-        folder.path / "manifest.json",
-        {
-            **manifest(command),
-            "seed": config["seed"],
-            "data": vars(parts.dataset.provenance),
-            "spec": parts.dataset.spec.as_dict(),
-            "parameters": parts.adapted.parameter_counts()[0],
-        },
-    )
+    warnings += _write_manifest(folder, parts, config, overrides, command, accept, resumed)
+    record.begun = True
+    if resumed and config != folder.config():
+        folder.write_config(config, overrides)
     state = newest[1].state if newest else {}
     trainer = build("trainer", config["trainer"])
     evaluators = build_evaluators(config)
@@ -181,6 +182,48 @@ def _train_steps(
     tracker.flush()  # a run whose metrics cannot be written is not done
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
+
+
+def _write_manifest(
+    folder: RunFolder,
+    parts: Parts,
+    config: Mapping[str, Any],
+    overrides: list[str],
+    command: list[str],
+    accept: bool,
+    resumed: bool,
+) -> list[str]:
+    """Record what the run is made from; what is worth a warning where it goes on with something
+    else. UserError if it would go on with other data."""
+    path = folder.path / "manifest.json"
+    session = {
+        **manifest(command),
+        "seed": config["seed"],
+        "data": vars(parts.dataset.provenance),
+        "spec": parts.dataset.spec.as_dict(),
+        "parameters": parts.adapted.parameter_counts()[0],
+    }
+    before = read_manifest(path) if resumed else {}
+    if before:
+        content, notes = gone_on(before, session, overrides, accept)
+    else:
+        content, notes = begun(session, overrides), []
+    write_json(path, content)
+    return [f"since the run was begun or last went on, {note}" for note in notes]
+
+
+def already_done(config: Mapping[str, Any]) -> Path | None:
+    """The folder of the run that ``config`` would go on with, if nothing of it is left to do."""
+    if config["resume"] is not True or config["run_id"] is None:
+        return None
+    folder = RunFolder(Path(config["output_dir"]).expanduser() / config["name"] / config["run_id"])
+    if not (folder.path / "config.yaml").is_file() or folder.status()["status"] != "done":
+        return None
+    if config["evaluate"] and not (folder.path / RESULTS).is_file():
+        return None
+    saved, faults = check(folder.config())
+    same = not faults and all(saved.get(k) == v for k, v in config.items() if k not in NO_MATTER)
+    return folder.path if same else None
 
 
 def check_export(parts: Parts, config: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from scratchlab.commands.hydra_flags import read
@@ -54,9 +55,27 @@ def _resume(run: str, arguments: list[str]) -> int:
     return _train(config, others, arguments)
 
 
+def _said_of(done: Path) -> str:
+    """What a run that is done says when it is asked to go on."""
+    from scratchlab.run.checkpoint import read_state
+
+    try:
+        steps = (
+            f"training was complete after {read_state(done / 'checkpoints/last')['step']:,} updates"
+        )
+    except (UserError, KeyError):
+        steps = "its results are there"
+    again = f"scratchlab eval {shlex.quote(str(done))}"
+    return f"{done} is done: {steps}; nothing was measured again.\n  Measure it again: {again}"
+
+
 def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -> int:
     from scratchlab import experiment
 
+    done = experiment.already_done(config)
+    if done is not None:
+        print(_said_of(done), file=sys.stderr)
+        return 0
     try:
         experiment.train(config, overrides, ["train", *arguments])
     except Stopped as stop:

@@ -20,6 +20,9 @@ class Config:
     run_id: str | None = option(None, "folder of this run; null makes one of the date and time")
     output_dir: str = option("outputs", "where run folders are made")
     resume: bool | str = option(False, "go on with run_id if it exists, or with the run named here")
+    accept_changed_data: bool = option(
+        False, "go on with a run although its data have another content now (this once)"
+    )
     init_from: str | None = option(
         None, "run or checkpoint whose weights and vocabulary training starts from", path="name"
     )

@@ -167,10 +167,23 @@ class RunFolder:
             self._lock = None
 
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """Keep the complete configuration and what the user wrote."""
+        """Keep the complete configuration and what the user wrote, after what was written before.
+
+        Of a run that goes on, only words that say something new are added.
+        """
+        written = self._overrides()
+        latest = {word.partition("=")[0]: word for word in written}
+        overrides = written + [w for w in overrides if latest.get(w.partition("=")[0]) != w]
         write_text(self.path / "config.yaml", dump_yaml(config))
         self._configured = True
         write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
+
+    def _overrides(self) -> list[str]:
+        try:
+            found = yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            return []
+        return [str(word) for word in found] if isinstance(found, list) else []
 
     def config(self) -> dict[str, Any]:
         """The configuration as it was saved (unchecked)."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import threadpoolctl
 
 import scratchlab
+from scratchlab.errors import UserError
 
 PACKAGES = (
     "torch",
@@ -44,6 +47,71 @@ def manifest(arguments: list[str]) -> dict[str, Any]:
         "packages": versions(),
         "machine": machine(),
     }
+
+
+def begun(session: Mapping[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The manifest of a run that starts. A ``session`` is what :func:`manifest` says, with the
+    provenance of its data as ``data``."""
+    return {**session, "overrides": overrides, "resumed": []}
+
+
+def gone_on(
+    before: Mapping[str, Any], session: Mapping[str, Any], overrides: list[str], accept: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """The manifest of a run that goes on, and what is to be said of its surroundings.
+
+    What was written at its start, and each time since, stays; this time is added to ``resumed``.
+    UserError if its data have another content now, unless that is accepted.
+    """
+    sessions = [before, *before.get("resumed", [])]
+    changed = changed_data(sessions[-1].get("data") or {}, session["data"])
+    if changed and not accept:
+        raise UserError(
+            f"the data of this run have changed since it was trained: {', '.join(changed)}",
+            "Restore them, train a new run, or go on with accept_changed_data=true.",
+        )
+    entry = {**session, "overrides": overrides, **({"changed_data": changed} if changed else {})}
+    notes = [f"its data have changed: {', '.join(changed)}"] if changed else []
+    if others := changed_surroundings(sessions[-1], session):
+        notes.append(f"{'; '.join(others)}: the last bits may come out otherwise")
+    return {**before, "resumed": [*before.get("resumed", []), entry]}, notes
+
+
+def changed_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the splits or files that have another content now. A file may have moved."""
+    was, found = before.get("sha256") or {}, now.get("sha256") or {}
+    if not was or list(was.values()) == list(found.values()):
+        return []
+    if was.keys() == found.keys():
+        return [name for name in found if found[name] != was[name]]
+    return [name for name in found if found[name] not in was.values()] or sorted({*was, *found})
+
+
+def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Versions and threads that are not those of ``before``: ``torch 2.9.0 is now 2.10.0``."""
+
+    def named(session: Mapping[str, Any]) -> dict[str, Any]:
+        machine = session.get("machine") or {}
+        threads = {"threads": machine.get("torch_threads", machine.get("blas_threads"))}
+        own = {name: session.get(name) for name in ("scratchlab", "python")}
+        gpus = {"GPU": ", ".join(machine.get("gpus") or []) or None}
+        return {**own, **(session.get("packages") or {}), **threads, **gpus}
+
+    was, found = named(before), named(now)
+    return [
+        f"{name} {was[name]} is now {found[name]}"
+        for name in was
+        if was[name] is not None and found.get(name) not in (None, was[name])
+    ]
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """What was written; empty if it cannot be read (a run of before had none)."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("resumed", []), list) else {}
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from scratchlab.run.folder import RunFolder
 LOGGER = logging.getLogger("scratchlab")
 
 
-class Refused(UserError):
-    """A run cannot go on as asked; it stays as it was."""
+@dataclass
+class Record:
+    """``begun``: whether anything of the run was changed; a done run that was not stays done."""
+
+    begun: bool = True
 
 
 class _Log(logging.StreamHandler):
@@ -58,24 +62,25 @@ def log_file(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def record_failure(folder: RunFolder) -> Iterator[None]:
+def record_failure(folder: RunFolder) -> Iterator[Record]:
     """Write down how a run ended that did not end well; the exception goes on to the command."""
-    before = folder.status()
+    before, record = folder.status(), Record()
+
+    def ended(**status: Any) -> None:
+        untouched = before["status"] == "done" and not record.begun
+        _write_status(folder, before if untouched else status)
+
     try:
-        yield
+        yield record
     except (Stopped, KeyboardInterrupt) as stop:
         reason = str(stop) or "SIGINT"
         LOGGER.info("stopped by %s", reason)
-        _write_status(folder, {"status": "stopped", "reason": reason})
+        ended(status="stopped", reason=reason)
         raise Stopped(reason, folder.path) from stop
-    except Refused as error:
-        LOGGER.error("refused: %s", error)
-        _write_status(folder, before)
-        raise
     except BaseException as error:
         LOGGER.error("failed:\n%s", traceback.format_exc())
         error.add_note(f"{LOGGED_IN}{folder.log}")
-        _write_status(folder, {"status": "failed", "reason": str(error).splitlines()[:1]})
+        ended(status="failed", reason=str(error).splitlines()[:1])
         raise
 
 

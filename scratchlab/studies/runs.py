@@ -18,7 +18,7 @@ from scratchlab.studies.workers import Job, Outcome
 # What does not change a run's results (threads only in the last bits).
 PLACE = (
     *("output_dir", "name", "run_id", "resume", "threads", "description", "cache_dir"),
-    "keep_memory",
+    *("keep_memory", "accept_changed_data"),
 )
 FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
 

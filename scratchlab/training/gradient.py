@@ -38,6 +38,8 @@ from scratchlab.training.precision import (
     remembered_precision,
 )
 
+LONGEST_WINDOW = 1000  # losses kept one by one until they are logged
+
 
 @register("trainer", "gradient")
 class Gradient:
@@ -224,6 +226,10 @@ class _Training:
         if self.average is not None:
             self.average.update(state.step)
         self.window.append((sum(totals[1:], totals[0]), sum(nlls[1:], nlls[0]), count))
+        if len(self.window) >= LONGEST_WINDOW:  # a run that never logs must not grow
+            sums = [sum(column) for column in zip(*self._window_values())]
+            total, nll = (torch.tensor(value, dtype=torch.float64) for value in sums[:2])
+            self.window = [(total, nll, int(sums[2]))]
         state.targets += count
         self._report_progress()
 

@@ -1,0 +1,40 @@
+"""The losses between two logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scratchlab import experiment
+from scratchlab.config.compose import compose
+from scratchlab.training import gradient
+
+WORDS = ["model=gpt", "model.d_model=8", "model.n_heads=1", "model.n_layers=1", "threads=1"]
+WORDS += ["dataset=text_file", "dataset.tokenizer=char", "dataset.block_size=8"]
+WORDS += ["dataset.batch_size=4", "dataset.test_fraction=0.1", "evaluator=[]", "name=x"]
+WORDS += ["trainer.max_steps=24", "trainer.log_every=100", "trainer.validate_every=24"]
+WORDS += ["trainer.checkpoint_every=10", "trainer.precision=fp32", "tracker=[jsonl]"]
+
+
+def test_losses_do_not_pile_up_in_a_run_that_never_logs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text.txt").write_text("a cat sees a dog and a dog sees a cat\n" * 40)
+    words = [*WORDS, f"dataset.paths=[{tmp_path / 'text.txt'}]", f"output_dir={tmp_path}"]
+    words.append(f"cache_dir={tmp_path / 'cache'}")
+
+    def train(run_id: str) -> tuple[list[float], list[Any]]:
+        run = experiment.train(compose([*words, f"run_id={run_id}"]).config, [], ["train"])
+        entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        state = json.loads((run / "checkpoints/previous/state.json").read_text())["state"]
+        return [e["train/loss"] for e in entries if "train/loss" in e], state["window"]
+
+    whole, kept = train("whole")
+    assert len(whole) == 1 and len(kept) == 20
+    monkeypatch.setattr(gradient, "LONGEST_WINDOW", 6)
+    folded, kept = train("folded")
+    assert len(kept) <= 6
+    assert folded == pytest.approx(whole, rel=1e-12)
