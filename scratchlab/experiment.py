@@ -222,8 +222,14 @@ def already_done(config: Mapping[str, Any]) -> Path | None:
     if config["evaluate"] and not (folder.path / RESULTS).is_file():
         return None
     saved, faults = check(folder.config())
-    same = not faults and all(saved.get(k) == v for k, v in config.items() if k not in NO_MATTER)
-    return folder.path if same else None
+    if faults or any(saved.get(k) != v for k, v in config.items() if k not in NO_MATTER):
+        return None
+    try:
+        checkpoints.verify(folder.checkpoints / "last")
+        checkpoints.verify(checkpoint_folder(folder.path, config["evaluate_checkpoint"]))
+    except UserError:  # it is trained again from the one before
+        return None
+    return folder.path
 
 
 def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
