@@ -168,7 +168,11 @@ def evaluate(
     limit: int | None = None,
     should_stop: Callable[[], None] = lambda: None,
 ) -> list[Measurement]:
-    """Run evaluators on one split with the model as it is."""
+    """Run evaluators on one split with the model as it is.
+
+    A test split that is the validation split is called so in all that is written.
+    """
+    split = parts.dataset.true_split(split)
     decoder = quick_decoder(parts.config) if quick else parts.decoder
     context = EvaluationContext(
         model=parts.model,

@@ -318,7 +318,8 @@ def _evaluate_checkpoint(
     content = checkpoints.load(path, with_optimizer=False)
     parts.adapted.load(content.model, path)
     step = content.state["step"]
-    tracker.message(f"evaluating {path.name} (update {step:,}) on {config['evaluate_split']}")
+    split = parts.dataset.true_split(config["evaluate_split"])
+    tracker.message(f"evaluating {path.name} (update {step:,}) on {split}")
     with Interrupt() as interrupt:
 
         def stop() -> None:
@@ -327,6 +328,6 @@ def _evaluate_checkpoint(
             folder.require_whole()
 
         sink = FolderSink(folder.path, tracker, content.state["step"])
-        found = evaluate(parts, evaluators, config["evaluate_split"], sink, should_stop=stop)
+        found = evaluate(parts, evaluators, split, sink, should_stop=stop)
         stop()
     return found

@@ -75,7 +75,7 @@ def evaluate_trained(
             },
         )
         tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
-        split = config["evaluate_split"]
+        split = trained.dataset.true_split(config["evaluate_split"])
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
         for note in trained.notes:
             tracker.message(f"note: {note}")

@@ -17,6 +17,7 @@ from scratchlab.data.catalog import (
     located,
     presence,
 )
+from scratchlab.data.checking import check, described
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Part, parts
 
@@ -119,15 +120,14 @@ def _check(part: Part, options: dict[str, Any]) -> int:
     context = data_context()
     if files_of(part):
         _show([layout_table(part, context.root)])
-    cls = part.load()
-    notes: list[str] = []
-    if hasattr(cls, "verify"):
-        tables, notes = cls.verify(cls.Config(**options), context)
-        _show(tables)
-    else:
-        notes = getattr(cls(cls.Config(**options), context), "notes", [])
-    for note in notes:
+    found = check(part.load(), part.load().Config(**options), context)
+    _show(found.tables)
+    for note in found.notes:
         print(f"note: {note}")
+    for fault in found.faults:
+        print(f"fault: {fault}")
+    if found.faults:
+        return 1
     print(f"{part.name} was read without a fault.")
     return 0
 
@@ -146,11 +146,7 @@ def _describe(part: Part, options: dict[str, Any], folder: Path) -> int:
     print(f"used: {dataset.provenance.kind}, {dataset.provenance.description}")
     for note in getattr(dataset, "notes", []):
         print(f"note: {note}")
-    if hasattr(dataset, "describe"):
-        tables = dataset.describe()
-    else:
-        spec = {k: v for k, v in dataset.spec.as_dict().items() if v not in (None, (), False)}
-        tables = [Table("spec", ["what", "value"], [[k, str(v)] for k, v in spec.items()])]
+    tables = described(dataset)
     _show(tables)
     _write(folder, tables, dataset.pictures() if hasattr(dataset, "pictures") else {})
     return 0

@@ -5,8 +5,8 @@ the data folder, the ``hub``'s id, the ``origin`` of the files for getting them 
 
 What a data set's class may offer beyond the contract, all optional: the class methods
 ``fetch(config, root) -> list[Path]`` (write the hub's copy into the layout of the files) and
-``verify(config, context) -> (list[Table], list[str])`` (read everything; UserError if something is
-wrong, and notes on what may be), and the methods ``describe() -> list[Table]`` and
+``verify(config, context) -> Checked`` (read everything without preparing it, for
+:mod:`scratchlab.data.checking`), and the methods ``describe() -> list[Table]`` and
 ``pictures() -> dict[str, Figure]``.
 """
 

@@ -114,6 +114,14 @@ class Dataset(ABC):
         bytes of its values. Two examples with the same content are copies. None: not told."""
         return None
 
+    def class_counts(self, split: str) -> Mapping[str, int]:
+        """How often each class occurs in a split; none where there are no classes."""
+        return {}
+
+    def true_split(self, split: str) -> str:
+        """The split under its true name: "val" for a test that is the validation split."""
+        return split
+
     def examples(self, split: str) -> Examples:
         """The split as estimators learn it and are scored on it; the same at every call."""
         raise UserError(

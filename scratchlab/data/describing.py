@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scratchlab.data.catalog import Table
+from scratchlab.data.checking import Checked, hash_table, leaks
+from scratchlab.data.duplicates import Contents, copies_table
 from scratchlab.data.sources import Located
 
 if TYPE_CHECKING:
@@ -19,33 +21,36 @@ LEAST_CORRELATION = 0.4
 FEWEST_TO_JUDGE = 50
 
 
-def verify_pairs(located: Located) -> tuple[list[Table], list[str]]:
+def verify_pairs(located: Located, longest: int) -> Checked:
     """Read all pairs; tables of what was read, with hashes, and what looks wrong.
 
+    Nothing is tokenised: a sentence of more than ``longest`` words has more tokens than that.
     Lengths of sentences and of their translations go together; where they do not, the lines are
     probably shifted against each other even though the files have as many of them.
     """
     splits = located.read()
     rows, doubts = [], []
+    contents: Contents = {
+        s: [source for source, _ in splits[s]] for s in ("train", "val", "test") if s in splits
+    }
     for name, pairs in splits.items():
         correlation = _correlation(pairs)
         shown = "too few to judge" if correlation is None else f"{correlation:.2f}"
-        rows.append([name, f"{len(pairs):,}", shown])
+        long = sum(max(len(s.split()), len(t.split())) > longest for s, t in pairs)
+        rows.append([name, f"{len(pairs):,}", f"{long:,}", shown])
         if correlation is not None and correlation < LEAST_CORRELATION:
             doubts.append(
                 f"the lines of {name} may be shifted against each other: the lengths of the "
                 f"sentences and of their translations hardly go together ({correlation:.2f})"
             )
-    found = located.provenance
+    columns = ["split", "pairs", f"over {longest} words", "correlation of lengths"]
     tables = [
-        Table(
-            f"read from {found.kind}: {found.description}",
-            ["what", "sha256"],
-            [[name, digest] for name, digest in found.sha256.items()],
-        ),
-        Table("splits", ["split", "pairs", "correlation of lengths"], rows),
+        hash_table(located.provenance),
+        Table("splits", columns, rows),
+        *copies_table(contents, "source sentences"),
     ]
-    return tables, [*located.notes, *doubts]
+    notes = [*located.notes, *doubts, *leaks(contents, "source sentences")]
+    return Checked(tables, notes)
 
 
 def _correlation(pairs: list[tuple[str, str]]) -> float | None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scratchlab.data.catalog import Table
-from scratchlab.data.contract import Provenance
 
 if TYPE_CHECKING:
     from scratchlab.data.knowledge import QuestionDataset
     from scratchlab.data.running_text import RunningText
     from scratchlab.data.spans import SpanDataset
+    from scratchlab.data.text_classes import TextClassDataset
 
 SAMPLE_TOKENS = 60
 FREQUENT = 12
@@ -90,10 +90,30 @@ def describe_questions(dataset: QuestionDataset) -> list[Table]:
     ]
 
 
-def hash_table(provenance: Provenance) -> Table:
-    """Where data was read and what it hashes to."""
-    rows = [[name, digest] for name, digest in provenance.sha256.items()]
-    return Table(f"read from {provenance.kind}: {provenance.description}", ["what", "sha256"], rows)
+def describe_labelled(dataset: TextClassDataset) -> list[Table]:
+    """Splits with the balance of classes, lengths and what is cut, and a text of each class."""
+    rows = []
+    for split in dataset.splits:
+        lengths = np.array([dataset.length(text) for text in dataset.texts(split)])
+        counts = dataset.class_counts(split)
+        shares = ", ".join(
+            f"{name} {n:,} ({n / len(lengths):.1%})" for name, n in sorted(counts.items())
+        )
+        middle, longest = np.median(lengths), lengths.max()
+        cut = np.mean(lengths > dataset.config.max_length)
+        rows.append(
+            [split, f"{len(lengths):,}", shares, f"{lengths.mean():.1f} / {middle:.0f} / {longest}",
+             f"{cut:.1%}"]
+        )  # fmt: skip
+    columns = ["split", "texts", "texts of each class", "tokens: mean / median / longest", "cut"]
+    samples = []
+    for name in dataset.class_counts("train"):
+        text = next(t for t, label in dataset.labelled("train") if label == name)
+        samples.append([name, text[:300]])
+    return [
+        Table(f"splits (cut: longer than {dataset.config.max_length} tokens)", columns, rows),
+        Table("a text of each class", ["class", "text"], samples[:FREQUENT]),
+    ]
 
 
 def _vocabulary(kind: str, size: int, labels: Sequence[Any]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.catalog import Table
@@ -19,6 +19,10 @@ RUN = 13  # words in a row that two texts hardly share by chance (Brown et al., 
 NEAR = 0.25  # share of the shorter text's runs by which two texts are near copies
 COMMON = 100  # a run in more texts than this is a set phrase and joins none of them
 _WORD = re.compile(r"\w+")
+
+
+Contents = dict[str, list[str | bytes]]
+"""By split what a learner is shown of each example."""
 
 
 def content_key(content: str | bytes) -> int:
@@ -67,35 +71,39 @@ def copies_in_train(dataset: Dataset, split: str) -> list[bool] | None:
     return [content_key(content) in known for content in found]
 
 
-def copies_table(dataset: Dataset) -> list[Table]:
-    """Copies within each split, and of each in those that are learnt from or chosen by."""
+def contents_of(dataset: Dataset) -> Contents:
+    """The contents of all splits; none where the data set does not tell them."""
+    found = {split: dataset.contents(split) for split in dataset.splits}
+    return {split: list(contents) for split, contents in found.items() if contents is not None}
+
+
+def copies_table(contents: Contents, name: str) -> list[Table]:
+    """Copies within each split, and of each in those that are learnt from or chosen by; no table
+    if nothing is told. ``name`` is what a content is called ("rows")."""
     rows: list[list[str]] = []
-    known: dict[str, set[Hashable]] = {}
-    trained: set[int] | None = None
-    for split in dataset.splits:
-        contents = dataset.contents(split)
-        if contents is None:
-            return []
-        contents = list(contents)
-        keys = [content_key(content) for content in contents]
+    known: dict[str, set[int]] = {}
+    trained: set[int] = set()
+    texts = any(isinstance(content, str) for of in contents.values() for content in of[:1])
+    for split, found in contents.items():
+        keys = [content_key(content) for content in found]
         distinct = set(keys)
         row = [split, f"{len(keys):,}", _share(len(keys) - len(distinct), len(keys))]
         for other in ("train", "val"):
-            found = sum(key in known[other] for key in keys) if other in known else None
-            row.append("" if found is None else _share(found, len(keys)))
-        texts = [content for content in contents if isinstance(content, str)]
-        if texts and trained is None:
-            trained = set().union(*map(runs, texts))
-            row.append("")
-        elif trained is not None:
-            row.append(_share(sum(not runs(text).isdisjoint(trained) for text in texts), len(keys)))
+            before = known.get(other)
+            row.append("" if before is None else _share(sum(k in before for k in keys), len(keys)))
+        if texts:
+            found_runs = [runs(str(content)) for content in found]
+            if split == "train":
+                trained = set().union(*found_runs)
+            shared = sum(not of_text.isdisjoint(trained) for of_text in found_runs)
+            row.append("" if split == "train" else _share(shared, len(keys)))
         rows.append(row)
-        known[split] = set(distinct)
-    columns = ["split", dataset.content_name, "copies within", "also in train", "also in val"]
-    if trained is not None:
+        known[split] = distinct
+    columns = ["split", name, "copies within", "also in train", "also in val"]
+    if texts:
         columns.append(f"share {RUN} words in a row with train")
-    how = "case and punctuation aside" if trained is not None else "equal in every value"
-    return [Table(f"copies ({how})", columns, rows)]
+    how = "case and punctuation aside" if texts else "equal in every value"
+    return [Table(f"copies ({how})", columns, rows)] if rows else []
 
 
 def _share(count: int, of: int) -> str:

@@ -28,7 +28,7 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_questions, hash_table
+from scratchlab.data.describing_text import describe_questions
 from scratchlab.data.knowledge_sources import (
     Knowledge,
     Question,
@@ -60,6 +60,7 @@ class QuestionDataset(TextDataset):
     """Questions with short answers; subclasses only say where they come from."""
 
     registered_name: str
+    content_name = "questions"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -72,15 +73,6 @@ class QuestionDataset(TextDataset):
     @abstractmethod
     def locate(self) -> Knowledge:
         """Read the questions, and the documents that the vocabulary comes from."""
-
-    @classmethod
-    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
-        """Read everything: tables of what was read, and notes; UserError at the first fault."""
-        dataset = cls(config, context)
-        tables = dataset.describe()
-        for split in dataset.splits:
-            dataset.batch_count(split, seed=0, epoch=0)  # encodes all of it
-        return [hash_table(dataset.provenance), *tables], list(dataset.notes)
 
     def describe(self) -> list[Table]:
         """Sizes, frequent answers and questions, for a person."""
@@ -130,6 +122,13 @@ class QuestionDataset(TextDataset):
     def questions(self, split: str) -> list[str]:
         """The questions of a split, in the order of ``TokenBatch.indices``."""
         return [question for question, _ in self._asked(split)]
+
+    def contents(self, split: str) -> list[str]:
+        return self.questions(split)
+
+    def true_split(self, split: str) -> str:
+        same = split == "test" and self._knowledge.places["test"] == self._knowledge.places["val"]
+        return "val" if same else split
 
     def answers(self, split: str) -> list[str]:
         """Their answers."""

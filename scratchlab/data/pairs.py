@@ -25,6 +25,7 @@ from scratchlab.data.batching import (
 )
 from scratchlab.data.cache import Arrays, cached, content_key
 from scratchlab.data.catalog import Table
+from scratchlab.data.checking import Checked
 from scratchlab.data.contract import (
     DataContext,
     Provenance,
@@ -60,6 +61,7 @@ class PairDataset(TranslationDataset):
     """
 
     registered_name: str
+    content_name = "source sentences"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -82,13 +84,13 @@ class PairDataset(TranslationDataset):
         """Find the raw data (UserError if it is not there); hash it, but do not parse it yet."""
 
     @classmethod
-    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
+    def verify(cls, config: Any, context: DataContext) -> Checked:
         """Read everything without preparing it: tables, and what looks wrong but may be right.
 
         Raises:
             UserError: the first thing that is certainly wrong.
         """
-        return verify_pairs(cls.locate(config, context))
+        return verify_pairs(cls.locate(config, context), config.max_length)
 
     def describe(self) -> list[Table]:
         """Sizes, lengths, vocabulary and sample pairs, for a person."""

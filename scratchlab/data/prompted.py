@@ -27,7 +27,6 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import hash_table
 from scratchlab.data.packing import Row, pack, packed_batch
 from scratchlab.data.text_batches import token_batch
 from scratchlab.data.text_tokenizers import (
@@ -113,6 +112,7 @@ class PromptedDataset(TextDataset):
     """Prompts with answers; subclasses say where the examples come from and how they look."""
 
     registered_name: str
+    content_name = "texts"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -141,13 +141,6 @@ class PromptedDataset(TextDataset):
                 yield f"{example.opening}{example.text}{example.separator}{example.answer}"
 
         return learn_tokenizer("bpe", texts, texts, config.vocab_size, 1)
-
-    @classmethod
-    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
-        """Read everything: tables of what was read, and notes; UserError at the first fault."""
-        dataset = cls(config, context)
-        tables = dataset.describe()
-        return [hash_table(dataset.provenance), *tables], list(dataset.notes)
 
     def describe(self) -> list[Table]:
         """Sizes, lengths, how much is cut and padded, and an example of each split."""

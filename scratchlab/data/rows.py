@@ -206,6 +206,15 @@ class RowsDataset(ArrayDataset):
         """X [rows, features] of a split before scaling (what a data set with noise overrides)."""
         return self.raw.X[self._rows_of(split)]
 
+    @property
+    def content_name(self) -> str:  # type: ignore[override]
+        return f"{self.spec.unit}s"
+
+    def class_counts(self, split: str) -> Mapping[str, int]:
+        names, numbers = self.raw.class_names, self.raw.y[self._rows_of(split)]
+        counts = np.bincount(numbers, minlength=len(names)).tolist() if names else []
+        return {name: count for name, count in zip(names, counts, strict=True) if count}
+
     def contents(self, split: str) -> Iterable[bytes]:
         """Features as read: no noise, no scaling."""
         return rows_of(self.raw.X[self._rows_of(split)])

@@ -7,6 +7,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_running_text, hash_table
+from scratchlab.data.describing_text import describe_running_text
 from scratchlab.data.text import Pieces, Read
 from scratchlab.data.text_batches import (
     RandomBlocks,
@@ -64,6 +65,9 @@ NOT_PREPARED = frozenset(
 )
 
 
+SEARCHED_FOR_COPIES = 20_000_000  # tokens of a split
+
+
 class RunningText(TextDataset):
     """A :class:`TextDataset` whose subclasses only say where their text comes from.
 
@@ -75,6 +79,7 @@ class RunningText(TextDataset):
     """
 
     registered_name: str
+    content_name = "lines"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -97,13 +102,6 @@ class RunningText(TextDataset):
     @abstractmethod
     def locate(self) -> LocatedText:
         """Find the corpus (UserError if it is not there) and hash it; tokenising comes later."""
-
-    @classmethod
-    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
-        """Read everything: tables of what was read, and notes; UserError at the first fault."""
-        dataset = cls(config, context)
-        tables = dataset.describe()
-        return [hash_table(dataset.provenance), *tables], list(dataset.notes)
 
     def describe(self) -> list[Table]:
         """Sizes, vocabulary and how each split begins, for a person."""
@@ -170,6 +168,23 @@ class RunningText(TextDataset):
                 f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
             )
         return splits[split]
+
+    def contents(self, split: str) -> Iterator[bytes] | None:
+        """The ids of each line that is not empty; None for a text too large to look through."""
+        if len(self.tokens(split)) > SEARCHED_FOR_COPIES:
+            return None
+        ids, bounds = self.sentences(split)
+        places = pairwise(bounds.tolist())
+        return (ids[a:b].astype(np.int64).tobytes() for a, b in places if a < b)
+
+    def true_split(self, split: str) -> str:
+        if split != "test":
+            return split
+        test, val = (
+            [getattr(array, "filename", array) for array in self.tokens(s).arrays]
+            for s in ("test", "val")
+        )
+        return "val" if test == val else "test"
 
     def sentences(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids [n] without the ends of lines, and the bounds [lines + 1] of the lines in them.

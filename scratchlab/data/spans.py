@@ -32,7 +32,7 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_spans, hash_table
+from scratchlab.data.describing_text import describe_spans
 from scratchlab.data.knowledge_sources import (
     Knowledge,
     TokenOptions,
@@ -118,6 +118,7 @@ class SpanDataset(TextDataset):
     """
 
     registered_name: str
+    content_name = "documents"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -130,13 +131,6 @@ class SpanDataset(TextDataset):
     @abstractmethod
     def locate(self) -> Knowledge:
         """Read the documents."""
-
-    @classmethod
-    def verify(cls, config: Any, context: DataContext) -> tuple[list[Table], list[str]]:
-        """Read everything: tables of what was read, and notes; UserError at the first fault."""
-        dataset = cls(config, context)
-        tables = dataset.describe()
-        return [hash_table(dataset.provenance), *tables], list(dataset.notes)
 
     def describe(self) -> list[Table]:
         """Sizes, vocabulary and examples, for a person."""
@@ -204,6 +198,15 @@ class SpanDataset(TextDataset):
         val = np.linspace(0, len(kept) - 1, held).astype(np.int64)
         train = np.setdiff1d(everything, val) if config.held_out else everything
         return Ragged.of(kept), {"train": train, "val": val, "test": val}
+
+    def contents(self, split: str) -> Iterator[bytes]:
+        documents = self._documents[0]
+        bounds = documents.offsets.tolist()
+        for row in self._rows(split).tolist():
+            yield documents.values[bounds[row] : bounds[row + 1]].tobytes()
+
+    def true_split(self, split: str) -> str:
+        return "val" if split == "test" else split
 
     def _rows(self, split: str) -> Ints:
         rows = self._documents[1]

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.batching import SPLIT_STREAM, Plan, Plans, Shuffle, generator, plan_batches
+from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
+from scratchlab.data.describing_text import describe_labelled
 from scratchlab.data.labelled_text import Labelled, read_labelled
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
@@ -73,6 +76,7 @@ class TextClassDataset(Dataset):
     """Labelled texts; ``inputs`` of a batch are ids [batch, length], padded at the right end."""
 
     registered_name: str
+    content_name = "texts"
 
     def __init__(self, config: Any, context: DataContext) -> None:
         from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
@@ -131,6 +135,18 @@ class TextClassDataset(Dataset):
 
     def contents(self, split: str) -> list[str]:
         return self.texts(split)
+
+    def labelled(self, split: str) -> Labelled:
+        """The texts of a split with the names of their classes."""
+        names = self._found.names
+        return [(text, names.get(label, label)) for text, label in self._rows(split)]
+
+    def class_counts(self, split: str) -> Mapping[str, int]:
+        return Counter(label for _, label in self.labelled(split))
+
+    def describe(self) -> list[Table]:
+        """Sizes, classes, lengths and what is cut, for a person."""
+        return describe_labelled(self)
 
     def texts(self, split: str) -> list[str]:
         """The texts of a split in their order."""

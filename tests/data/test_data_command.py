@@ -160,4 +160,4 @@ def test_describe_writes_statistics_and_pictures_of_rows(
     folder = tmp_path / "data" / name
     assert {p.stem for p in (folder / "plots").iterdir()} == pictures
     tables = sorted(p.name for p in (folder / "tables").glob("*.csv"))
-    assert tables[0] == "1_splits_and_the.csv" and len(tables) == (3 if "wine" in name else 2)
+    assert tables[0] == "1_splits_and_the.csv" and len(tables) == (4 if "wine" in name else 3)

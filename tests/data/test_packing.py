@@ -24,7 +24,7 @@ WORDS = [
     "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "and", "runs", "away",
     "from", "it", "all",
 ]  # fmt: skip
-EXAMPLES = 40
+EXAMPLES = 50
 
 
 def write_instructions(folder: Path) -> Path:
