@@ -24,6 +24,14 @@ KINDS = {
 HINTS = {"a named pipe": "Write what comes through it into a file, and give that."}
 
 
+def expanded(name: str | Path) -> Path:
+    """A path with ``~`` as the home folder; as it is, where the home (or the user) is not known."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
 def irregular(path: Path) -> str | None:
     """What is there in place of a regular file ("a named pipe"); None for a file, or nothing."""
     try:

@@ -6,12 +6,11 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from scratchlab.commands.trained import read_run
 from scratchlab.data.reading import open_unpacked, stream_lines, unpacked
 from scratchlab.errors import UserError
-from scratchlab.regular_files import open_regular
+from scratchlab.regular_files import expanded, open_regular
 
 HELP = """
 usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
     path = own[-1].partition("=")[2] if own else None
     if path is not None:
-        open_regular(Path(path).expanduser()).close()  # refused before the model is loaded
+        open_regular(expanded(path)).close()  # refused before the model is loaded
     lines = iter(given.rest) if given.rest else _lines(path)
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
     watched = sys.stdout.isatty() or not (own or given.rest)
@@ -106,5 +105,5 @@ def _lines(path: str | None) -> Iterator[str]:
             print("Type a line and press Enter (Ctrl-D ends):", file=sys.stderr)
         yield from stream_lines("standard input", unpacked(sys.stdin.buffer))
         return
-    with open_unpacked(Path(path).expanduser()) as file:
+    with open_unpacked(expanded(path)) as file:
         yield from stream_lines(path, file)

@@ -20,6 +20,7 @@ from typing import Any
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import Part, parts
+from scratchlab.regular_files import expanded
 
 ROOT_VARIABLE = "SCRATCHLAB_DATA"
 CACHE_VARIABLE = "SCRATCHLAB_CACHE"
@@ -38,7 +39,7 @@ def data_context() -> DataContext:
     """Folders of data files and of prepared data as the environment names them."""
     root = os.environ.get(ROOT_VARIABLE)
     cache = os.environ.get(CACHE_VARIABLE) or "~/.cache/scratchlab"
-    return DataContext(Path(root).expanduser() if root else None, Path(cache).expanduser())
+    return DataContext(expanded(root) if root else None, expanded(cache))
 
 
 def find_dataset(name: str) -> Part:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from scratchlab.data.rows import RowOptions, RowsDataset
 from scratchlab.data.scaling import Scaling, learn_scaling
 from scratchlab.errors import UserError
 from scratchlab.registry import option
+from scratchlab.regular_files import expanded
 from scratchlab.run.folder import find_run
 
 NOISES = ("none", "gaussian", "salt_pepper", "blur")
@@ -110,7 +110,7 @@ class ImageDataset(RowsDataset):
         from scratchlab.data.image_files import read_image
 
         assert self.spec.image_shape is not None
-        path, greatest = Path(line.strip()).expanduser(), self.own_preparation.get("greatest")
+        path, greatest = expanded(line.strip()), self.own_preparation.get("greatest")
         pixels = read_image(path, self.spec.image_shape, self.config.ground, greatest)
         return self.scaling.apply(pixels.reshape(1, -1).astype(np.float32) / np.float32(255))
 

@@ -28,6 +28,7 @@ from scratchlab.data.rows import Raw
 from scratchlab.data.sources import find_file, sha256_of
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+from scratchlab.regular_files import expanded
 
 TEN = tuple(str(digit) for digit in range(10))
 MNIST_FILES = (
@@ -240,7 +241,7 @@ class ImageFolder(ImageDataset):
         )
 
     def _folder(self) -> Path:
-        tried = [Path(self.config.path).expanduser()]
+        tried = [expanded(self.config.path)]
         if self.context.root is not None:
             tried.append(self.context.root / self.config.path)
         for path in tried:

@@ -19,7 +19,7 @@ from scratchlab.data.sources import (
     without_empty,
 )
 from scratchlab.errors import UserError
-from scratchlab.regular_files import irregular, open_regular
+from scratchlab.regular_files import expanded, irregular, open_regular
 
 BY_HAND = "Get the files by hand: `scratchlab data describe NAME` says which ones and where to."
 
@@ -30,7 +30,7 @@ def own_file(name: str, root: Path | None) -> Path:
     Raises:
         UserError: there is no such file (the message has the full paths), or no regular one.
     """
-    tried = [Path(name).expanduser().absolute()]
+    tried = [expanded(name).absolute()]
     if root is not None and not Path(name).is_absolute():
         tried.append(root / name)
     found = [place for place in map(find_file, tried) if place is not None]

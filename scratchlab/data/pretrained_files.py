@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import flush_folder, write_json
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def find_pretrained(name: str, cache: Path) -> PretrainedFiles:
     """
     if name in PACKAGES:
         return _from_package(name, cache)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         _check_folder(folder)
         return PretrainedFiles(folder, "folder", str(folder.resolve()))

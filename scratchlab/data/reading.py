@@ -177,8 +177,13 @@ def read_whole(path: Path) -> str:
     return decoded(path, read_unpacked(path))
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a text without their ends."""
+def lines_of(path: Path, text: str) -> list[str]:
+    """The lines of a text without their ends; UserError where lines end as on old systems."""
+    if text.count("\r") > 1 and "\n" not in text:
+        raise UserError(
+            f"{path}: its lines end in carriage returns only, so it would be a single line",
+            r"Convert the file: tr '\r' '\n' < OLD > NEW",
+        )
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -187,7 +192,7 @@ def lines_of(text: str) -> list[str]:
 
 def read_text(path: Path) -> TextFile:
     """All lines of a text file."""
-    return TextFile(path, lines_of(read_whole(path)))
+    return TextFile(path, lines_of(path, read_whole(path)))
 
 
 def read_stream(where: Path | str, file: IO[bytes], size: int = PIECE) -> Iterator[str]:

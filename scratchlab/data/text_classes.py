@@ -19,7 +19,7 @@ from scratchlab.data.batching import SPLIT_STREAM, Plan, Plans, Shuffle, generat
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
 from scratchlab.data.describing_text import describe_labelled
-from scratchlab.data.labelled_text import Labelled, read_labelled
+from scratchlab.data.labelled_text import Labelled, class_name, read_labelled
 from scratchlab.data.locating import layout_hint, own_file
 from scratchlab.data.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
 from scratchlab.data.splitting import split_off, text_key
@@ -155,6 +155,10 @@ class TextClassDataset(Dataset):
     def labels(self, split: str) -> NDArray[np.int64]:
         """Class numbers [texts]; UserError names a class that training has not seen."""
         numbers = {name: i for i, name in enumerate(self.classes)}
+        for name, number in list(numbers.items()):  # of checkpoints that name them otherwise
+            numbers.setdefault(class_name(name), number)
+            if name in ("True", "False"):
+                numbers.setdefault(name.lower(), number)
         rows = self._rows(split)
         unknown = next((label for _, label in rows if label not in numbers), None)
         if unknown is not None:
@@ -314,8 +318,8 @@ def review_lines(path: Path, notes: list[str]) -> list[str]:
     beyond_ascii = [line for line in content.split(b"\n") if not line.isascii()]
     if beyond_ascii and not any(map(_is_utf8, beyond_ascii)) and b"\0" not in content:
         notes.append(f"{path.name}: read as latin-1, since none of its accents is UTF-8")
-        return lines_of(content.decode("latin-1"))
-    return lines_of(decoded(path, content))
+        return lines_of(path, content.decode("latin-1"))
+    return lines_of(path, decoded(path, content))
 
 
 def _is_utf8(line: bytes) -> bool:

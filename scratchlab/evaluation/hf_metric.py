@@ -11,6 +11,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.answers import answers
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.registry import option, register
+from scratchlab.regular_files import expanded
 
 TRUSTED = "SCRATCHLAB_TRUSTED_METRICS"
 
@@ -23,8 +24,8 @@ def require_trust(metric: str) -> None:
     file is trusted by its path only: one that happens to bear a trusted name is not meant.
     """
     entries = [e.strip() for e in os.environ.get(TRUSTED, "").split(",") if e.strip()]
-    paths = {Path(e).expanduser().resolve() for e in entries if os.sep in e}
-    local = Path(metric).expanduser()
+    paths = {expanded(e).resolve() for e in entries if os.sep in e}
+    local = expanded(metric)
     if local.resolve() in paths if local.exists() or os.sep in metric else metric in entries:
         return
     shown = str(local.resolve()) if local.exists() else metric

@@ -8,11 +8,12 @@ from pathlib import Path
 from scratchlab.data.csv_cells import read_cells
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.regular_files import expanded
 
 
 def other_run(context: EvaluationContext, name: str) -> Path:
     """The folder of a run that an option names: a path, or a run beside the present one."""
-    given = Path(name).expanduser()
+    given = expanded(name)
     beside = None if context.folder is None else context.folder.parent / name
     for path in (given, beside):
         if path is not None and (path / "tables").is_dir():

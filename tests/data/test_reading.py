@@ -65,6 +65,15 @@ def test_a_file_is_preferred_to_something_else_of_its_name(
     assert "cannot be read (File name too long)" in refusal(own_file, "b" * 300, tmp_path)
 
 
+def test_lines_that_end_as_on_old_systems_are_refused_and_an_unknown_home_is_no_file(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path / "a.txt", "one\rtwo\rthree\r")
+    assert "carriage returns only" in refusal(read_text, path)
+    assert read_cells(path).rows == [["two"], ["three"]]
+    assert "no file" in refusal(own_file, "~nobody-of-this-name/a.txt", None)
+
+
 @pytest.mark.parametrize("read", [read_text, whole, read_cells])
 @pytest.mark.parametrize(
     ("content", "advice"),

@@ -217,3 +217,16 @@ def test_a_damaged_file_of_sst2_is_named(context: DataContext) -> None:
     dataset.config, dataset.context, dataset.notes = SST2Data.Config(), context, []
     with pytest.raises(UserError, match=r"train\.tsv\.gz: damaged gzip file"):
         dataset.locate()
+
+
+def test_a_checkpoint_that_names_its_classes_otherwise_knows_them(context: DataContext) -> None:
+    assert context.root is not None
+    dataset = OwnTextClasses.__new__(OwnTextClasses)
+    dataset.context, dataset.notes = context, []
+    rows = "".join(f"a{i},{i % 2}.0\n" for i in range(20))
+    path = file_of(context.root / "own.csv", f"text,label\n{rows}")
+    dataset.config = OwnTextClasses.Config(path=str(path), val_path=str(path))
+    dataset.classes = ["0.0", "1.0"]
+    assert dataset.labels("val").tolist() == [0, 1] * 10
+    dataset.classes = ["0", "1"]
+    assert dataset.labels("val").tolist() == [0, 1] * 10
