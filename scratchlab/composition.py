@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from scratchlab.assembly import Source, assemble, read_source
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError, suggest
+from scratchlab.evaluation.comparable import compares
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import build, find, is_estimator
@@ -193,9 +194,12 @@ def evaluate(
         for evaluator in evaluators.values():
             should_stop()
             measurements += evaluator.evaluate(context)
+    alike = compares(parts.config)
     for measurement in measurements:
         measurement.split = measurement.split or split
         measurement.settings = {**measurement.settings, **parts.adapted.settings()}
+        if not measurement.timing:
+            measurement.compares = measurement.compares or alike.get(measurement.name, "")
     return measurements
 
 

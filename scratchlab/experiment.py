@@ -29,7 +29,7 @@ from scratchlab.registry import build, find, is_estimator
 from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink, NullSink
-from scratchlab.reporting.tables import results_table
+from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
@@ -178,6 +178,8 @@ def _train_steps(
     measurements += costs(progress.seconds if progress.step else None)  # else none was trained
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
+    for note in results_notes(measurements):
+        tracker.message(note)
     export(folder.path, parts, config, tracker)
     tracker.flush()  # a run whose metrics cannot be written is not done
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))

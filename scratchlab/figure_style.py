@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ("-", "--", "-.", ":")
 SEQUENTIAL = "Blues"  # one hue from white to dark: what matters stands out on white paper
 
+TITLE_CHARACTERS = 64  # of a line
+FOOT_CHARACTERS = 100
 WIDTH_PIXELS = 900  # what a README shows without shrinking
 DPI = 150
 
@@ -67,6 +70,19 @@ def new_figure(
 
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def head(figure: Figure, title: str) -> None:
+    """The title of a figure: at its left edge, on as many lines as it needs."""
+    lines = textwrap.wrap(title, TITLE_CHARACTERS) or [""]
+    text = "\n".join(lines).replace("$", r"\$")
+    figure.suptitle(text, fontweight="bold", fontsize=10, x=0.01, ha="left")
+
+
+def foot(figure: Figure, text: str) -> None:
+    """A remark at the lower edge of a figure, on as many lines as it needs."""
+    wrapped = "\n".join(textwrap.wrap(text, FOOT_CHARACTERS)).replace("$", r"\$")
+    figure.supxlabel(wrapped, fontsize=8, x=0.01, ha="left", color="#555555")
 
 
 def label_text(text: str, longest: int) -> str:

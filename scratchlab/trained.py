@@ -24,7 +24,7 @@ from scratchlab.experiment import check_export, costs, export
 from scratchlab.registry import build, is_estimator
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink
-from scratchlab.reporting.tables import results_table
+from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder
 from scratchlab.run.manifest import manifest
@@ -90,6 +90,8 @@ def evaluate_trained(
         found += costs()
         write_results(folder.path, found)
         tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
+        for note in results_notes(found):
+            tracker.message(note)
         tracker.message(f"written to {folder.path}")
         return found
 

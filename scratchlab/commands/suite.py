@@ -113,8 +113,8 @@ def _report(
         tables=suite.tables,
         scatter=suite.scatter,
     )
-    for title, columns, rows in comparison.tables:
-        print_table(title, columns, rows)
+    for title, columns, rows, notes in comparison.tables:
+        print_table(title, columns, rows, notes=notes)
     for line in comparison.missing:
         say(f"warning: {line}")
 

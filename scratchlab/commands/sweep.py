@@ -98,6 +98,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
 
 
 def _report(sweep: Sweep, source: SweepSource) -> None:
+    from scratchlab.reporting.results import arithmetic
     from scratchlab.reporting.search import Search, write_search
     from scratchlab.studies.best_config import write_best
     from scratchlab.studies.search_space import point_words
@@ -105,19 +106,23 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
     from scratchlab.tracking.console import print_table
 
     folder, options = source.folder, sweep.options
+    trials = tried(source.study, folder)
+    notes = [sweep.note] if sweep.note else []
+    notes += arithmetic({t.run: [folder.path / t.run] for t in trials})
     search = Search(
         folder.path.name,
         options.chosen,
         options.better,
         [d.key for d in sweep.dimensions],
-        tried(source.study, folder),
+        trials,
         frozenset(d.key for d in sweep.dimensions if d.log),
         frozenset(d.key for d in sweep.dimensions if d.finite),
         importance(source.study),
+        notes,
     )
     columns, rows = write_search(folder.path, search)
     more = f" (of {len(rows)}; all in tables/trials.md)" if len(rows) > SHOWN_ROWS else ""
-    print_table(f"{folder.path.name}: trials{more}", columns, rows[:SHOWN_ROWS])
+    print_table(f"{folder.path.name}: trials{more}", columns, rows[:SHOWN_ROWS], notes=notes)
     ranked = search.ranked()
     if ranked:
         best = ranked[0]

@@ -33,7 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 log = logging.getLogger(__name__)
 
 # Raise it whenever the code prepares something else from the same input, for any data set.
-PREPARATION = 4
+PREPARATION = 5
 DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from scratchlab.data.reading import open_unpacked, read_stream
+from scratchlab.data.sentence_ends import split_sentences
 
 Pieces = Iterator[str]
 Read = Callable[[], Pieces]
@@ -133,9 +134,6 @@ def without_empty_lines(pieces: Iterable[str]) -> Pieces:
 
 
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n")
-# A sentence ends in a mark, perhaps closed by quotes or brackets, before a space and something that
-# starts like a sentence; one letter before the point is an initial or part of "e.g.".
-_SENTENCE_END = re.compile(r"(?<=\w\w)([.!?][\"'”’)\]]*) +(?=[\"'“‘(\[]*[A-Z0-9])")
 
 
 def sentence_lines(pieces: Iterable[str]) -> Pieces:
@@ -158,4 +156,4 @@ def sentence_lines(pieces: Iterable[str]) -> Pieces:
 
 def _sentences(text: str) -> str:
     paragraphs = (" ".join(p.split()) for p in _EMPTY_LINE.split(text))
-    return "".join(_SENTENCE_END.sub(r"\1\n", p) + "\n" for p in paragraphs if p)
+    return "".join("\n".join(split_sentences(p)) + "\n" for p in paragraphs if p)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.intervals import BOOTSTRAP, FEW, WILSON, resampled, wilson
 from scratchlab.evaluation.predictions import Predicted, predictions, without_copies
 from scratchlab.registry import register
 
@@ -35,14 +36,24 @@ def confusion(found: Predicted, classes: int) -> NDArray[np.int64]:
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def class_scores(matrix: NDArray[np.int64]) -> ClassScores:
-    """Precision, recall and F1 of each class from a confusion matrix."""
-    hits = np.diag(matrix).astype(np.float64)
-    predicted, support = matrix.sum(axis=0), matrix.sum(axis=1)
-    precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
-    recall = np.divide(hits, support, out=np.zeros_like(hits), where=support > 0)
+def counted(
+    truth: NDArray[np.int64], values: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each class [classes]: the rows that are right, those predicted, those there are."""
+    hits = np.bincount(truth[truth == values], minlength=classes)
+    predicted = np.bincount(values, minlength=classes)
+    return hits, predicted, np.bincount(truth, minlength=classes)
+
+
+def class_scores(
+    hits: NDArray[np.int64], predicted: NDArray[np.int64], support: NDArray[np.int64]
+) -> ClassScores:
+    """Precision, recall and F1 of each class from what :func:`counted` counts."""
+    none = np.zeros(len(hits))
+    precision = np.divide(hits, predicted, out=none.copy(), where=predicted > 0)
+    recall = np.divide(hits, support, out=none.copy(), where=support > 0)
     both = precision + recall
-    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(hits), where=both > 0)
+    f1 = np.divide(2 * precision * recall, both, out=none.copy(), where=both > 0)
     return ClassScores(precision, recall, f1, support, predicted > 0)
 
 
@@ -78,9 +89,10 @@ class Classification(Evaluator):
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         found = predictions(context)
         names = context.dataset.spec.class_names
-        matrix = confusion(found, len(names))
-        scores = class_scores(matrix)
-        accuracy = float(np.trace(matrix) / matrix.sum())
+        truth, values = found.truth.astype(np.int64), found.values.astype(np.int64)
+        scores = class_scores(*counted(truth, values, len(names)))
+        rows_in_all = len(truth)
+        accuracy = float((truth == values).sum() / rows_in_all)
         measured = {"accuracy": accuracy}
         for kind, weighted in (("macro", False), ("weighted", True)):
             for name in ("precision", "recall", "f1"):
@@ -95,11 +107,13 @@ class Classification(Evaluator):
         ]
         for kind, weighted in (("macro mean", False), ("weighted mean", True)):
             means = [scores.mean(getattr(scores, n), weighted) for n in ("precision", "recall")]
-            rows.append((kind, *means, scores.mean(scores.f1, weighted), int(matrix.sum())))
+            rows.append((kind, *means, scores.mean(scores.f1, weighted), rows_in_all))
         if not context.quick:
             columns = ("class", "precision", "recall", "f1", "rows")
             context.sink.table("classification_report", columns, rows)
         result = [Measurement(n, v, n=len(found.truth)) for n, v in measured.items()]
+        if not context.quick:
+            self._add_intervals(result, found, len(names))
         if found.shares is not None:
             true = found.shares[np.arange(len(found.truth)), found.truth]
             smallest = np.finfo(found.shares.dtype).eps  # as scikit-learn's log_loss has it
@@ -112,3 +126,27 @@ class Classification(Evaluator):
             share = float(hits.mean())
             result.append(Measurement("accuracy_unseen", share, n=len(hits), settings=which))
         return result
+
+    def _add_intervals(self, measured: list[Measurement], found: Predicted, classes: int) -> None:
+        """Wilson's interval for the share of hits, bootstrap over the rows for the means."""
+        rows = len(found.truth)
+        truth, values = found.truth.astype(np.int64), found.values.astype(np.int64)
+
+        def means(chosen: NDArray[np.int64]) -> list[float]:
+            scores = class_scores(*counted(truth[chosen], values[chosen], classes))
+            return [scores.mean(getattr(scores, name), weighted) for name, weighted in wanted]
+
+        wanted = [
+            (n, weighted) for weighted in (False, True) for n in ("precision", "recall", "f1")
+        ]
+        names = [f"{n}_{'weighted' if weighted else 'macro'}" for n, weighted in wanted]
+        ends: Any = {}
+        if rows >= FEW:
+            ends = dict(zip(names, np.percentile(resampled(rows, means), (2.5, 97.5), 0).T))
+        for one in measured:
+            if one.name == "accuracy":
+                hits = int((truth == values).sum())
+                (one.low, one.high), one.interval = wilson(hits, rows), WILSON
+            elif one.name in ends and ends[one.name][0] < ends[one.name][1]:
+                one.low, one.high = (float(end) for end in ends[one.name])
+                one.interval = BOOTSTRAP

@@ -33,6 +33,7 @@ TARGETS = (
     *("corpus", "held_out", "hub_id", "hub_config", "noise", "strength", "restored", "reverse"),
 )
 TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_vocabulary")
+BAR = " | "
 COSTS = {"training_time": "lower", "peak_memory": "lower"}
 
 
@@ -74,10 +75,10 @@ def expected(config: Mapping[str, Any]) -> tuple[dict[str, Metric], bool]:
     return found, whole
 
 
-def like(config: Mapping[str, Any], metric: str) -> str:
-    """What a measured figure of a run may be ranked with."""
-    found = expected({**config, "evaluate": True})[0].get(metric)
-    return targets_of(config) if found is None else found.like
+def compares(config: Mapping[str, Any]) -> dict[str, str]:
+    """What the figures measured at the end of a run may be ranked with, by name."""
+    found = expected({**config, "evaluate": True})[0]
+    return {name: metric.like for name, metric in found.items()}
 
 
 def loss_of(config: Mapping[str, Any]) -> str:
@@ -88,30 +89,43 @@ def loss_of(config: Mapping[str, Any]) -> str:
     facts = part.facts if part else {}
     loss = str(facts.get("loss", LOSSES.get(task, f"loss of {model.get('name')}")))
     loss += "".join(f", {o}={model[o]}" for o in facts.get("loss_options", ()) if o in model)
-    of = perplexity_of(config) if LOSSES.get(task) == "nats per token" else targets_of(config)
-    return f"{loss} ({of})"
+    if LOSSES.get(task) == "nats per token":
+        return _joined(perplexity_of(config), loss)
+    return _joined(targets_of(config), loss)
 
 
 def targets_of(config: Mapping[str, Any]) -> str:
     """The data that figures of a run are measured on."""
-    return _said(config, TARGETS)
+    name = str((config.get("dataset") or {}).get("name"))
+    return " ".join([name, *_said(config, TARGETS)])
 
 
 def perplexity_of(config: Mapping[str, Any]) -> str:
     """The same, and the tokens that it is read in."""
-    return _said(config, (*TARGETS, *TOKENS))
+    return _joined(targets_of(config), " ".join(_said(config, TOKENS)))
 
 
-def _said(config: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def parts_of(compares: str) -> tuple[str, str]:
+    """The data of a figure, and its tokens, loss or settings."""
+    data, _, how = compares.partition(BAR)
+    return data, how
+
+
+def _joined(data: str, how: str) -> str:
+    """Data first, and what else makes figures comparable behind a bar."""
+    return f"{data}{' ' if BAR in data else BAR}{how}" if how else data
+
+
+def _said(config: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+    """The options of the data set that are not as usual."""
     dataset = config.get("dataset") or {}
     part = section_parts("dataset").get(str(dataset.get("name")))
     usual = part.defaults() if part else {}
-    shown = [
+    return [
         f"{name}={dataset[name]}"
         for name in names
         if name != "name" and name in dataset and dataset[name] != usual.get(name)
     ]
-    return " ".join([str(dataset.get("name")), *shown])
 
 
 def _logged(config: Mapping[str, Any]) -> dict[str, str]:
@@ -137,7 +151,8 @@ def _measured(
             continue
         tokens = name in part.facts.get("per_token", ())
         of = perplexity_of(config) if tokens else targets_of(config)
-        yield name, Metric(better, " ".join([of, *changed]))
+        of = "" if part.facts.get("cost") else _joined(of, " ".join(changed))
+        yield name, Metric(better, of)
 
 
 @functools.cache

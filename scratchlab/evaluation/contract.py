@@ -20,7 +20,10 @@ class Measurement:
 
     ``settings`` holds for example the BLEU signature, the unit, context and stride of a perplexity,
     the batch and length of a latency. ``spread`` is a standard deviation or the half width of a
-    confidence interval (``settings`` says which). ``timing`` marks figures that depend on the
+    confidence interval that is symmetric (``settings`` says which); ``low`` and ``high`` are the
+    ends of one that need not be, ``interval`` says how it was found. Figures may be ranked
+    together where ``compares`` (data, and after a bar the tokens or the loss) is the same or not
+    known (:mod:`scratchlab.evaluation.comparable`). ``timing`` marks figures that depend on the
     machine's mood: they are kept apart, so that the rest of two equal runs is equal bit for bit.
     """
 
@@ -33,6 +36,19 @@ class Measurement:
     split: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     timing: bool = False
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    compares: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """What stands behind ± or between brackets; empty if nothing does."""
+        if self.low is not None and self.high is not None:
+            return f"[ ] {self.interval or '95 % interval'}"
+        if self.spread is None:
+            return ""
+        return f"± {self.settings.get('spread', 'spread within the run')}"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

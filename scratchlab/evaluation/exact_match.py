@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from scratchlab.data.knowledge import QuestionDataset
 from scratchlab.decoding.continuation import answers
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.intervals import WILSON, wilson
 from scratchlab.evaluation.text_samples import add_samples
 from scratchlab.registry import option, register
 
@@ -24,8 +24,8 @@ class ExactMatch(Evaluator):
     """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
 
     An answer ends at the next mask. The constant is the most frequent training answer.
-    The spread is half of the 95 % score interval of a share (Wilson 1927), which is not zero where
-    no answer, or every one, is right; its ends are in the settings.
+    The interval is the score interval of a share (Wilson 1927), which is not empty where no answer,
+    or every one, is right.
     """
 
     @dataclass(frozen=True)
@@ -97,15 +97,6 @@ def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list
     return found
 
 
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Ends of the score interval of ``hits`` / ``n``: all shares that the observation does not
-    contradict at ``z`` standard errors (Wilson 1927, "Probable inference")."""
-    p = hits / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:
     low, high = wilson(hits, n)
     return Measurement(
@@ -113,12 +104,9 @@ def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measuremen
         value=100 * hits / n,
         unit="%",
         better="higher" if name == "exact_match" else "",
-        spread=100 * (high - low) / 2,
         n=n,
-        settings={
-            **settings,
-            "spread": "half of the 95 % interval (Wilson)",
-            "low": round(100 * low, 2),
-            "high": round(100 * high, 2),
-        },
+        settings=settings,
+        low=100 * low,
+        high=100 * high,
+        interval=WILSON,
     )

@@ -17,6 +17,7 @@ from scratchlab.registry import option, register
     "evaluator",
     "generation_latency",
     tasks=("language_modeling",),
+    cost=True,
     measures={"prefill": "lower", "token_p50": "lower", "token_p95": "lower"},
     changed_by=("batch", "prompt", "new_tokens"),
 )

@@ -25,6 +25,7 @@ from scratchlab.registry import option, register
     "evaluator",
     "latency",
     tasks=("seq2seq",),
+    cost=True,
     measures={"latency_p50": "lower", "latency_p95": "lower", "throughput": "higher"},
     changed_by=("batch",),
 )

@@ -2,62 +2,71 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scratchlab.data.sentence_ends import split_sentences
 from scratchlab.evaluation.answers import summaries, summarised_dataset
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.intervals import mean_interval
+from scratchlab.evaluation.rouge_words import PLAIN, tokenizer, words_of
 from scratchlab.evaluation.text_samples import add_samples
 from scratchlab.registry import option, register
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-SENTENCE_END = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(A-Z0-9])")
 
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text; a line's end is one's end too."""
-    found = (s.strip() for line in text.split("\n") for s in SENTENCE_END.split(line))
+    found = (s.strip() for line in text.split("\n") for s in split_sentences(line, loose=True))
     return [s for s in found if s]
 
 
-def rouge_scores(written: Sequence[str], references: Sequence[str], stemmer: bool) -> Any:
-    """F-measures in percent [texts, kinds], by the rouge-score library.
+def rouge_scores(
+    written: Sequence[str], references: Sequence[str], stemmer: bool
+) -> tuple[Any, dict[str, Any]]:
+    """F-measures in percent [texts, kinds], by the rouge-score library, and its settings.
 
-    ROUGE-Lsum takes each sentence of a text as a line of its own (Lin 2004, section 3.2).
+    ROUGE-Lsum takes each sentence of a text as a line of its own (Lin 2004, section 3.2). The
+    references decide what a word is (:mod:`scratchlab.evaluation.rouge_words`).
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer)
+    words = words_of(references)
+    stemmer = stemmer and words == PLAIN
+    scorer = RougeScorer(list(KINDS), use_stemmer=stemmer, tokenizer=tokenizer(words))
     rows = []
     for text, reference in zip(written, references, strict=True):
         found = scorer.score("\n".join(sentences(reference)), "\n".join(sentences(text)))
         rows.append([100 * found[kind].fmeasure for kind in KINDS])
-    return np.array(rows)
+    return np.array(rows), {"words": words, "stemmer": stemmer}
 
 
 def rouge_measurements(
     scores: Any, prefix: str, split: str, settings: dict[str, Any]
 ) -> list[Measurement]:
-    """Means with half the width of their 95 % confidence interval."""
-    n = len(scores)
-    spread = 1.96 * scores.std(0, ddof=1) / np.sqrt(n) if n > 1 else [None] * len(KINDS)
-    return [
-        Measurement(
-            name=f"{prefix}{kind}",
-            value=float(mean),
-            unit="%",
-            better="higher",
-            spread=None if width is None else float(width),
-            n=n,
-            split=split,
-            settings={**settings, "spread": "95 % interval, half width"},
+    """Means with their 95 % confidence intervals."""
+    result = []
+    for kind, column in zip(KINDS, scores.T, strict=True):
+        low, high, interval = mean_interval(column, highest=100.0)
+        result.append(
+            Measurement(
+                name=f"{prefix}{kind}",
+                value=float(column.mean()),
+                unit="%",
+                better="higher",
+                n=len(column),
+                split=split,
+                settings=settings,
+                low=low,
+                high=high,
+                interval=interval,
+            )
         )
-        for kind, mean, width in zip(KINDS, scores.mean(0), spread, strict=True)
-    ]
+    return result
 
 
 @register(
@@ -82,7 +91,7 @@ class Rouge(Evaluator):
     class Config:
         examples: int | None = option(None, "first examples of the split only; null: all", min=1)
         new_tokens: int = option(64, "tokens of a summary at most", min=1)
-        stemmer: bool = option(True, "compare stems of words (Porter)")
+        stemmer: bool = option(True, "compare stems of English words (Porter)")
         count: int = option(8, "examples in the table of samples", min=0)
 
     config: Config
@@ -95,10 +104,10 @@ class Rouge(Evaluator):
             limit = min(limit or context.limit, context.limit)
         written, how = summaries(context, limit, config.new_tokens)
         references = dataset.references(context.split)[: len(written)]
-        scores = rouge_scores(written, references, config.stemmer)
+        scores, words = rouge_scores(written, references, config.stemmer)
         if not context.quick:
             self._show(context, dataset.sources(context.split), references, written, scores)
-        settings: dict[str, Any] = {"stemmer": config.stemmer, **how}
+        settings: dict[str, Any] = {**words, **how}
         lengths = [len(text.split()) for text in written]
         length = Measurement(
             "summary_words", float(np.mean(lengths)), "words", "", n=len(written),
@@ -167,7 +176,7 @@ class Lead3(Evaluator):
     class Config:
         sentences: int = option(3, "how many sentences", min=1)
         examples: int | None = option(None, "first examples of the split only; null: all", min=1)
-        stemmer: bool = option(True, "compare stems of words (Porter)")
+        stemmer: bool = option(True, "compare stems of English words (Porter)")
 
     config: Config
 
@@ -179,6 +188,6 @@ class Lead3(Evaluator):
         sources = dataset.sources(context.split)[: self.config.examples]
         leads = [" ".join(sentences(text)[:count]) for text in sources]
         references = dataset.references(context.split)[: len(leads)]
-        scores = rouge_scores(leads, references, self.config.stemmer)
-        settings = {"stemmer": self.config.stemmer, "sentences": count}
+        scores, words = rouge_scores(leads, references, self.config.stemmer)
+        settings = {**words, "sentences": count}
         return rouge_measurements(scores, f"lead{count}_", context.split, settings)

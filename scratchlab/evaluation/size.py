@@ -15,6 +15,7 @@ from scratchlab.registry import register
 @register(
     "evaluator",
     "size",
+    cost=True,
     measures={
         "parameters": "lower",
         "trainable_parameters": "lower",

@@ -2,7 +2,7 @@
 
 A row of the comparison may stand for the same run with several seeds: its figures are then means,
 with the standard deviation over the seeds (n - 1 in the denominator). With one seed a figure keeps
-the spread that its evaluator gave it: what a test set of this size leaves open.
+the interval that its evaluator gave it: what a test set of this size leaves open.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.choosing import CHOOSES, choices
 from scratchlab.reporting.comparison_figures import write_bars, write_curves, write_table_lines
-from scratchlab.reporting.results import read_results
+from scratchlab.reporting.results import arithmetic, read_results
 from scratchlab.reporting.scatter import Scatter, write_scatter
 from scratchlab.reporting.tables import (
     ARROWS,
     csv_text,
+    decimals_of,
+    ends_of,
     format_measurement,
     markdown,
+    meanings,
     title_of,
 )
 from scratchlab.run.atomic import write_json, write_text
@@ -31,7 +34,7 @@ from scratchlab.tracking.console import format_number
 
 CSV_COLUMNS = (
     *("run", "metric", "unit", "better", "mean", "std", "n", "values", "reference"),
-    *("spread", "spread_meaning"),
+    *("spread", "low", "high", "spread_meaning", "compares"),
 )
 
 
@@ -42,7 +45,7 @@ class Compared:
     ``note`` says what is missing (runs that failed). ``more`` holds further measurements of the
     same row, each a list of folders: where they measured what the row's own runs have as well,
     theirs is shown (what training cost stays the runs' own). Rows of one ``choice`` compete: the
-    one that does best in validation is marked.
+    one that does best in validation is marked. ``remarks`` stand below the table.
     """
 
     label: str
@@ -51,6 +54,7 @@ class Compared:
     note: str = ""
     more: Sequence[Sequence[Path]] = ()
     choice: str = ""
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -58,40 +62,68 @@ class Score:
     """One metric of one row: its values over the seeds and what they mean."""
 
     values: tuple[float, ...]
-    unit: str
-    better: str
-    timing: bool
-    of_one: float | None = None  # the spread within a single run …
-    of_one_meaning: str = ""  # … and what it is
+    first: Measurement
+
+    @property
+    def unit(self) -> str:
+        return self.first.unit
+
+    @property
+    def better(self) -> str:
+        return self.first.better
+
+    @property
+    def timing(self) -> bool:
+        return self.first.timing
 
     @property
     def mean(self) -> float:
         return statistics.fmean(self.values)
 
     @property
+    def is_fixed(self) -> bool:
+        """A count that no seed changes (parameters): nothing varies, and nothing is estimated."""
+        return len(set(self.values)) == 1 and self.values[0].is_integer()
+
+    @property
     def std(self) -> float | None:
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
+        several = len(self.values) > 1 and not self.is_fixed
+        return statistics.stdev(self.values) if several else None
 
     @property
     def spread(self) -> float | None:
         """What stands behind ±."""
-        return self.of_one if self.std is None else self.std
+        return self.first.spread if len(self.values) == 1 else self.std
 
     @property
-    def spread_meaning(self) -> str:
+    def ends(self) -> tuple[float, float] | None:
+        """The interval within a single run, where it has ends of its own."""
+        return ends_of(self.first) if len(self.values) == 1 else None
+
+    @property
+    def meaning(self) -> str:
         if self.std is not None:
-            return f"mean ± standard deviation of {len(self.values)} seeds"
-        return f"± {self.of_one_meaning}" if self.of_one is not None else ""
+            return f"± standard deviation of {len(self.values)} seeds, around their mean"
+        return self.first.meaning if len(self.values) == 1 else ""
 
 
 Scores = dict[str, Score]
 
 
+class Shown(NamedTuple):
+    """A table for the console, and what stands below it."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    notes: list[str]
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """What was written: tables for the console (title, columns, rows), and what is not there."""
+    """What was written: tables for the console, and what is not there."""
 
-    tables: list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]
+    tables: list[Shown]
     missing: list[str]
 
 
@@ -115,15 +147,7 @@ def _scores(folders: Sequence[Path]) -> Scores:
         found.append({m.name: m for m in reversed(results)})
     names = [n for n in reversed(found[0]) if all(n in f for f in found)] if found else []
     return {
-        name: Score(
-            tuple(f[name].value for f in found),
-            found[0][name].unit,
-            found[0][name].better,
-            found[0][name].timing,
-            found[0][name].spread,
-            str(found[0][name].settings.get("spread", "spread within the run")),
-        )
-        for name in names
+        name: Score(tuple(float(f[name].value) for f in found), found[0][name]) for name in names
     }
 
 
@@ -152,19 +176,21 @@ def write_comparison(
         if timed and not chosen:
             continue
         columns, cells = _wide(rows, figures, chosen, notes=not timed)
-        write_text(folder / "tables" / f"{name}.md", markdown(columns, cells))
+        notes = _notes(rows, figures, chosen)
+        if not timed:
+            notes += [*_remarks(rows), *arithmetic({row.label: row.folders for row in rows})]
+        write_text(folder / "tables" / f"{name}.md", markdown(columns, cells, notes))
         write_text(
             folder / "tables" / f"{name}.csv", csv_text(CSV_COLUMNS, _long(rows, figures, chosen))
         )
-        shown.append((title if not timed else f"{title}: cost", columns, cells))
+        shown.append(Shown(title if not timed else f"{title}: cost", columns, cells, notes))
         for metric in chosen if not timed else ():
             write_bars(folder, title, rows, figures, metric)
     if made := choices(rows):
         write_json(folder / "choices.json", {choice.name: choice.as_dict() for choice in made})
-    for name in curves:
-        write_curves(folder, title, rows, name)
+    missing = [line for name in curves if (line := write_curves(folder, title, rows, name))]
     drawn = [name for name in tables if write_table_lines(folder, title, rows, name)]
-    missing = _missing(rows, figures, metrics, set(tables) - set(drawn))
+    missing += _missing(rows, figures, metrics, set(tables) - set(drawn))
     labels = [row.label for row in rows]
     for picture in scatter:
         missing += write_scatter(folder, title, labels, figures, picture)
@@ -196,22 +222,60 @@ def _missing(
     return lines + [f"no run has a table of numbers {name!r}" for name in sorted(tables)]
 
 
+def _notes(
+    rows: Sequence[Compared], figures: Sequence[Scores], metrics: Sequence[str]
+) -> list[str]:
+    """What ± and [ ] mean, and which figures of a column must not be ranked."""
+    said = [(m, f[m].meaning) for m in metrics for f in figures if m in f]
+    lines: dict[str, list[str]] = {}
+    for metric in metrics:
+        apart = unlike(rows, figures, metric)
+        if len(apart) > 1:
+            listed = "; ".join(f"{', '.join(labels)}: {what}" for what, labels in apart.items())
+            lines.setdefault(listed, []).append(title_of(metric))
+    apart_lines = [f"not all rows compare in {', '.join(m)} ({h})" for h, m in lines.items()]
+    return [*meanings(said), *apart_lines]
+
+
+def _remarks(rows: Sequence[Compared]) -> list[str]:
+    return list(dict.fromkeys(remark for row in rows for remark in row.remarks))
+
+
+def unlike(
+    rows: Sequence[Compared], figures: Sequence[Scores], metric: str
+) -> dict[str, list[str]]:
+    """The rows by what a metric counts in them: data, tokens, loss, settings."""
+    found: dict[str, list[str]] = {}
+    for row, scores in zip(rows, figures, strict=True):
+        if metric in scores and scores[metric].first.compares:
+            found.setdefault(scores[metric].first.compares, []).append(row.label)
+    return found
+
+
 def _wide(
     rows: Sequence[Compared], figures: Sequence[Scores], metrics: Sequence[str], notes: bool
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """For people: a row for each run, a column for each metric, references beside their metric."""
     columns, cells = ["run"], [[row.label] for row in rows]
     for metric in metrics:
-        one = next(f[metric] for f in figures if metric in f)
+        scores = [f[metric] for f in figures if metric in f]
+        given = [row.reference[metric] for row in rows if metric in row.reference]
+        one, spreads = scores[0], [s.spread or 0.0 for s in scores]
+        decimals = decimals_of([*(s.mean for s in scores), *given], spreads)
+        if decimals == 0:  # whole numbers, but their intervals need not end at such
+            decimals = decimals_of(end for s in scores for end in (s.mean, *(s.ends or ())))
         unit = "" if one.unit == "bytes" else f" ({one.unit})" if one.unit else ""
         columns.append(f"{title_of(metric)}{unit} {ARROWS[one.better]}".rstrip())
         for line, found in zip(cells, figures, strict=True):
-            line.append(_cell(found[metric], one.unit) if metric in found else "")
-        if any(metric in row.reference for row in rows):
+            line.append(_cell(found[metric], one.unit, decimals) if metric in found else "")
+        if given:
             columns.append(f"reference {title_of(metric)}")
             for line, row in zip(cells, rows, strict=True):
-                given = row.reference.get(metric)
-                line.append("" if given is None else format_number(given))
+                known = row.reference.get(metric)
+                shown = ("", "")
+                if known is not None:
+                    shown = format_measurement(known, None, one.unit, None, decimals)
+                line.append(shown[0])
     if made := choices(rows):
         columns += [f"least {CHOOSES} {ARROWS['lower']}", "chosen by it"]
         for line, row in zip(cells, rows, strict=True):
@@ -230,9 +294,9 @@ def _wide(
     return tuple(columns), [tuple(line) for line in cells]
 
 
-def _cell(one: Score, heading: str) -> str:
+def _cell(one: Score, heading: str, decimals: int | None) -> str:
     """The value; with its unit where that is another than the heading's."""
-    value, unit = format_measurement(one.mean, one.spread, one.unit)
+    value, unit = format_measurement(one.mean, one.spread, one.unit, one.ends, decimals)
     return f"{value} {unit}".strip() if one.unit == "bytes" or one.unit != heading else value
 
 
@@ -256,5 +320,7 @@ def _long(
                 " ".join(repr(v) for v in one.values),
                 given,
                 one.spread,
-                one.spread_meaning,
+                *(one.ends or (None, None)),
+                one.meaning,
+                one.first.compares,
             ]

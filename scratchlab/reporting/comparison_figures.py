@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.figure_style import colour, dash, new_figure, png, style
+from scratchlab.evaluation.comparable import expected, parts_of
+from scratchlab.figure_style import colour, dash, head, new_figure, png, style
 from scratchlab.reporting.plots import (
-    BAR_HEIGHT,
     LOSS_LABEL,
     LOWER_IS_BETTER,
     STEP_LABEL,
@@ -22,14 +22,24 @@ from scratchlab.reporting.plots import (
     counts_epochs,
     curve,
 )
-from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_measurement, title_of
+from scratchlab.reporting.tables import (
+    ARROWS,
+    BYTE_UNITS,
+    format_measurement,
+    title_of,
+)
 from scratchlab.run.atomic import write_bytes
+from scratchlab.run.folder import read_config
 from scratchlab.tracking.jsonl import METRICS, read_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scratchlab.reporting.comparison import Compared, Scores
+    from scratchlab.reporting.comparison import Compared, Score, Scores
+
+# What estimators and networks of one task log alike.
+IN_COMMON = ("val/rmse", "val/accuracy", "val/bleu", "val/chrf", "val/perplexity")
+SHARES = ("accuracy", "precision_", "recall_", "f1_", "roc_auc", "member_accuracy", "neighbours_")
 
 
 def write_bars(
@@ -42,7 +52,8 @@ def write_bars(
     """One picture of a metric over the runs, with references as marks; one bar shows nothing."""
     pairs = [(r, f[metric]) for r, f in zip(rows, figures, strict=True) if metric in f]
     pairs = [(r, one) for r, one in pairs if math.isfinite(one.mean)]
-    if len(pairs) < 2 or len({one.unit for _, one in pairs}) > 1:
+    kinds = {(one.unit, parts_of(one.first.compares)[1]) for _, one in pairs}
+    if len(pairs) < 2 or len(kinds) > 1:
         return  # nothing to compare, or nothing that compares
     one = pairs[0][1]
     unit, scale = one.unit, 1.0
@@ -51,42 +62,66 @@ def write_bars(
         unit = format_measurement(largest, None, unit)[1]
         scale = 1024.0 ** BYTE_UNITS.index(unit)
     heading = f"{title_of(metric)}{f' ({unit})' if unit else ''} {ARROWS[one.better]}".strip()
-    meanings = dict.fromkeys(o.spread_meaning for _, o in pairs if o.spread_meaning)
-    spread = f"\n{'; '.join(meanings)}" if meanings else ""
+    said = "; ".join(dict.fromkeys(o.meaning.lstrip("±[] ") for _, o in pairs if o.meaning))
     figure = bars_figure(
-        [Bar(r.label, o.mean / scale, o.spread and o.spread / scale) for r, o in pairs],
-        heading + spread,
+        [_bar(row, one, metric, scale) for row, one in pairs],
+        heading,
         f"{title}: {title_of(metric)}",
+        f"whiskers: {said}" if said else "",
     )
-    given = [row.reference.get(metric) for row, _ in pairs]
-    _mark_references(figure, [None if g is None else g / scale for g in given])
     write_bytes(folder / "plots" / f"bars_{metric}.png", png(figure))
 
 
-@style()
-def _mark_references(figure: Figure, references: Sequence[float | None]) -> None:
-    # On the lower edge of its bar: the number written beside the bar stays free.
-    edge = BAR_HEIGHT / 2
-    points = [(value, place + edge) for place, value in enumerate(references) if value is not None]
-    if not points:
-        return
-    axis = figure.axes[0]
-    x, y = zip(*points, strict=True)
-    shape: dict[str, Any] = {
-        "marker": "D",
-        "markersize": 6,
-        "linestyle": "none",
-        "clip_on": False,
-        "zorder": 3,
-    }
-    axis.plot(x, y, color=colour(1), label="reference", **shape)
-    figure.legend(loc="outside upper right")
+def _bar(row: Compared, one: Score, metric: str, scale: float) -> Bar:
+    """A value with the ends of what it leaves open: never outside of what the score can be."""
+    ends, given = one.ends, row.reference.get(metric)
+    if ends is None and one.spread:
+        lowest, highest = bounds_of(one)
+        ends = max(one.mean - one.spread, lowest), min(one.mean + one.spread, highest)
+    low, high = (None, None) if ends is None else (ends[0] / scale, ends[1] / scale)
+    return Bar(row.label, one.mean / scale, low, high, None if given is None else given / scale)
 
 
-def write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> None:
-    """One picture of a metric over the updates, where any run has more than one point."""
-    if (figure := curves_figure(title, rows, name)) is not None:
-        write_bytes(folder / "plots" / f"curves_{name.replace('/', '_')}.png", png(figure))
+def bounds_of(one: Score) -> tuple[float, float]:
+    """What the values of a metric lie between."""
+    if one.unit == "%":
+        return 0.0, 100.0
+    if one.first.name.startswith(SHARES):
+        return 0.0, 1.0
+    return (-math.inf, math.inf) if one.first.name == "r2" else (0.0, math.inf)
+
+
+def write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> str:
+    """One picture of a metric over the updates, where any run has more than one point.
+
+    Where it counts different things in the rows (losses of unlike models), a figure that all have
+    in common is drawn in its place. Returns what is not drawn as asked, and why; else "".
+    """
+    said, taken = "", name
+    apart = _unlike_curves(rows, name)
+    if len(apart) > 1:
+        listed = "; ".join(f"{', '.join(labels)}: {what}" for what, labels in apart.items())
+        taken = next((n for n in IN_COMMON if len(_unlike_curves(rows, n)) == 1), "")
+        instead = f"{taken} is drawn" if taken else "set curves: [val/NAME] to what all measure"
+        said = f"curves of {name} would show different things ({listed}): {instead}"
+    figure = curves_figure(title, rows, taken) if taken else None
+    if figure is not None:
+        write_bytes(folder / "plots" / f"curves_{taken.replace('/', '_')}.png", png(figure))
+    return said
+
+
+def _unlike_curves(rows: Sequence[Compared], name: str) -> dict[str, list[str]]:
+    """The rows by what a logged metric counts in them, as their configurations say; a key of its
+    own for rows that were trained and do not log it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for folder in row.folders[:1]:
+            if not (folder / METRICS).is_file() or not (folder / "config.yaml").is_file():
+                continue
+            metric = expected(read_config(folder / "config.yaml"))[0].get(name)
+            how = parts_of(metric.like)[1] if metric else "not measured"
+            found.setdefault(how, []).append(row.label)
+    return found
 
 
 def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | None:
@@ -161,8 +196,8 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
         axis.set_xlim(left=0)
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
-    axis.set_title(title)
-    if len(lines) <= 4 and sum(map(len, lines)) <= 80:
+    head(figure, title)
+    if len(lines) <= 4 and sum(map(len, lines)) + 8 * len(lines) <= 90:
         figure.legend(loc="outside lower center", ncols=len(lines))
     else:
         figure.legend(loc="outside right upper")

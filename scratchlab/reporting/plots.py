@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.figure_style import colour, dash, new_figure, png, style
-from scratchlab.reporting.tables import ARROWS, format_number, title_of
+from scratchlab.figure_style import colour, dash, foot, head, new_figure, png, style
+from scratchlab.reporting.tables import (
+    ARROWS,
+    decimals_of,
+    format_measurement,
+    format_number,
+    title_of,
+)
 from scratchlab.run.atomic import write_bytes
 from scratchlab.tracking.jsonl import METRICS, read_lines
 
@@ -26,11 +31,26 @@ DRAWN_ELSEWHERE = ("val/loss",)
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a comparison; ``spread`` is drawn as a whisker to both sides."""
+    """One row of a comparison: its value, a whisker from ``low`` to ``high``, and a value from
+    elsewhere that is marked."""
 
     label: str
     value: float
-    spread: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reference: float | None = None
+
+    @property
+    def end(self) -> float:
+        """The greatest of what is drawn."""
+        drawn = (self.value, self.high, self.reference)
+        return max(v for v in drawn if v is not None)
+
+    @property
+    def start(self) -> float:
+        """The least of what is drawn."""
+        drawn = (self.value, self.low, self.reference)
+        return min(v for v in drawn if v is not None)
 
 
 def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
@@ -122,48 +142,82 @@ def score_figure(entries: Sequence[Mapping[str, Any]], metric: str, title: str) 
 
 
 BAR_HEIGHT = 0.62  # of the room of a bar
+CLOSE = 0.5  # least of greatest value, from which on bars would look alike
 
 
 @style()
-def bars_figure(bars: Sequence[Bar], value_label: str, title: str) -> Figure:
-    """Values side by side, each written at its bar, in the order given from the top."""
+def bars_figure(bars: Sequence[Bar], value_label: str, title: str, remark: str = "") -> Figure:
+    """Values below each other, each written beside its mark, in the order given from the top.
+
+    Bars from 0 where lengths tell something; dots on a scale of their own where values lie close
+    together or have intervals.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, ((axis,),) = new_figure(height=130 + 44 * len(bars))
     places = range(len(bars))
-    spreads = [math.nan if bar.spread is None else bar.spread for bar in bars]
-    whole = all(float(bar.value).is_integer() for bar in bars)
-    shares = all(abs(bar.value) <= 1 for bar in bars)  # of which a hundredth is much
-    decimals = 0 if whole else 3 if shares else 2
-    axis.barh(
-        places,
-        [bar.value for bar in bars],
-        xerr=spreads,
-        height=BAR_HEIGHT,
-        color=colour(0),
-        error_kw={"ecolor": "#333333", "elinewidth": 1.0, "capsize": 3},
-    )
-    axis.set_yticks(places, [bar.label.replace("$", r"\$") for bar in bars])
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
+    low, high = min(bar.start for bar in bars), max(bar.end for bar in bars)
+    open_ended = any(bar.low is not None for bar in bars)
+    dots = low < high and low > 0 and (open_ended or low > CLOSE * high)
+    if dots:
+        axis.plot([b.value for b in bars], places, "o", color=colour(0), markersize=7, zorder=3)
+        room = 0.06 * (high - low)
+        axis.set_xlim(low - room, high + 3 * room)
+    else:
+        axis.barh(places, [bar.value for bar in bars], height=BAR_HEIGHT, color=colour(0))
+        axis.margins(x=0.14)
     for place, bar in zip(places, bars, strict=True):
-        end = max(bar.value + (bar.spread or 0.0), 0.0)
+        if bar.low is not None and bar.high is not None:
+            axis.errorbar(
+                bar.value,
+                place,
+                xerr=[[max(0.0, bar.value - bar.low)], [max(0.0, bar.high - bar.value)]],
+                fmt="none",
+                ecolor="#333333",
+                elinewidth=1.0,
+                capsize=3,
+                zorder=2,
+            )
+    _mark_references(axis, bars)
+    axis.set_yticks(places, [bar.label.replace("$", r"\$") for bar in bars])
+    axis.set_ylim(len(bars) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    decimals = decimals_of(bar.value for bar in bars)
+    for place, bar in zip(places, bars, strict=True):
         axis.annotate(
-            f"{bar.value:,.{decimals}f}" if abs(bar.value) >= 0.1 else format_number(bar.value),
-            (end, place),
-            xytext=(4, 0),
+            format_measurement(bar.value, None, "", None, decimals)[0],
+            (max(bar.end, 0.0) if not dots else bar.end, place),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
             fontsize=8.5,
         )
-    long_numbers = max(abs(bar.value) for bar in bars) >= 10_000
-    axis.margins(x=0.2 if long_numbers else 0.14)
-    if long_numbers:
+    if max(abs(bar.value) for bar in bars) >= 10_000:
+        axis.margins(x=0.2)
         axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.set_xlabel(value_label)
-    axis.set_title(title)
+    head(figure, title)
+    if remark:
+        foot(figure, remark)
     return figure
+
+
+def _mark_references(axis: Any, bars: Sequence[Bar]) -> None:
+    """A stroke over the height of the row whose reference it is."""
+    given = [(bar.reference, i) for i, bar in enumerate(bars) if bar.reference is not None]
+    for number, (value, place) in enumerate(given):
+        axis.plot(
+            [value, value],
+            [place - BAR_HEIGHT / 2, place + BAR_HEIGHT / 2],
+            color=colour(1),
+            linewidth=2.4,
+            solid_capstyle="butt",
+            label="reference" if number == 0 else None,
+            zorder=4,
+        )
+    if given:
+        axis.figure.legend(loc="outside upper right")
 
 
 @style()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import numpy as np
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
-from scratchlab.reporting.tables import csv_text, markdown, results_table
+from scratchlab.reporting.tables import csv_text, markdown, results_notes, results_table
 from scratchlab.run.atomic import write_json, write_text
 
 RESULTS = "results.json"
 TIMED = "results_timed.json"
-CSV_COLUMNS = ("name", "value", "unit", "better", "spread", "n", "split", "settings")
+CSV_COLUMNS = (
+    *("name", "value", "unit", "better", "spread", "low", "high", "spread_meaning", "n"),
+    *("split", "compares", "settings"),
+)
 
 
 def write_results(folder: Path, measurements: Sequence[Measurement]) -> None:
@@ -32,7 +35,8 @@ def write_results(folder: Path, measurements: Sequence[Measurement]) -> None:
             continue
         write_json(folder / file, [_plain(m.as_dict()) for m in chosen])
         columns, rows = results_table(chosen)
-        write_text(folder / "tables" / f"{table}.md", markdown(columns, rows))
+        notes = results_notes(chosen)
+        write_text(folder / "tables" / f"{table}.md", markdown(columns, rows, notes))
         write_text(folder / "tables" / f"{table}.csv", csv_text(CSV_COLUMNS, _exact(chosen)))
 
 
@@ -68,7 +72,7 @@ def _read(path: Path) -> list[Measurement]:
 def _exact(measurements: Iterable[Measurement]) -> list[list[Any]]:
     rows = []
     for m in measurements:
-        entry = _plain(m.as_dict())
+        entry = {**_plain(m.as_dict()), "spread_meaning": m.meaning}
         entry["settings"] = json.dumps(entry["settings"], ensure_ascii=False)
         rows.append([entry[column] for column in CSV_COLUMNS])
     return rows
@@ -82,3 +86,28 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def arithmetic(rows: Mapping[str, Sequence[Path]]) -> list[str]:
+    """The precision that the runs of each row were trained in, as their checkpoints have it: one
+    line, which names the rows where they differ. None where no run says."""
+    found: dict[str, list[str]] = {}
+    for label, folders in rows.items():
+        taken = dict.fromkeys(filter(None, map(_precision, folders)))
+        if taken:
+            found.setdefault(" and ".join(taken), []).append(label)
+    if not found:
+        return []
+    if len(found) == 1:
+        return [f"trained in {next(iter(found))}"]
+    return ["trained in " + "; ".join(f"{p}: {', '.join(labels)}" for p, labels in found.items())]
+
+
+def _precision(run: Path) -> str | None:
+    for name in ("last", "best"):
+        try:
+            text = (run / "checkpoints" / name / "state.json").read_text(encoding="utf-8")
+            return str(json.loads(text)["state"]["precision"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

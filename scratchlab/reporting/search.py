@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, png, style
 from scratchlab.reporting.plots import Bar, bars_figure
 from scratchlab.reporting.scatter import plain_numbers
-from scratchlab.reporting.tables import ARROWS, csv_text, markdown, title_of
+from scratchlab.reporting.tables import (
+    ARROWS,
+    csv_text,
+    decimals_of,
+    format_measurement,
+    markdown,
+    title_of,
+)
 from scratchlab.run.atomic import write_bytes, write_text
 from scratchlab.tracking.console import format_number
 
@@ -50,6 +57,7 @@ class Search:
     logarithmic: frozenset[str] = frozenset()
     listed: frozenset[str] = frozenset()
     importance: Mapping[str, float] | None = None
+    notes: Sequence[str] = ()  # below the table
 
     @property
     def label(self) -> str:
@@ -69,7 +77,7 @@ def _number(point: Tried) -> float:
 def write_search(folder: Path, search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Write tables/trials.{csv,md} and plots/*.png; returns the table for the console."""
     columns, rows = search_table(search)
-    write_text(folder / "tables" / "trials.md", markdown(columns, rows))
+    write_text(folder / "tables" / "trials.md", markdown(columns, rows, search.notes))
     exact = [
         [t.run, t.status, t.value, *(t.params.get(k) for k in search.keys), t.reason, t.log]
         for t in search.tried
@@ -87,8 +95,9 @@ def search_table(search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     rest = [t for t in search.tried if t not in ranked]
     columns = ("trial", search.label, *search.keys, "status", "reason")
     rows = []
+    decimals = decimals_of(t.value for t in search.tried if t.value is not None)
     for t in [*ranked, *rest]:
-        value = "" if t.value is None else format_number(t.value)
+        value = "" if t.value is None else format_measurement(t.value, None, "", None, decimals)[0]
         params = (shown_value(t.params.get(k)) for k in search.keys)
         reason = f"{t.reason} (log: {t.log})" if t.status == "failed" else ""
         rows.append((t.run, value, *params, t.status, reason))

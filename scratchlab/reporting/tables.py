@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,40 +34,126 @@ def title_of(metric: str) -> str:
     return TITLES.get(metric, metric.replace("_", " "))
 
 
-def format_measurement(value: float, spread: float | None, unit: str) -> tuple[str, str]:
-    """What stands in the value column (with ``± spread``) and in the unit column."""
+def decimals_of(values: Iterable[float], spreads: Iterable[float] = ()) -> int | None:
+    """How many decimals numbers of one kind are shown with, so that they can be compared by eye.
+
+    Four significant digits of the largest; more where the smallest would be left with less than
+    three, or one of ``spreads`` with none. None: as each number asks for (they are tiny, or there
+    are none).
+    """
+    found = [abs(float(v)) for v in values if math.isfinite(v)]
+    if not found or max(found) >= 1e15:
+        return None
+    decimals = 0
+    if not all(v.is_integer() for v in found):
+        largest, smallest = max(found), min(v for v in found if v)
+        if largest < 0.01:
+            return None
+        most = 0 if largest >= 1000 else min(4, 3 - math.floor(math.log10(largest)))
+        least = min(4, max(0, 2 - math.floor(math.log10(smallest))))
+        decimals = min(max(most, least), most + 2)
+    for spread in spreads:
+        while spread and decimals < 4 and round(abs(spread), decimals) == 0:
+            decimals += 1
+    return decimals
+
+
+def format_measurement(
+    value: float,
+    spread: float | None,
+    unit: str,
+    ends: tuple[float, float] | None = None,
+    decimals: int | None = None,
+) -> tuple[str, str]:
+    """What stands in the value column and in the unit column.
+
+    Behind the value stands ``± spread``, or ``[low, high]`` where the interval has ``ends``.
+    """
     if unit == "bytes":
         power = 0 if value < 1 else min(int(math.log(value, 1024)), len(BYTE_UNITS) - 1)
         scaled = value / 1024**power
         return (f"{scaled:.1f}" if power else f"{scaled:.0f}"), BYTE_UNITS[power]
-    text = format_number(value)
-    if spread is not None:
-        decimals = len(text.partition(".")[2]) if "e" not in text else 2
-        text += f" ± {spread:.{decimals}f}" if "e" not in text else f" ± {spread:.2e}"
+    if decimals is None and spread is not None:
+        decimals = decimals_of([value], [spread])
+    shown = decimals is not None and math.isfinite(value)
+    text = f"{value:,.{decimals}f}" if shown else format_number(value)
+    places = len(text.partition(".")[2]) if "e" not in text else None
+    if ends is not None:
+        text += " [{}, {}]".format(*(_as_exact(end, places) for end in ends))
+    elif spread is not None:
+        text += f" ± {_as_exact(spread, places)}"
     return text, unit
 
 
+def _as_exact(number: float, places: int | None) -> str:
+    return f"{number:.2e}" if places is None else f"{number:,.{places}f}"
+
+
+def meanings(found: Iterable[tuple[str, str]]) -> list[str]:
+    """What ± and [ ] are in a table, each said once: ``found`` are metrics and their meanings.
+
+    Metrics are named where a sign means more than one thing.
+    """
+    metrics: dict[str, dict[str, None]] = {}
+    for metric, meaning in found:
+        if meaning:
+            metrics.setdefault(meaning, {})[title_of(metric)] = None
+    signs = [meaning.partition(" ")[0] for meaning in metrics]
+    return [
+        meaning if signs.count(sign) == 1 else f"{meaning} of {', '.join(metrics[meaning])}"
+        for meaning, sign in zip(metrics, signs, strict=True)
+    ]
+
+
 def results_table(
-    measurements: Iterable[Measurement],
+    measurements: Sequence[Measurement],
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Columns and rows for people: metric with its direction, value ± spread, unit, split, n."""
+    """Columns and rows for people: metric with its direction, value, unit, split, n.
+
+    What ± and [ ] mean is :func:`results_notes`.
+    """
     columns = ("metric", "value", "unit", "split", "n")
     rows: list[tuple[str, ...]] = []
+    alike: dict[str, list[float]] = {}
+    spreads: dict[str, list[float]] = {}
     for m in measurements:
-        value, unit = format_measurement(m.value, m.spread, m.unit)
+        spreads.setdefault(_kind(m), []).append(m.spread or 0.0)
+        alike.setdefault(_kind(m), []).extend((m.value, *(ends_of(m) or ())))
+    for m in measurements:
+        decimals = decimals_of(alike[_kind(m)], spreads[_kind(m)]) if _kind(m) else None
+        value, unit = format_measurement(m.value, m.spread, m.unit, ends_of(m), decimals)
         name = f"{title_of(m.name)} {ARROWS[m.better]}".rstrip()
         rows.append((name, value, unit, m.split, "" if m.n is None else f"{m.n:,}"))
     return columns, rows
 
 
+def _kind(m: Measurement) -> str:
+    """Figures of one kind are shown with as many decimals: those of a unit, shares of one."""
+    if m.unit or m.low is None or m.high is None or m.high > 1:
+        return m.unit
+    return "share"
+
+
+def ends_of(m: Measurement) -> tuple[float, float] | None:
+    """The ends of a figure's interval, where it has them."""
+    return None if m.low is None or m.high is None else (m.low, m.high)
+
+
+def results_notes(measurements: Iterable[Measurement]) -> list[str]:
+    """What ± and [ ] mean in the table of these measurements."""
+    return meanings((m.name, m.meaning) for m in measurements)
+
+
 def show_results(title: str, measurements: Sequence[Measurement], file: Any = None) -> None:
     """Print the results on standard output (or ``file``)."""
     columns, rows = results_table(measurements)
-    print_table(title, columns, rows, file)
+    print_table(title, columns, rows, file, results_notes(measurements))
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A GitHub table; columns that hold numbers only stand right."""
+def markdown(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], notes: Sequence[str] = ()
+) -> str:
+    """A GitHub table, and ``notes`` below it; columns that hold numbers only stand right."""
     texts = [[_cell(value) for value in row] for row in rows]
     widths = [max(3, *(len(r[i]) for r in [[_cell(c) for c in columns], *texts])) for i in
               range(len(columns))]  # fmt: skip
@@ -80,7 +167,7 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
     rules = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
     lines = [line([_cell(c) for c in columns]), line(rules), *map(line, texts)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -115,7 +202,7 @@ def _is_numeric(column: Sequence[str]) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    head = text.partition("±")[0].replace(",", "").strip()
+    head = re.split(r"[±\[]", text)[0].replace(",", "").strip()
     if not head:
         return not text
     try:

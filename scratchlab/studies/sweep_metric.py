@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from scratchlab.errors import ConfigError, Fault, suggest
-from scratchlab.evaluation.comparable import COSTS, Metric, expected, targets_of
+from scratchlab.evaluation.comparable import Metric, expected, targets_of
 from scratchlab.studies.sweep_options import Config
 
 KEY = "sweep.metric"
@@ -42,7 +42,7 @@ def choose_metric(options: Config, variants: Mapping[str, Mapping[str, Any]]) ->
     found = {word: metrics for word, (metrics, _) in trials.items()}
     whole = all(complete for _, complete in trials.values())
     wanted = options.metric or USUAL
-    if wanted not in COSTS:
+    if any(m[wanted].like for m in found.values() if wanted in m) or wanted == USUAL:
         _require_one_data_set(variants)
     lacking = [word for word, metrics in found.items() if wanted not in metrics]
     if lacking and (whole or any(wanted in metrics for metrics in found.values())):
@@ -100,7 +100,7 @@ def _unlike(
     variants: Mapping[str, Mapping[str, Any]],
 ) -> Fault:
     everywhere = set.intersection(*(set(m) for m in found.values()))
-    alike = sorted(n for n in everywhere if len(_likes(n, found)) == 1 and n not in COSTS)
+    alike = sorted(n for n in everywhere if len(_likes(n, found)) == 1 and _likes(n, found) != {""})
     task = next(iter(variants.values())).get("task") or {}
     hint = f"Alike in all are {', '.join(alike)}." if alike else ""
     if task.get("name") == "language_modeling":

@@ -7,6 +7,7 @@ of a command can be piped while its progress stays visible.
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -176,20 +177,36 @@ def format_number(value: float | None) -> str:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], file: Any = None
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    file: Any = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """A table on standard output (or ``file``); columns that hold only numbers stand right.
+
+    ``notes`` stand below it, each a line of its own.
 
     Where there is no room for it, cells are folded between words; a table of a single row that
     would not fit even so stands upright, a column to a line. Of many columns, those that are too
     much for several rows are named below the table.
     """
-    from rich.table import Table
     from rich.text import Text
 
     console = rich_console(file=file if file is not None else sys.stdout)
     if title:  # a line of its own: as a part of the table it would be folded to its width
         console.print(Text(title, style="bold"), soft_wrap=True)
+    _draw_table(console, columns, rows)
+    for note in notes:
+        console.print(Text(note), soft_wrap=True)
+
+
+def _draw_table(
+    console: RichConsole, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
     texts = [[_cell(value) for value in row] for row in rows]
     widths = column_widths(columns, texts, console.width)
     if widths is None and len(texts) == 1:
@@ -268,4 +285,6 @@ def _cell(value: Any) -> str:
 
 def _numeric(text: str) -> bool:
     """Whether a cell holds a number, perhaps with thousands, a spread or a unit sign after it."""
-    return not text or (text.lstrip("+-−")[:1].isdigit() and " " not in text.split("±")[0].strip())
+    return not text or (
+        text.lstrip("+-−")[:1].isdigit() and " " not in re.split(r"[±\[]", text)[0].strip()
+    )

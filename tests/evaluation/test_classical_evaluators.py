@@ -18,6 +18,7 @@ from scratchlab.estimators.bagging import BaggingClassifier
 from scratchlab.estimators.trees import RandomForestClassifier, RandomForestRegressor
 from scratchlab.evaluation.contract import EvaluationContext, Measurement
 from scratchlab.evaluation.ensemble import votes_figure
+from scratchlab.evaluation.intervals import wilson
 from scratchlab.registry import build, find
 from scratchlab.reporting.sink import FolderSink
 
@@ -76,6 +77,21 @@ def test_classification_scores_equal_scikit_learns(tmp_path: Path, forest: tuple
     cells = [[int(v) for v in list(r.values())[1:]] for r in table(tmp_path, "confusion_matrix")]
     assert np.array_equal(cells, metrics.confusion_matrix(y, guess))
     assert (tmp_path / "run/plots/confusion_matrix.png").is_file()
+
+
+def test_accuracy_and_f1_have_intervals_that_hold_them(
+    tmp_path: Path, forest: tuple[Any, Any]
+) -> None:
+    model, dataset = forest
+    found = measure(tmp_path, model, dataset, "classification")
+    X, y = dataset.rows("test")
+    hits = int((model.predict(X) == y).sum())
+    accuracy, f1 = found["accuracy"], found["f1_macro"]
+    assert (accuracy.low, accuracy.high) == wilson(hits, len(y))
+    assert f1.low is not None and f1.high is not None and f1.low < f1.value < f1.high
+    assert 0.5 < (f1.high - f1.low) / (accuracy.high - accuracy.low) < 2  # type: ignore[operator]
+    again = measure(tmp_path, model, dataset, "classification")["f1_macro"]
+    assert (again.low, again.high) == (f1.low, f1.high)
 
 
 def test_two_classes_have_a_roc_curve_with_its_area(tmp_path: Path) -> None:

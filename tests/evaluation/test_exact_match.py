@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binomtest
 
-from scratchlab.evaluation.exact_match import wilson
+from scratchlab.evaluation.intervals import wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 25), (1, 500), (9, 500), (250, 500), (25, 25)])

@@ -99,9 +99,9 @@ def test_with_several_seeds_the_spread_is_the_deviation_over_them(tmp_path: Path
 def test_bars_of_bytes_are_in_the_unit_of_the_largest(tmp_path: Path, monkeypatch: Any) -> None:
     drawn: list[tuple[list[Bar], str]] = []
 
-    def draw(bars: Sequence[Bar], label: str, title: str) -> Any:
+    def draw(bars: Sequence[Bar], label: str, *more: str) -> Any:
         drawn.append((list(bars), label))
-        return bars_figure(bars, label, title)
+        return bars_figure(bars, label, *more)
 
     monkeypatch.setattr("scratchlab.reporting.comparison_figures.bars_figure", draw)
     rows = [
@@ -128,7 +128,7 @@ def test_of_the_rows_of_a_choice_the_one_that_validates_best_is_marked(tmp_path:
     b = Compared("b", [validated("b0", [0.5, 0.4], 0.9)], choice="rate")
     other = Compared("other", [validated("c0", [0.1], 0.7)])
     found = write_comparison(tmp_path / "out", "rates", [a, b, other])
-    _, columns, rows = found.tables[0]
+    _, columns, rows, _ = found.tables[0]
     assert columns[-2:] == ("least val/loss ↓", "chosen by it")
     assert [line[-2:] for line in rows] == [("0.2000", "yes"), ("0.4000", ""), ("", "")]
     assert json.loads((tmp_path / "out" / "choices.json").read_text()) == {
@@ -138,3 +138,98 @@ def test_of_the_rows_of_a_choice_the_one_that_validates_best_is_marked(tmp_path:
     unfinished = [a, Compared("b", [], choice="rate")]
     rows = write_comparison(tmp_path / "x", "rates", unfinished).tables[0][2]
     assert [line[-1] for line in rows] == ["", ""]
+
+
+SHARE = {"low": 0.0, "high": 13.3, "interval": "95 % interval (Wilson)"}
+
+
+def test_intervals_that_are_not_symmetric_keep_their_ends_and_each_sign_is_explained_once(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        row(
+            name,
+            measured(
+                tmp_path / name,
+                Measurement("exact_match", value, "%", **SHARE),  # type: ignore[arg-type]
+                Measurement("bleu", 20 + value, spread=0.2, settings={"spread": "half"}),
+            ),
+        )
+        for name, value in (("before", 0.0), ("after", 5.0))
+    ]
+    found = write_comparison(tmp_path / "all", "knowledge", rows)
+    text = (tmp_path / "all/tables/comparison.md").read_text()
+    assert "0.00 [0.00, 13.30]" in text and "25.0 ± 0.2" in text
+    assert text.count("[ ] 95 % interval (Wilson)") == text.count("± half") == 1
+    assert found.tables[0].notes == ["[ ] 95 % interval (Wilson)", "± half"]
+    lines = list(csv.DictReader((tmp_path / "all/tables/comparison.csv").open()))
+    assert [(line["low"], line["high"]) for line in lines if line["metric"] == "exact_match"] == [
+        ("0.0", "13.3")
+    ] * 2
+    assert lines[0]["spread_meaning"] == "[ ] 95 % interval (Wilson)"
+
+
+def test_a_count_that_no_seed_changes_has_no_deviation(tmp_path: Path) -> None:
+    folders = [
+        measured(tmp_path / str(seed), Measurement("parameters", 4096.0, better="lower"))
+        for seed in range(3)
+    ]
+    found = write_comparison(tmp_path / "all", "sizes", [row("net", *folders)])
+    assert found.tables[0].rows[0][1] == "4,096" and found.tables[0].notes == []
+
+
+def test_a_column_has_one_number_of_decimals(tmp_path: Path) -> None:
+    rows = [
+        row(name, measured(tmp_path / name, Measurement("perplexity", value, better="lower")))
+        for name, value in (("a", 62.5), ("b", 67.0), ("c", 3.7))
+    ]
+    found = write_comparison(tmp_path / "all", "models", rows)
+    assert [line[1] for line in found.tables[0].rows] == ["62.50", "67.00", "3.70"]
+
+
+def test_perplexities_of_other_tokens_are_said_not_to_compare_and_not_drawn_together(
+    tmp_path: Path,
+) -> None:
+    rows = []
+    for name, tokens in (("a", "char"), ("b", "words")):
+        like = f"python_docs | tokenizer={tokens}"
+        score = Measurement("perplexity", 9.0, "per token", "lower", compares=like)
+        same = Measurement("bits_per_character", 2.0, compares="python_docs")
+        rows.append(row(name, measured(tmp_path / name, score, same)))
+    found = write_comparison(tmp_path / "all", "tokens", rows)
+    (note,) = found.tables[0].notes
+    assert note.startswith("not all rows compare in perplexity (a: python_docs | tokenizer=char;")
+    drawn = sorted(p.name for p in (tmp_path / "all/plots").iterdir())
+    assert drawn == ["bars_bits_per_character.png"]
+
+
+def test_curves_of_unlike_losses_give_way_to_a_figure_that_all_have(tmp_path: Path) -> None:
+    rows = []
+    for name in ("linear", "mlp_regressor"):
+        folder = tmp_path / name
+        folder.mkdir()
+        entries = [{"step": i, "epoch": i, "val/loss": 9 / i, "val/rmse": 3 / i} for i in (1, 2)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(e) + "\n" for e in entries))
+        config = {"task": {"name": "regression"}, "trainer": {"name": "fit"}}
+        config |= {"model": {"name": name, "scale_target": True}, "dataset": {"name": "diabetes"}}
+        (folder / "config.yaml").write_text(json.dumps(config))
+        rows.append(row(name, measured(folder, Measurement("rmse", 50.0, better="lower"))))
+    found = write_comparison(tmp_path / "all", "two", rows)
+    (line,) = found.missing
+    assert "curves of val/loss would show different things" in line and "val/rmse is drawn" in line
+    assert (tmp_path / "all/plots/curves_val_rmse.png").exists()
+    assert not (tmp_path / "all/plots/curves_val_loss.png").exists()
+
+
+def test_the_table_says_in_which_precision_the_runs_were_trained(tmp_path: Path) -> None:
+    rows = []
+    for name, precision in (("a", "float32"), ("b", "bfloat16")):
+        folder = measured(tmp_path / name, Measurement("accuracy", 0.5))
+        (folder / "checkpoints/last").mkdir(parents=True)
+        state = json.dumps({"state": {"precision": precision}})
+        (folder / "checkpoints/last/state.json").write_text(state)
+        rows.append(row(name, folder))
+    alike = write_comparison(tmp_path / "one", "seeds", rows[:1])
+    assert alike.tables[0].notes == ["trained in float32"]
+    apart = write_comparison(tmp_path / "two", "seeds", rows)
+    assert apart.tables[0].notes == ["trained in float32: a; bfloat16: b"]

@@ -97,14 +97,41 @@ def test_values_that_are_null_are_left_out_of_a_curve() -> None:
     assert curve(lines, "x") == ([1, 4], [2.0, 1])
 
 
-def test_bars_stand_in_the_order_given_with_value_and_spread() -> None:
-    figure = bars_figure([Bar("greedy", 55.2, 0.9), Bar("costs $5", 57.0)], "BLEU ↑", "Decoding")
+def test_bars_stand_in_the_order_given_with_their_values_from_zero() -> None:
+    figure = bars_figure([Bar("greedy", 20.5), Bar("costs $5", 57.0)], "BLEU ↑", "Decoding")
     (axis,) = figure.axes
-    assert [p.get_width() for p in axis.patches] == [55.2, 57.0]
-    assert axis.yaxis_inverted()
-    assert [t.get_text() for t in axis.texts] == ["55.20", "57.00"]
+    assert [p.get_width() for p in axis.patches] == [20.5, 57.0]
+    assert axis.yaxis_inverted() and axis.get_xlim()[0] == 0
+    assert [t.get_text() for t in axis.texts] == ["20.50", "57.00"]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["greedy", r"costs \$5"]
     assert png(figure)[:4] == b"\x89PNG"
+
+
+def test_values_that_lie_close_are_dots_with_their_intervals_on_a_scale_that_shows_them() -> None:
+    rows = [Bar("a", 0.94, 0.92, 0.95, reference=0.93), Bar("b", 0.99, 0.975, 1.0)]
+    (axis,) = bars_figure(rows, "accuracy ↑", "Digits").axes
+    low, high = axis.get_xlim()
+    assert 0.9 < low < 0.92 and 1.0 < high < 1.05 and not axis.patches
+    dots, reference = axis.lines[0], axis.lines[-1]
+    assert list(dots.get_xdata()) == [0.94, 0.99]
+    whiskers = [c.get_segments()[0] for c in axis.collections]
+    assert [[tuple(end) for end in line] for line in whiskers] == [
+        [(0.92, 0), (0.95, 0)],
+        [(0.975, 1), (1.0, 1)],
+    ]
+    # The stroke of a reference stays within its row.
+    assert list(reference.get_xdata()) == [0.93, 0.93]
+    assert min(reference.get_ydata()) > -0.5 and max(reference.get_ydata()) < 0.5
+
+
+def test_a_long_title_stands_on_lines_that_the_picture_has_room_for() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    title = "a suite of which the name alone is long: " + "perplexity per token of " * 5
+    figure = bars_figure([Bar("a row with a very long name of its own", 1.0)], "x", title)
+    FigureCanvasAgg(figure).draw()
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height
 
 
 def test_more_lines_than_colours_still_differ() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import png
 from scratchlab.reporting.comparison import Score
 from scratchlab.reporting.scatter import Axis, Point, Scatter, scatter_figure, write_scatter
@@ -26,7 +27,7 @@ SIZE, PERPLEXITY = Axis("memory_size", "bytes", "lower"), Axis("perplexity", "pe
 
 
 def score(value: float, unit: str = "", better: str = "lower") -> Score:
-    return Score((value,), unit, better, False)
+    return Score((value,), Measurement("any", value, unit, better))
 
 
 def boxes(figure: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.results import read_results, write_results
 from scratchlab.reporting.tables import (
     csv_text,
+    decimals_of,
     format_measurement,
     format_number,
     markdown,
@@ -130,3 +131,50 @@ def test_the_rows_for_people_have_the_columns_in_a_fixed_order() -> None:
     columns, rows = results_table([BLEU])
     assert columns == ("metric", "value", "unit", "split", "n")
     assert rows == [("BLEU ↑", "57.12 ± 0.91", "", "test", "1,000")]
+
+
+ANSWERS = Measurement(
+    "exact_match", 0.0, "%", n=25, low=0.0, high=13.32, interval="95 % interval (Wilson)"
+)
+
+
+def test_what_stands_behind_a_value_is_said_below_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rouge = Measurement("rouge1", 67.0, "%", spread=3.0, settings={"spread": "half of it"})
+    write_results(tmp_path, [ANSWERS, rouge])
+    text = (tmp_path / "tables/results.md").read_text()
+    # Figures of one unit have as many decimals.
+    assert "0.00 [0.00, 13.32]" in text and "67.00 ± 3.00" in text
+    assert text.endswith("\n[ ] 95 % interval (Wilson)\n\n± half of it\n")
+    rows = list(csv.DictReader((tmp_path / "tables/results.csv").open()))
+    assert (rows[0]["low"], rows[0]["high"]) == ("0.0", "13.32")
+    assert [row["spread_meaning"] for row in rows] == ["[ ] 95 % interval (Wilson)", "± half of it"]
+    show_results("Results", [ANSWERS, rouge])
+    assert "[ ] 95 % interval (Wilson)\n± half of it\n" in capsys.readouterr().out
+    assert read_results(tmp_path) == [ANSWERS, rouge]
+
+
+def test_results_that_were_written_without_intervals_are_still_read(tmp_path: Path) -> None:
+    entry = {"name": "bleu", "value": 1.0, "unit": "", "better": "higher", "spread": 0.5, "n": 9}
+    (tmp_path / "results.json").write_text(json.dumps([{**entry, "settings": {}, "split": "x"}]))
+    (found,) = read_results(tmp_path)
+    assert (found.spread, found.low, found.high, found.compares) == (0.5, None, None, "")
+
+
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        ((62.5, 67.0, 3.7), 2),
+        ((0.94, 0.99), 4),
+        ((12345.6, 3.7), 2),
+        ((224.81, 106.2), 1),
+        ((3.0, 1e6), 0),
+        ((0.00012, 0.005), None),
+        ((float("nan"),), None),
+    ],
+)
+def test_numbers_of_one_kind_share_their_decimals(
+    values: tuple[float, ...], decimals: int | None
+) -> None:
+    assert decimals_of(values) == decimals
