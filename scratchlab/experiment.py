@@ -53,6 +53,7 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
     """Train (or go on training) and evaluate; returns the run folder."""
     folder, resumed = open_folder(config)
     folder.lock()
+    refused = False
     try:
         with log_file(folder.log):
             if resumed:
@@ -60,8 +61,14 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
                 config = config | {k: saved[k] for k in FOLDER_KEYS if k in saved}
             LOGGER.info("command: scratchlab %s", " ".join(command))
             return _train_logged(folder, resumed, config, list(overrides), list(command))
+    except UserError as error:
+        # A run whose folder was named is looked for there, by a study for one.
+        refused = not resumed and config["run_id"] is None and error.exit_code == 2
+        raise
     finally:
         folder.unlock()
+        if refused:
+            folder.remove_untouched()
 
 
 def open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import replacing
+from scratchlab.run.temporary import sweep
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -62,6 +63,7 @@ def _made_with() -> dict[str, str]:
 def cached(folder: Path, name: str, key: str, build: Callable[[], Arrays]) -> Arrays:
     """The arrays of an entry, from disk if they are there and whole, else built and kept."""
     path = folder / f"{name}-{key}.npz"
+    sweep(folder)
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as stored:

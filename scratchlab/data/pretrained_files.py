@@ -19,7 +19,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Any
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import flush_folder, write_json
+from scratchlab.run.temporary import sweep, temporary_name
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,8 @@ def dequantized(path: Path, cache: Path) -> Path:
         if importlib.util.find_spec(package) is None:
             raise MissingPackageError(package, f"reading {path.name}", "pretrained")
     log.info("%s: turned into safetensors once; this takes about a minute", path.name)
-    incoming = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    sweep(target.parent)
+    incoming = target.with_name(temporary_name(f".{target.name}"))
     incoming.mkdir(parents=True, exist_ok=True)
     try:
         _convert(path, incoming)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import shutil
 import tempfile
 import weakref
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import flush_folder
+from scratchlab.run.temporary import sweep, temporary_name, use_own_folder
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,7 @@ def prepared(
     Where the cache cannot be written, the corpus lives in a temporary folder while it is used.
     """
     folder = cache / f"{name}-{key}"
+    sweep(cache)
     if folder.is_dir():
         try:
             return _open(folder)
@@ -152,11 +153,11 @@ def prepared(
             shutil.rmtree(folder, ignore_errors=True)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        temporary = cache / f".{name}-{key}.{secrets.token_hex(6)}.tmp"
+        temporary = cache / temporary_name(f".{name}-{key}")
         temporary.mkdir()
     except OSError as error:
         log.warning("prepared data is not kept: %s cannot be written (%s)", cache, error.strerror)
-        temporary = Path(tempfile.mkdtemp(prefix="scratchlab-"))
+        temporary = Path(tempfile.mkdtemp(dir=use_own_folder()))
         _write(temporary, build)
         corpus = _open(temporary)
         weakref.finalize(corpus, shutil.rmtree, temporary, ignore_errors=True)

@@ -13,13 +13,13 @@ import errno
 import io
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from scratchlab.errors import UserError
+from scratchlab.run.temporary import sweep, temporary_name
 
 # What the person can mend; any other OSError is a fault of the program and keeps its traceback.
 ADVICE = {
@@ -93,9 +93,10 @@ def replacing(path: Path | str) -> Iterator[IO[bytes]]:
     stood at ``path`` stays as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(temporary_name(f".{path.name}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         with temporary.open("xb") as file:
             yield file
             file.flush()

@@ -21,6 +21,7 @@ from scratchlab.run.atomic import open_to_append, write_json, write_text
 LOGGER = logging.getLogger("scratchlab")
 LOCK = ".lock"
 RESULTS = "results.json"
+NOTES = frozenset(("config.yaml", "overrides.yaml", "status.json", "train.log", LOCK))
 
 
 class RunFolder:
@@ -135,6 +136,18 @@ class RunFolder:
         """Whether the run failed or was stopped with nothing to go on from."""
         ended = self.status()["status"] in ("failed", "stopped")
         return ended and not any(self.checkpoints.glob("*"))
+
+    def remove_untouched(self) -> None:
+        """Remove the folder, and that of its name, if there is nothing in it but notes of a start.
+
+        So that a command with a mistake in it, which the console has told of, leaves nothing.
+        """
+        with contextlib.suppress(OSError):
+            if all(p.name in NOTES and not p.is_symlink() for p in self.path.iterdir()):
+                for path in self.path.iterdir():
+                    path.unlink()
+                self.path.rmdir()
+                self.path.parent.rmdir()  # stays if other runs are in it
 
     def point_latest(self) -> None:
         """Let ``<name>/latest`` lead here (best effort: file systems without links go without)."""

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from scratchlab.errors import MissingPackageError
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
+from scratchlab.run.temporary import use_own_folder
 from scratchlab.tracking.contract import RunInfo, Tracker
 
 # Options whose value is never sent, and the part of an address that names a user and a password.
@@ -48,6 +49,7 @@ class Wandb(Tracker):
         self._step = 0
 
     def start(self, run: RunInfo) -> None:
+        use_own_folder()  # the library makes folders for temporary files when it is imported
         try:
             import wandb
         except ImportError as error:

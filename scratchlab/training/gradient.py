@@ -26,6 +26,7 @@ from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.average import WeightAverage
 from scratchlab.training.carried import carried_tensors, restore_carried
+from scratchlab.training.compiling import compiled
 from scratchlab.training.interrupt import Interrupt
 from scratchlab.training.job import Job, Progress, ValidationOptions
 from scratchlab.training.loss_module import LossModule
@@ -105,9 +106,7 @@ class _Training:
         self.optimizer = job.optimizer.build(self.named or unused)
         self.base_rates = [g["lr"] for g in self.optimizer.param_groups]
         loss_module: nn.Module = LossModule(job.adapted, job.task)
-        self.loss: Callable[[Any], Loss] = (
-            torch.compile(loss_module, dynamic=True) if config.compile else loss_module
-        )
+        self.loss: Callable[[Any], Loss] = compiled(loss_module) if config.compile else loss_module
         self.dtype, self.precision = self._choose_precision()
         self.scaler = torch.amp.GradScaler(job.device.type, enabled=self.dtype == torch.float16)
         self.average = WeightAverage(self.model, config.average) if config.average else None
