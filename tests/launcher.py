@@ -21,8 +21,9 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+PARENT = "SCRATCHLAB_PARENT"
 LIMITS = {"memory": resource.RLIMIT_AS, "file": resource.RLIMIT_FSIZE}
 
 
@@ -81,7 +82,7 @@ def child(request: dict[str, Any]) -> int:
     if request.get("fork_runs"):
         from scratchlab.studies import workers
 
-        workers.spawn = Forked
+        workers.Nursery = Here  # type: ignore[misc,assignment]
 
     from scratchlab.cli import main
 
@@ -91,24 +92,37 @@ def child(request: dict[str, Any]) -> int:
     return code
 
 
+class Here:
+    """Stands in for :class:`scratchlab.studies.nursery.Nursery`: forks from this very process,
+    which has everything imported already."""
+
+    def __init__(self, *settings: Any) -> None:
+        self.variables = settings[1] or {}
+
+    def __enter__(self) -> Here:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def start(self, arguments: Sequence[str], log: Path) -> Forked:
+        return Forked(arguments, self.variables, log)
+
+
 class Forked:
-    """A run of a suite or sweep as a fork of this process, which has everything imported.
+    """A run of a suite or sweep as a fork of this process: a session, a log, an environment and
+    signals of its own, and the same end if its parent dies."""
 
-    It is a process like those that :func:`scratchlab.studies.workers.spawn` starts: a session, a
-    log, an environment and signals of its own, and the same end if its parent dies.
-    """
-
-    def __init__(
-        self, arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
         self.code: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = str(os.getpid())
         self.pid = os.fork()
         if self.pid == 0:
             code = 1
             try:
-                code = self.become(arguments, environment, log)
+                code = self.become(arguments, {**variables, PARENT: parent}, log)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -116,17 +130,16 @@ class Forked:
                 sys.stderr.flush()
                 os._exit(code)
 
-    def become(
-        self, arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
-    ) -> int:
+    def become(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         from scratchlab.cli import main
         from scratchlab.studies.orphans import end_with_parent
 
         os.setsid()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND)
         for number in (1, 2):
-            os.dup2(log.fileno(), number)
+            os.dup2(output, number)
         os.environ.update(environment)
         end_with_parent()
         return main(list(arguments))

@@ -10,23 +10,20 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from scratchlab.errors import Stopped
 from scratchlab.run.folder import RunFolder
-from scratchlab.studies.orphans import PARENT
+from scratchlab.studies.nursery import Nursery, Process
 from scratchlab.training.interrupt import Interrupt
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_SAVE = 60.0
 TAIL_BYTES = 20_000
-ENTRY = Path(__file__).resolve().parents[1] / "__main__.py"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -58,7 +55,12 @@ class Outcome:
 
 
 class Source(Protocol):
-    """Where :func:`run_all` gets its work from and says how it went."""
+    """Where :func:`run_all` gets its work from and says how it went.
+
+    ``modules``: what its runs import, so that this is done once for all of them.
+    """
+
+    modules: Sequence[str]
 
     def take(self) -> Job | None:
         """The next run that may start now, or None. None while nothing runs ends the work."""
@@ -71,18 +73,6 @@ class Source(Protocol):
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """The run's process has ended."""
-
-
-class Process(Protocol):
-    """A process as :class:`subprocess.Popen` has it."""
-
-    def poll(self) -> int | None: ...
-
-    def wait(self) -> int: ...
-
-    def terminate(self) -> None: ...
-
-    def kill(self) -> None: ...
 
 
 @dataclass
@@ -107,33 +97,35 @@ def run_all(
     """
     running: list[_Running] = []
     waiting: list[Job] = []  # their folders are still held by another process
-    try:
-        with Interrupt() as interrupt:
-            while interrupt.requested is None:
-                _start_free(source, running, waiting, workers, threads, say)
-                if not running and not waiting:
-                    return
-                _look(source, running)
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-            say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
+    variables = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
+    with Nursery(source.modules, variables) as nursery:
+        try:
+            with Interrupt() as interrupt:
+                while interrupt.requested is None:
+                    _start_free(source, running, waiting, workers, nursery, say)
+                    if not running and not waiting:
+                        return
+                    _look(source, running)
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
+                for one in running:
+                    one.ending = one.ending or "stopped"
+                    one.process.terminate()
+                while running:
+                    _look(source, running)
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                raise Stopped(interrupt.requested)
+        except Exception:  # such as a study that cannot be written: the runs are worth a checkpoint
             for one in running:
-                one.ending = one.ending or "stopped"
                 one.process.terminate()
-            while running:
-                _look(source, running)
+            limit = time.monotonic() + SECONDS_TO_SAVE
+            while any(one.process.poll() is None for one in running) and time.monotonic() < limit:
                 time.sleep(SECONDS_BETWEEN_LOOKS)
-            raise Stopped(interrupt.requested)
-    except Exception:  # such as a study that cannot be written: the runs are worth a checkpoint
-        for one in running:
-            one.process.terminate()
-        limit = time.monotonic() + SECONDS_TO_SAVE
-        while any(one.process.poll() is None for one in running) and time.monotonic() < limit:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        raise
-    finally:
-        for one in running:
-            one.process.kill()
-            one.process.wait()
+            raise
+        finally:
+            for one in running:
+                one.process.kill()
+                one.process.wait()
 
 
 def _start_free(
@@ -141,7 +133,7 @@ def _start_free(
     running: list[_Running],
     waiting: list[Job],
     workers: int,
-    threads: int | None,
+    nursery: Nursery,
     say: Callable[[str], None],
 ) -> None:
     """Fill the free places; a folder in use is waited for (its process may be about to end)."""
@@ -159,39 +151,18 @@ def _start_free(
             return
         source.started(job)
         try:
-            running.append(_start(job, threads))
+            running.append(_start(job, nursery))
         except OSError as error:  # no memory or no process left, a log that cannot be written
             reason = f"the process could not be started: {error.strerror or error}"
             source.ended(job, Outcome(job.name, "failed", reason, str(job.log)))
 
 
-def _start(job: Job, threads: int | None) -> _Running:
-    environment = {**os.environ, PARENT: str(os.getpid())}
-    if threads is not None:
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+def _start(job: Job, nursery: Nursery) -> _Running:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         log.write(f"$ scratchlab {' '.join(job.arguments)}\n".encode())
-        log.flush()
         start = log.tell()
-        process = spawn(job.arguments, environment, log)
-    return _Running(job, process, start, time.monotonic())
-
-
-def spawn(arguments: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Process:
-    """Start ``scratchlab ARGUMENTS``; all that it prints goes to ``log``.
-
-    It has a session of its own: Ctrl-C in the terminal reaches this process, which passes it on.
-    Files of the current folder are not imported (``-P``; the variable is for its own children).
-    """
-    return subprocess.Popen(
-        [sys.executable, "-P", str(ENTRY), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**environment, "PYTHONSAFEPATH": "1"},
-        start_new_session=True,
-    )
+    return _Running(job, nursery.start(job.arguments, job.log), start, time.monotonic())
 
 
 def _look(source: Source, running: list[_Running]) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 import pytest
 
 from scratchlab.errors import UserError
 from scratchlab.studies import workers
+from scratchlab.studies.nursery import Process
 from scratchlab.studies.workers import Job, Outcome, run_all
 
 
 class Jobs:
     """A source of runs that remembers how they ended."""
+
+    modules: Sequence[str] = ()
 
     def __init__(self, folder: Path, *names: str) -> None:
         self.waiting = [
@@ -55,15 +56,31 @@ class Ended:
         pass
 
 
+class Starting:
+    """Starts processes as a function of their words says."""
+
+    def __init__(self, start: Callable[[Sequence[str]], Process]) -> None:
+        self._start = start
+
+    def __enter__(self) -> Starting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def start(self, arguments: Sequence[str], log: Path) -> Process:
+        return self._start(arguments)
+
+
 def test_a_process_that_cannot_be_started_is_a_failure_and_the_next_one_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spawn(words: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Any:
+    def start(words: Sequence[str]) -> Process:
         if words[0] == "one":
             raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
         return Ended()
 
-    monkeypatch.setattr(workers, "spawn", spawn)
+    monkeypatch.setattr(workers, "Nursery", lambda *_: Starting(start))
     monkeypatch.setattr(workers, "SECONDS_BETWEEN_LOOKS", 0.0)
     jobs = Jobs(tmp_path, "one", "two")
     run_all(jobs, workers=1)
@@ -94,21 +111,16 @@ def test_a_study_that_fails_asks_its_runs_to_save_before_it_ends(
         def watch(self, job: Job) -> str:
             raise UserError("Cannot write study.journal: the disk is full.")
 
-    monkeypatch.setattr(workers, "spawn", lambda *_: Saving())
+    monkeypatch.setattr(workers, "Nursery", lambda *_: Starting(lambda words: Saving()))
     with pytest.raises(UserError, match="the disk is full"):
         run_all(Full(tmp_path, "one"), workers=1)
     assert asked == ["terminate", "kill"]
 
 
-def test_a_run_of_a_study_imports_no_file_of_the_current_folder(
+def test_python_m_imports_no_file_of_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "random.py").write_text("raise SystemExit('imported from the current folder')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", "")
-    with (tmp_path / "log").open("wb") as log:
-        process = workers.spawn(["list", "optimizer"], dict(os.environ), log)
-        assert process.wait() == 0, (tmp_path / "log").read_text()
-    assert "adamw" in (tmp_path / "log").read_text()
     by_hand = [sys.executable, "-m", "scratchlab", "list", "optimizer"]
     assert "adamw" in subprocess.run(by_hand, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,235 @@
+"""Runs as forks of one process that has everything imported.
+
+Importing torch, scikit-learn and the parts takes longer than many a training does. The *nursery* is
+a process that does it once and then forks a child for each run. A child has its own memory,
+session, signals, log and end, so a run that fails disturbs no other. The nursery itself computes
+nothing. It never looks for modules in the current folder (``python -P``), nor do its children.
+
+It reads one JSON request a line and answers each with one line: ``{"start": {...}}`` with
+``{"pid": N}`` or ``{"error": text}``, ``{"ended": N, "wait": bool}`` with ``{"code": N or null}``
+(minus the signal if one killed it). When its input ends it ends, and the kernel asks its children
+to save and stop (see :mod:`scratchlab.studies.orphans`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from scratchlab.registry import KINDS, is_estimator, section_parts
+from scratchlab.studies.orphans import PARENT, end_with_parent
+
+# The folder that holds this package, behind everything else: it may not be installed.
+SERVE = f"""
+import sys
+sys.path.append({str(Path(__file__).resolve().parents[2])!r})
+from scratchlab.studies.nursery import serve
+sys.exit(serve(sys.argv[1:]))
+"""
+
+
+class Process(Protocol):
+    """A process as :class:`subprocess.Popen` has it."""
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+# What every run imports: the verbs, and what draws curves and prints tables.
+ALWAYS = (
+    *("scratchlab.commands.train", "scratchlab.commands.eval"),
+    *("scratchlab.experiment", "scratchlab.trained", "scratchlab.reporting.plots"),
+    *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "rich.console", "rich.table"),
+)
+OF_ESTIMATORS = ("sklearn.metrics", "sklearn.model_selection", "sklearn.datasets")
+
+
+def modules_of(configs: Iterable[Mapping[str, Any]]) -> Sequence[str]:
+    """What runs of these configurations import: the parts that they name, and what all use."""
+    configs = list(configs)
+    found = list(ALWAYS)
+    estimators = [is_estimator(config) for config in configs]
+    if any(estimators):
+        found += OF_ESTIMATORS
+    if not all(estimators):
+        found += ["torch"]
+    for config in configs:
+        for section in {section for _, section in KINDS.values()}:
+            chosen = config.get(section) or {}
+            entries = [chosen] if "name" in chosen else list(chosen.values())
+            known = section_parts(section)
+            names = [e.get("name") for e in entries if isinstance(e, Mapping)]
+            found += [known[name].module for name in names if name in known]
+    return list(dict.fromkeys(found))
+
+
+class Nursery:
+    """The process that runs are forked from; ends with the block that it is entered in.
+
+    ``modules`` are imported beforehand; ``variables`` are added to the environment of all runs.
+    """
+
+    def __init__(self, modules: Sequence[str] = (), variables: Mapping[str, str] | None = None):
+        self.modules = modules
+        self.environment = {**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None and self._process.stdin and self._process.stdout:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            self._process.wait()
+            self._process.stdout.close()
+        self._process = None
+
+    def start(self, arguments: Sequence[str], log: Path) -> Process:
+        """A process that runs ``scratchlab ARGUMENTS``; all that it prints is added to ``log``.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-P", "-c", SERVE, *self.modules]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=self.environment,
+                start_new_session=True,  # Ctrl-C reaches this process, which passes it on
+            )
+        answer = self.ask(start={"arguments": list(arguments), "log": str(log.absolute())})
+        if answer is None:
+            raise OSError(f"the process that starts runs has ended (code {self._process.poll()})")
+        if "error" in answer:
+            raise OSError(answer["error"])
+        return Child(self, int(answer["pid"]))
+
+    def ask(self, **request: Any) -> dict[str, Any] | None:
+        """The answer to a request; None where there is nobody to answer."""
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            return None
+        try:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:
+            line = ""
+        answer: dict[str, Any] | None = json.loads(line) if line else None
+        return answer
+
+
+class Child:
+    """A run that was forked from a nursery."""
+
+    def __init__(self, nursery: Nursery, pid: int) -> None:
+        self.nursery, self.pid = nursery, pid
+        self.code: int | None = None
+
+    def poll(self) -> int | None:
+        return self._ended(wait=False)
+
+    def wait(self) -> int:
+        while (code := self._ended(wait=True)) is None:
+            time.sleep(0.02)
+        return code
+
+    def _ended(self, *, wait: bool) -> int | None:
+        if self.code is None:
+            answer = self.nursery.ask(ended=self.pid, wait=wait)
+            if answer is not None:
+                self.code = answer["code"]
+            elif not _is_alive(self.pid):  # nobody is left to tell how it ended
+                self.code = -int(signal.SIGKILL)
+        return self.code
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def serve(modules: Sequence[str]) -> int:
+    """Import ``modules`` and answer requests until the input ends; in a child: run a command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in modules:
+        with contextlib.suppress(Exception):  # the run that needs it will say what is wrong
+            importlib.import_module(name)
+    codes: dict[int, int] = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "start" in request:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                answer: dict[str, Any] = {"error": f"no process can be started: {error.strerror}"}
+            else:
+                if pid == 0:
+                    return _run(**request["start"])
+                answer = {"pid": pid}
+        else:
+            answer = {"code": _code(codes, request["ended"], request["wait"])}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _code(codes: dict[int, int], pid: int, wait: bool) -> int | None:
+    if pid not in codes:
+        found, status = os.waitpid(pid, 0 if wait else os.WNOHANG)
+        if found:
+            codes[pid] = os.waitstatus_to_exitcode(status)
+    return codes.get(pid)
+
+
+def _run(arguments: list[str], log: str) -> int:
+    """Become the run: its session, signals and streams; then run its command."""
+    from scratchlab.cli import main
+
+    parent = os.getppid()
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for descriptor, number in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, number)
+    os.close(nothing)
+    os.close(output)
+    sys.stdin = os.fdopen(0)
+    sys.argv = ["scratchlab", *arguments]
+    os.environ[PARENT] = str(parent)
+    end_with_parent()
+    return main(arguments)
