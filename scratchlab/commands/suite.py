@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     call = _read(arguments)
     if call is None:
         return 0
+    from scratchlab.data.catalog import require_data
     from scratchlab.studies.runs import StudyFolder, is_done
     from scratchlab.studies.suite import SuiteSource, plan
     from scratchlab.studies.workers import run_all, share_of_threads
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
         ]
         print_table(f"Suite {call.suite.name}: {len(rows)} runs", ("run", "", "command"), rows)
         return 0
+    require_data(m.config for m in members if not is_done(m.job.folder))
     lock = folder.open()
     try:
         source = SuiteSource(members, folder, say)

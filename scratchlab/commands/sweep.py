@@ -70,9 +70,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
+    from scratchlab.data.catalog import require_data
     from scratchlab.studies.sweep import SweepSource, open_study, tried
     from scratchlab.studies.workers import run_all
 
+    require_data([sweep.config])
     lock = folder.open()
     try:
         study = open_study(sweep, folder)

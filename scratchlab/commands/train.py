@@ -70,6 +70,9 @@ def _said_of(done: Path) -> str:
 
 
 def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -> int:
+    from scratchlab.data.catalog import require_data
+
+    require_data([config])
     from scratchlab import experiment
 
     done = experiment.already_done(config)

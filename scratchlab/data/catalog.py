@@ -12,13 +12,15 @@ What a data set's class may offer beyond the contract, all optional: the class m
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from scratchlab.data.contract import DataContext
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Part, parts
 from scratchlab.regular_files import expanded
 
@@ -75,6 +77,61 @@ def located(files: tuple[str, ...], root: Path | None) -> list[tuple[str, Path |
     from scratchlab.data.sources import find_file
 
     return [(name, find_file(root / name) if root else None) for name in files]
+
+
+def require_data(configs: Iterable[Mapping[str, Any]]) -> None:
+    """See, before anything is made, that the files which configurations need are there.
+
+    Raises:
+        UserError: files are missing, and no hub is of help. Everything that is missing is told.
+    """
+    faults: dict[str, Fault] = {}
+    for config in configs:
+        name = config["dataset"]["name"]
+        fault = None if name in faults else _missing(find_dataset(name), config)
+        if fault is not None:
+            faults[name] = fault
+    if faults:
+        raise ConfigError(list(faults.values()))
+
+
+def _missing(part: Part, config: Mapping[str, Any]) -> Fault | None:
+    """What is wrong with the files of a data set of known layout; None where nothing is."""
+    options, files = config["dataset"], files_of(part)
+    if not files or "embedded" in part.facts.get("sources", ()) or options.get("source") == "hub":
+        return None
+    root = config.get("data_dir") or os.environ.get(ROOT_VARIABLE)
+    folder = Path(root).expanduser() if root else None
+    missing = [name for name, path in located(files, folder) if path is None]
+    if not missing:
+        return None
+    by_hub = "hub" in part.facts and options.get("source") == "auto"
+    hub_id = str(options.get("hub_id") or part.facts.get("hub"))
+    if by_hub and len(missing) == len(files) and _hub_may_help(hub_id):
+        return None
+    from scratchlab.data.locating import layout_hint
+
+    where = f"no file {folder / missing[0]}" if folder else f"{ROOT_VARIABLE} is not set"
+    more = f" (and {len(missing) - 1} more)" if folder and len(missing) > 1 else ""
+    hub = ", and the Hugging Face hub cannot be reached" if by_hub else ""
+    origin = str(part.facts.get("origin", "their source"))
+    hint = layout_hint(list(files), folder, origin)
+    return Fault(f"dataset={part.name}", f"{where}{more}{hub}", hint)
+
+
+def _hub_may_help(hub_id: str) -> bool:
+    """Whether the hub answers, or an earlier download may still be there."""
+    if importlib.util.find_spec("datasets") is None:
+        return False
+    if Path(hub_id).is_dir():
+        return True
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")).expanduser()
+    if any(cache.glob(hub_id.replace("/", "___") + "*")):
+        return True
+    from scratchlab.data.hub import is_reachable
+
+    return is_reachable()
 
 
 def layout_table(part: Part, root: Path | None) -> Table:

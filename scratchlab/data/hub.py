@@ -223,6 +223,11 @@ def _resolves() -> bool:
     return True
 
 
+def is_reachable() -> bool:
+    """Whether the hub may be asked and its name is known, or a proxy would look for it."""
+    return not is_offline() and (bool(urllib.request.getproxies()) or _resolves())
+
+
 def is_offline() -> bool:
     """Whether the hub's own switches forbid the network."""
     switches = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")

@@ -106,3 +106,28 @@ def test_lines_to_translate_that_are_no_utf8_are_named(
     assert "nope: cannot be read (No such file" in message
     message = launcher.run("predict", str(trained.path), "input=/dev/zero", cwd=tmp_path).refused()
     assert "/dev/zero is a device" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["train", "model=mlp", "dataset=wine_quality"], "winequality-red.csv"),
+        (["train", "model=gpt", "dataset=wikitext2"], "wikitext2/"),
+        (["sweep", "model=logistic", "dataset=mnist", "model.l2=0.1,0.2"], "mnist/"),
+        (["suite", "wine"], "winequality-red.csv"),
+        (["suite", "language_models", "dataset=wikitext2"], "wikitext2/"),
+    ],
+)
+def test_missing_files_are_one_line_before_anything_is_made(
+    light_launcher: Any, tmp_path: Path, words: list[str], file: str
+) -> None:
+    """Of a suite of 55 runs, each started and failed; the hub was asked for half a minute."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for environment in ({"SCRATCHLAB_DATA": str(data)}, {"SCRATCHLAB_DATA": ""}):
+        environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+        message = light_launcher.run(*words, cwd=tmp_path, environment=environment).refused()
+        assert f"no file {data}" in message or "is not set" in message
+        assert "put them into" in message and file in message
+        assert len(message.splitlines()) <= 3
+        assert not (tmp_path / "outputs").exists()
