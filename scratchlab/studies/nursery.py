@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,8 +34,9 @@ from scratchlab.studies.orphans import PARENT, end_with_parent
 SERVE = f"""
 import sys
 sys.path.append({str(Path(__file__).resolve().parents[2])!r})
+from scratchlab.cli import main
 from scratchlab.studies.nursery import serve
-sys.exit(serve(sys.argv[1:]))
+sys.exit(serve(main, sys.argv[1:]))
 """
 
 
@@ -182,8 +183,8 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def serve(modules: Sequence[str]) -> int:
-    """Import ``modules`` and answer requests until the input ends; in a child: run a command."""
+def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
+    """Import ``modules`` and answer requests until the input ends; in a child: ``main`` of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in modules:
         with contextlib.suppress(Exception):  # the run that needs it will say what is wrong
@@ -198,7 +199,7 @@ def serve(modules: Sequence[str]) -> int:
                 answer: dict[str, Any] = {"error": f"no process can be started: {error.strerror}"}
             else:
                 if pid == 0:
-                    return _run(**request["start"])
+                    return _run(main, **request["start"])
                 answer = {"pid": pid}
         else:
             answer = {"code": _code(codes, request["ended"], request["wait"])}
@@ -215,10 +216,8 @@ def _code(codes: dict[int, int], pid: int, wait: bool) -> int | None:
     return codes.get(pid)
 
 
-def _run(arguments: list[str], log: str) -> int:
+def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> int:
     """Become the run: its session, signals and streams; then run its command."""
-    from scratchlab.cli import main
-
     parent = os.getppid()
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
