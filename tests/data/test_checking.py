@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab import cli
+from scratchlab import cli, experiment
+from scratchlab.config.compose import compose
 from scratchlab.data.checking import LEAK, check
 from scratchlab.data.contract import DataContext
 from scratchlab.data.duplicates import copies_table, near_copies, runs
@@ -149,3 +150,15 @@ def test_texts_that_share_a_quarter_of_their_text_are_near_copies() -> None:
     assert len(runs(whole)) == 48 and len(runs(short)) == 1
     groups = near_copies([other, whole, short, half, short.upper()])
     assert groups == [0, 1, 2, 1, 2]
+
+
+def test_results_on_a_test_that_is_the_validation_split_are_called_val(tmp_path: Path) -> None:
+    path = tmp_path / "t.txt"
+    path.write_text("".join(f"line number {i} of the text\n" for i in range(200)))
+    words = [
+        "model=ngram", "dataset=text_file", f"dataset.paths=[{path}]", "name=alone", "run_id=one",
+        f"cache_dir={tmp_path / 'cache'}", f"output_dir={tmp_path}", "evaluator=[perplexity]",
+    ]  # fmt: skip
+    experiment.train(compose(words).config, [], ["train"])
+    results = json.loads((tmp_path / "alone" / "one" / "results.json").read_text())
+    assert {m["split"] for m in results if m["name"] == "perplexity"} == {"val"}

@@ -230,3 +230,19 @@ def test_a_checkpoint_that_names_its_classes_otherwise_knows_them(context: DataC
     assert dataset.labels("val").tolist() == [0, 1] * 10
     dataset.classes = ["0", "1"]
     assert dataset.labels("val").tolist() == [0, 1] * 10
+
+
+def test_phrases_of_sst2_that_are_learnt_do_not_validate(tmp_path: Path) -> None:
+    (tmp_path / "sst2").mkdir()
+    for name, texts in {
+        "train": ["a good film", "a bad film", "so so"],
+        "dev": ["A good film .", "never seen"],
+        "test": ["so so", "another"],
+    }.items():
+        rows = [f"{text}\t{i % 2}" for i, text in enumerate(texts)]
+        (tmp_path / "sst2" / f"{name}.tsv").write_text("sentence\tlabel\n" + "\n".join(rows) + "\n")
+    dataset = object.__new__(SST2Data)
+    dataset.config, dataset.context = SST2Data.Config(), DataContext(tmp_path, tmp_path)
+    splits = dataset.locate().splits
+    assert splits["val"] == [("never seen", "1")]
+    assert len(splits["train"]) == 3 and len(splits["test"]) == 2
