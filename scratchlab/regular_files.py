@@ -6,6 +6,7 @@ reader of files that come from outside opens them here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -57,9 +58,17 @@ def open_regular(path: Path) -> IO[bytes]:
         raise UserError(f"{str(path)!r} cannot be a file ({error})") from error
 
 
+# Where a container's limit stands (cgroups of version 2 and 1); "max" or a huge number for none.
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
 def half_of_memory() -> int:
     """Bytes: more than this of one file is not read into memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in LIMITS:
+        with contextlib.suppress(OSError, ValueError):
+            sizes.append(int(Path(name).read_text(encoding="ascii")))
+    return min(sizes) // 2
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchlab.commands.predict import _lines
 from scratchlab.data.hub import HubText, load_hub_pairs
 from scratchlab.errors import UserError
 from tests.data.kinds import build, sentence, write_files
@@ -56,7 +57,7 @@ def exchanged(content: bytes, rng: Generator) -> bytes:
 def of_another_kind(content: bytes, rng: Generator) -> bytes:
     kinds = (b"", b"\n", b"\xef\xbb\xbf", b"\x1f\x8b", b"\x1f\x8b\x08\0", b"\x89PNG\r\n\x1a\n\0\0",
              b"PK\x03\x04\x14", b"null", b"[1, 2]\n", b"{}\n", b"a,b\n", b"a\tb\n1\t2\n", b"0",
-             content.decode().encode("utf-16"), content.decode().encode("utf-16-be"),
+             *(content.decode("latin-1").encode(kind) for kind in ("utf-16", "utf-16-be")),
              bytes(5000), bytes(range(256)), b"," * 5000, b'"' * 5001)  # fmt: skip
     return kinds[rng.integers(len(kinds))]
 
@@ -202,7 +203,18 @@ def test_a_damaged_file_is_read_or_refused_by_every_data_set(
 CASES = 24
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_damaged_lines_for_predict_are_read_or_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    path = tmp_path / "lines.txt"
+    for number in range(200):
+        path.write_bytes(spoiled(text(LINES), number, rng))
+        try:
+            assert all("\n" not in line for line in _lines(str(path)))
+        except UserError as error:
+            assert str(path) in error.message
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_damaged_folder_in_the_form_of_the_hub_is_read_or_refused(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +223,10 @@ def test_a_damaged_folder_in_the_form_of_the_hub_is_read_or_refused(
     content = text([json.dumps({"en": a, "fr": a}) for a in LINES])
     if kind == "csv":
         content = table(",", "en,fr", lambda i: (LINES[i], LINES[i]))
+    if kind == "parquet":
+        table_of = datasets.Dataset.from_dict({"en": LINES, "fr": BACK})
+        table_of.to_parquet(tmp_path / "good.parquet")
+        content = (tmp_path / "good.parquet").read_bytes()
     rng = np.random.default_rng(8)
     for number in range(12):
         folder = tmp_path / f"hub{number}"
