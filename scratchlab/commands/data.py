@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from scratchlab.data.checking import check, described
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Part, parts
 
+DESCRIBED = "described.json"  # which files the tables and pictures of a folder describe
 HELP = """
 usage: scratchlab data list
        scratchlab data get NAME [OPTION=VALUE …]       download from the Hugging Face hub into files
@@ -34,8 +38,8 @@ Files are looked for in the folder that SCRATCHLAB_DATA names. Options are those
   scratchlab data check parallel_text train_source=train.en train_target=train.fr
   scratchlab data describe table path=my.csv target=price
 
-`describe` writes its tables as CSV and Markdown and its pictures into outputs/data/NAME/
-(output_dir=FOLDER: below another folder).
+`describe` writes its tables as CSV and Markdown and its pictures into outputs/data/NAME/ (of your
+own files outputs/data/NAME-FILE/; output_dir=FOLDER: below another folder).
 """
 
 
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         given = [w for w in words if w.startswith("output_dir=")]
         where = Path(given[-1].partition("=")[2]).expanduser() if given else where
         words = [w for w in words if w not in given]
-        return _describe(part, read_options(part, words), where / "data" / part.name)
+        return _describe(part, read_options(part, words), where / "data")
     return actions[action](part, read_options(part, words))
 
 
@@ -132,7 +136,7 @@ def _check(part: Part, options: dict[str, Any]) -> int:
     return 0
 
 
-def _describe(part: Part, options: dict[str, Any], folder: Path) -> int:
+def _describe(part: Part, options: dict[str, Any], parent: Path) -> int:
     context = data_context()
     print(f"{part.name}: {part.summary}")
     if "origin" in part.facts:
@@ -148,21 +152,52 @@ def _describe(part: Part, options: dict[str, Any], folder: Path) -> int:
         print(f"note: {note}")
     tables = described(dataset)
     _show(tables)
-    _write(folder, tables, dataset.pictures() if hasattr(dataset, "pictures") else {})
+    folder, said = _folder_of(parent, part, options)
+    _write(folder, tables, dataset.pictures() if hasattr(dataset, "pictures") else {}, said)
     return 0
 
 
-def _write(folder: Path, tables: Sequence[Table], pictures: Mapping[str, Any]) -> None:
-    """Tables as CSV and Markdown, pictures as PNG."""
+def _write(
+    folder: Path, tables: Sequence[Table], pictures: Mapping[str, Any], said: Mapping[str, Any]
+) -> None:
+    """Tables as CSV and Markdown, pictures as PNG, and what is described."""
     from scratchlab.reporting.sink import FolderSink
+    from scratchlab.run.atomic import write_json
 
+    write_json(folder / DESCRIBED, said)
     sink = FolderSink(folder)
-    for number, table in enumerate(tables, 1):
-        words = re.findall(r"[a-z0-9]+", table.title.lower())[:3]
-        sink.table(f"{number}_{'_'.join(words)}", table.columns, table.rows)
+    names = Counter[str]()
+    for table in tables:
+        names[table.file_name] += 1
+        count = names[table.file_name]
+        name = table.file_name if count == 1 else f"{table.file_name}_{count}"
+        sink.table(name, table.columns, table.rows)
     for name, figure in pictures.items():
         sink.figure(name, figure)
     print(f"tables{' and pictures' if pictures else ''}: {folder}")
+
+
+def _folder_of(parent: Path, part: Part, options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """A folder for what is said of a data set (of the user's own: named after the first file), and
+    what tells it from others: the same files are described in the same folder again."""
+    files: list[str] = []
+    for option in part.options:
+        value = options.get(option.name)
+        if option.limits.get("path") == "data" and value and value != option.default:
+            files += [value] if isinstance(value, str) else value
+    said = {"dataset": part.name, "files": [str(Path(f).expanduser().absolute()) for f in files]}
+    stem = re.sub(r"[^\w.+-]+", "-", Path(files[0]).name.removesuffix(".gz")) if files else ""
+    name = f"{part.name}-{Path(stem).stem}".strip("-.") if stem else part.name
+    taken = (parent / (f"{name}_{number}" if number > 1 else name) for number in itertools.count(1))
+    return next(f for f in taken if not files or not f.exists() or _said(f) == said), said
+
+
+def _said(folder: Path) -> Any:
+    """What a folder describes, as far as it says it."""
+    try:
+        return json.loads((folder / DESCRIBED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:

@@ -53,6 +53,8 @@ def _resolved(
             continue
         if isinstance(value, list):
             found[option.name] = [_whole(v, kind, root) for v in value]
+        elif isinstance(value, dict):
+            found[option.name] = {k: _whole(v, kind, root) for k, v in value.items()}
         elif isinstance(value, str):
             found[option.name] = _whole(value, kind, root)
     return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +31,18 @@ CACHE_VARIABLE = "SCRATCHLAB_CACHE"
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table of text for the screen."""
+    """A titled table of text for the screen; ``name`` is for its file (default: of the title)."""
 
     title: str
     columns: list[str]
     rows: list[list[str]] = field(default_factory=list)
+    name: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The title up to its first mark of punctuation, without an article: ``sample_pairs``."""
+        words = re.findall(r"\w+", re.split(r"[^\w\s]", self.title.lower())[0], re.ASCII)
+        return self.name or "_".join(words[words[:1] == ["the"] :]) or "table"
 
 
 def data_context() -> DataContext:

@@ -13,7 +13,7 @@ import operator
 import re
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, overload
@@ -98,6 +98,7 @@ class Cells:
     """``columns`` of the header; ``rows`` of text; ``lines``: where each row ends in its file.
 
     ``notes`` say what a person should look at; ``delimiter`` is what parts the cells in the file.
+    ``starts``: of a table of several files, the first row of each.
     """
 
     path: Path
@@ -106,6 +107,7 @@ class Cells:
     lines: Sequence[int]
     notes: list[str] = field(default_factory=list)
     delimiter: str = ","
+    starts: Mapping[int, Path] = field(default_factory=dict)
 
     def column(self, name: str, what: str = "column") -> int:
         """The place of a column; UserError with the nearest name."""
@@ -120,7 +122,8 @@ class Cells:
 
     def where(self, row: int, column: str) -> str:
         """A cell for a message: file, row (as in a spreadsheet) and column."""
-        return f"{self.path}, line {self.lines[row]}, column {column!r}"
+        path = self.starts[max(s for s in self.starts if s <= row)] if self.starts else self.path
+        return f"{path}, line {self.lines[row]}, column {column!r}"
 
 
 def is_missing(cell: str, words: frozenset[str] = MISSING) -> bool:

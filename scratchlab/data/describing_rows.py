@@ -57,7 +57,8 @@ def _splits(dataset: RowsDataset) -> Table:
         columns = ["split", unit, f"{unit} of each class", "largest : smallest"]
     else:
         columns = ["split", "rows", "target: mean ± deviation; least / median / greatest"]
-    return Table(f"splits and the target {dataset.raw.target_name!r}", columns, rows)
+    title = f"splits and the target {dataset.raw.target_name!r}"
+    return Table(title, columns, rows, "splits")
 
 
 def _features(dataset: RowsDataset) -> Table:
@@ -74,6 +75,7 @@ def _features(dataset: RowsDataset) -> Table:
             f"pixels from 0 to 1 ({shape}: channels, height, width)",
             ["images", "mean", "deviation", "share that is 0"],
             rows,
+            "pixels",
         )
     X = raw.X.astype(np.float64)
     missing = np.isnan(X).sum(axis=0)
@@ -130,7 +132,9 @@ def _correlations(dataset: RowsDataset) -> Table:
     title = f"correlation with {names[-1]!r} on train, strongest first"
     if dataset.spec.n_classes and dataset.spec.n_classes > 2:
         title += f" (classes as 0 to {dataset.spec.n_classes - 1} in their order)"
-    return Table(title, ["feature", "with the target", "nearest other feature"], rows)
+    return Table(
+        title, ["feature", "with the target", "nearest other feature"], rows, "correlations"
+    )
 
 
 def picture_rows(dataset: RowsDataset) -> dict[str, Figure]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +104,17 @@ def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Pat
 
 
 def joined(parts: Sequence[Cells], where: Path) -> Cells:
-    """Tables of the same columns below each other."""
+    """Tables of the same columns below each other; UserError where a file has others."""
     first = parts[0]
+    for part in parts:
+        if part.columns != first.columns:
+            raise UserError(f"{part.path} has other columns than {first.path}", "Get both again.")
     lines = [line for part in parts for line in part.lines]
     notes = [note for part in parts for note in part.notes]
     rows = Rows.joined([part.rows for part in parts])
-    return Cells(where, first.columns, rows, lines, notes, first.delimiter)
+    places = itertools.accumulate((len(part.rows) for part in parts), initial=0)
+    starts = dict(zip(places, (part.path for part in parts), strict=False))
+    return Cells(where, first.columns, rows, lines, notes, first.delimiter, starts)
 
 
 @register(

@@ -40,7 +40,9 @@ class Ensemble(Evaluator):
     class Config:
         counts: list[int] = option([1, 2, 5, 10, 20, 50, 100], "numbers of members", min=1)
         label: str = option("", "what the heat map calls this run; empty: its members")
-        compare: dict[str, str] = option({}, "other runs in the heat map: {LABEL: RUN, …}")
+        compare: dict[str, str] = option(
+            {}, "other runs in the heat map: {LABEL: RUN, …}", path="name"
+        )
 
     config: Config
 

@@ -17,6 +17,7 @@ from scratchlab.config.reading import read_mapping
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, suggest, system_reason
 from scratchlab.run.atomic import open_to_append, write_json, write_text
+from scratchlab.run.decisions import STUDY_RECORD
 
 LOGGER = logging.getLogger("scratchlab")
 LOCK = ".lock"
@@ -237,16 +238,25 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
     for path in candidates:
         if (path / "config.yaml").is_file():
             return path.resolve()
+        if (path / STUDY_RECORD).is_file():
+            raise UserError(f"{path} is a suite or a sweep, not a run", _runs_in(path))
         if (path / "latest" / "config.yaml").is_file():
             return (path / "latest").resolve()
     existing = next((p for p in candidates if p.exists()), None)
     if existing is not None:
-        runs = [p.parent for p in sorted(existing.glob("*/config.yaml"))]
-        hint = f"Runs in it: {', '.join(str(r) for r in runs[:10])}." if runs else ""
-        raise UserError(f"{existing} is no run (a run folder holds a config.yaml)", hint)
+        raise UserError(
+            f"{existing} is no run (a run folder holds a config.yaml)", _runs_in(existing)
+        )
     known = [str(p.parent) for p in sorted(Path(output_dir).expanduser().glob("*/*/config.yaml"))]
     hint = suggest(given, known, "Runs here") or f"There are no runs below {output_dir} yet."
     raise UserError(f"there is no run {given!r}", hint)
+
+
+def _runs_in(folder: Path) -> str:
+    """A hint that names the runs in a folder, the first ten of many."""
+    runs = sorted(p.parent for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
+    more = f" and {len(runs) - 10:,} more" if len(runs) > 10 else ""
+    return f"Runs in it: {', '.join(map(str, runs[:10]))}{more}." if runs else ""
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.config.check import check
+from scratchlab.config.places import whole_paths
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_json
 from scratchlab.run.decisions import STUDY_RECORD
@@ -87,9 +88,10 @@ def require_same(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A saved configuration with the defaults of options that did not exist when it was saved."""
+    """A saved configuration as it would be composed now: with the defaults of options that did not
+    exist when it was saved, and whole paths."""
     complete, faults = check(config)
-    return config if faults else complete
+    return config if faults else whole_paths(complete)
 
 
 def differences(

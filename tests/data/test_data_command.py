@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scratchlab.commands.data import main, read_options
-from scratchlab.data.catalog import find_dataset
+from scratchlab.data.catalog import Table, find_dataset
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import ConfigError
 
@@ -159,5 +159,37 @@ def test_describe_writes_statistics_and_pictures_of_rows(
     assert all(word in out for word in words), out
     folder = tmp_path / "data" / name
     assert {p.stem for p in (folder / "plots").iterdir()} == pictures
-    tables = sorted(p.name for p in (folder / "tables").glob("*.csv"))
-    assert tables[0] == "1_splits_and_the.csv" and len(tables) == (4 if "wine" in name else 3)
+    tables = {p.stem for p in (folder / "tables").glob("*.csv")}
+    more = {"features", "correlations"} if "wine" in name else {"pixels"}
+    assert tables == {"splits", "copies"} | more
+
+
+def test_files_are_described_in_folders_of_their_own(tmp_path: Path) -> None:
+    for folder, step in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        rows = [f"{i * step % 7},{'ab'[i % 2]}" for i in range(40)]
+        text = "\n".join(["x,y", *rows]) + "\n"
+        (tmp_path / folder / "prices 2024.csv").write_text(text)
+    words = [f"output_dir={tmp_path}", "target=y"]
+    for _ in range(2):  # a file that is described again takes no further folder
+        for folder in ("one", "two"):
+            path = tmp_path / folder / "prices 2024.csv"
+            assert main(["describe", "table", f"path={path}", *words]) == 0
+    found = {p.name: p for p in (tmp_path / "data").iterdir()}
+    assert set(found) == {"table-prices-2024", "table-prices-2024_2"}
+    first, second = (
+        (found[n] / "tables" / "features.csv").read_text()
+        for n in ("table-prices-2024", "table-prices-2024_2")
+    )
+    assert first != second
+
+
+def test_tables_are_named_by_whole_phrases() -> None:
+    names = {
+        "splits and the target 'kind'": "splits_and_the_target",
+        "the first example of each split": "first_example_of_each_split",
+        "copies (same features)": "copies",
+        "read from files: /a/b": "read_from_files",
+        "…": "table",
+    }
+    assert {title: Table(title, []).file_name for title in names} == names

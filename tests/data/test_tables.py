@@ -235,6 +235,20 @@ def test_wine_quality_is_split_as_scikit_learn_splits_it(tmp_path: Path) -> None
     assert round(accuracy, 3) == 0.519  # the published figure of this split
 
 
+def test_a_fault_in_one_of_two_joined_files_names_that_file(tmp_path: Path) -> None:
+    for colour, cell in (("red", "1"), ("white", "x")):
+        path = tmp_path / "wine_quality" / f"winequality-{colour}.csv"
+        path.parent.mkdir(exist_ok=True)
+        rows = [f"{i};{i % 3};{3 + i % 2}" for i in range(20)]
+        path.write_text("\n".join(["a;b;quality", *rows, f"{cell};2;3"]) + "\n")
+    cls = find("dataset", "wine_quality").load()
+    with pytest.raises(UserError, match=r"winequality-white\.csv, line 22, column 'a': 'x' is no"):
+        cls(cls.Config(), DataContext(tmp_path, tmp_path)).rows("train")
+    path.write_text("a;c;quality\n1;2;3\n")
+    with pytest.raises(UserError, match=r"winequality-white\.csv has other columns"):
+        cls(cls.Config(), DataContext(tmp_path, tmp_path)).rows("train")
+
+
 @needs_files
 def test_boston_housing_has_its_506_districts(tmp_path: Path) -> None:
     data = dataset("boston_housing", tmp_path)
