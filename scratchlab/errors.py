@@ -12,6 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MOST = 2000
+"""Characters of a line of a message; what is longer is cut."""
+
 LOGGED_IN = "The traceback is in "
 """How the note on an exception begins that says where its traceback was written down."""
 
@@ -41,7 +44,9 @@ class UserError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n    {self.hint}" if self.hint else self.message
+        text = f"{self.message}\n    {self.hint}" if self.hint else self.message
+        lines = text.split("\n")  # whatever came from a file, the message stays readable
+        return "\n".join(t if len(t) <= MOST else f"{t[: MOST // 2]}…" for t in lines)
 
 
 class ConfigError(UserError):

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scratchlab.errors import MissingPackageError, UserError, suggest
+from scratchlab.errors import MissingPackageError, UserError, shortened, suggest
 
 ENTRY_POINTS = "scratchlab.parts"
 
@@ -166,7 +166,7 @@ def find(section: str, name: str) -> Part:
     """The part that a section of a configuration names; UserError with the nearest name."""
     known = section_parts(section)
     if name not in known:
-        raise UserError(f"unknown {section} {name!r}", suggest(name, known))
+        raise UserError(f"unknown {section} {shortened(name)}", suggest(name, known))
     return known[name]
 
 

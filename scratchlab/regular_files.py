@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from scratchlab.errors import UserError
 
@@ -42,7 +42,7 @@ def irregular(path: Path) -> str | None:
     return None if kind == stat.S_IFREG else KINDS.get(kind, "no file")
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """A regular file, opened to read its bytes.
 
     Raises:

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from scratchlab.config.described import described_faults
 from scratchlab.config.root import FOLDER_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
-from scratchlab.errors import ConfigError, Fault, suggest
+from scratchlab.errors import ConfigError, Fault, shortened, suggest
 from scratchlab.registry import Part, section_parts
 
 # Sections that name one part each, and those that hold any number of parts under their names.
@@ -83,11 +83,11 @@ def _root_faults(root: Mapping[str, Any]) -> list[Fault]:
         value = root.get(key)
         if isinstance(value, str) and not FOLDER_NAME.fullmatch(value):
             hint = "Use letters, digits and . _ + = , - (the first a letter or digit)."
-            faults.append(Fault(key, f"{value!r} cannot be the name of a folder", hint))
+            faults.append(Fault(key, f"{shortened(value)} cannot be the name of a folder", hint))
     which = root.get("evaluate_checkpoint")
     if isinstance(which, str) and not CHECKPOINT_NAME.fullmatch(which):
         hint = suggest(which, ("best", "last", "step-N"))
-        faults.append(Fault("evaluate_checkpoint", f"{which!r} is no checkpoint", hint))
+        faults.append(Fault("evaluate_checkpoint", f"{shortened(which)} is no checkpoint", hint))
     if root.get("resume") is True and root.get("run_id") is None:
         hint = "Write run_id=NAME as well, or resume=RUN with the run's folder."
         faults.append(Fault("resume", "resume=true needs the run's name", hint))
@@ -105,14 +105,14 @@ def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
     wanted = trainer.get("validation_evaluators") or []
     for name in wanted:
         if name not in known:
-            problem = f"there is no evaluator {name!r}"
+            problem = f"there is no evaluator {shortened(name)}"
             faults.append(Fault("trainer.validation_evaluators", problem, suggest(name, known)))
     monitor = trainer.get("monitor", "val/loss")
     # Estimators measure more than their loss; what, they say in training.
     more = wanted or trainer.get("name") == "fit"
     if monitor != "val/loss" and not (str(monitor).startswith("val/") and more):
         hint = "Choose val/loss, or val/NAME with what trainer.validation_evaluators measure."
-        faults.append(Fault("trainer.monitor", f"{monitor!r} is not measured", hint))
+        faults.append(Fault("trainer.monitor", f"{shortened(monitor)} is not measured", hint))
     return faults
 
 
@@ -120,7 +120,7 @@ def _interpolations(prefix: str, node: Any) -> list[Fault]:
     """Texts that a reader of the saved configuration could take for an instruction to look up."""
     if isinstance(node, str) and "${" in node:
         hint = "A saved configuration holds plain values only."
-        return [Fault(prefix, f"{node!r} is an interpolation", hint)]
+        return [Fault(prefix, f"{shortened(node)} is an interpolation", hint)]
     if isinstance(node, Mapping):
         entries = [(str(k), v) for k, v in node.items()]
     else:
@@ -141,7 +141,7 @@ def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part
         if node is None or node == []:
             return {}, [], []
         if not isinstance(node, dict):
-            return {}, [Fault(section, f"{node!r} is no mapping of names to options")], []
+            return {}, [Fault(section, f"{shortened(node)} is no mapping of names to options")], []
         entries, faults, parts = {}, [], []
         for key, entry in node.items():
             if entry is None:
@@ -162,7 +162,7 @@ def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault]
     known = section_parts(section)
     if not isinstance(entry, dict):
         hint = suggest(str(entry), known)
-        return None, [Fault(prefix, f"{entry!r} is no {section} with options", hint)], []
+        return None, [Fault(prefix, f"{shortened(entry)} is no {section} with options", hint)], []
     name = entry.get("name")
     if name is None and section not in MULTIPLE:
         hint = suggest("", known)
@@ -176,7 +176,7 @@ def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault]
         return None, [Fault(f"{prefix}.{keys[0]}" if keys else prefix, problem, hint)], []
     if not isinstance(name, str) or name not in known:
         hint = suggest(str(name), known)
-        return None, [Fault(f"{prefix}.name", f"unknown {section} {name!r}", hint)], []
+        return None, [Fault(f"{prefix}.name", f"unknown {section} {shortened(name)}", hint)], []
     part = known[name]
     complete, faults = check_options(prefix, entry, part.options, part.rules)
     return {"name": name, **complete}, faults, [part]
@@ -244,7 +244,7 @@ def _exportable(form: Any, models: list[Part]) -> list[Fault]:
     if form is None or not models or form in models[0].facts.get("exports", ()):
         return []
     able = [n for n, p in section_parts("model").items() if form in p.facts.get("exports", ())]
-    problem = f"{models[0].name} cannot be written in the format {form!r}"
+    problem = f"{models[0].name} cannot be written in the format {shortened(form)}"
     return [Fault("export", problem, f"It is for model={' and model='.join(able)}.")]
 
 

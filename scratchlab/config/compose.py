@@ -29,7 +29,7 @@ from scratchlab.config.places import whole_paths
 from scratchlab.config.reading import read_yaml
 from scratchlab.config.root import root_options
 from scratchlab.config.sources import guard_sources
-from scratchlab.errors import ConfigError, Fault, UserError, nearest, suggest
+from scratchlab.errors import ConfigError, Fault, UserError, nearest, shortened, suggest
 from scratchlab.registry import Option, section_parts
 
 CONFIG_MODULE = "scratchlab.configs"
@@ -210,7 +210,7 @@ def apply_overrides(
             continue
         if head not in config and head not in groups:
             hint = suggest(head, [*groups, *(o.name for o in root_options())], "Keys and groups")
-            faults.append(Fault(override.input_line or key, f"unknown key {head!r}", hint))
+            faults.append(Fault(override.input_line or key, f"unknown key {shortened(head)}", hint))
             continue
         value = None if override.is_delete() else as_text(config, override)
         try:
@@ -254,7 +254,7 @@ def _delete(config: DictConfig, key: str) -> None:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig) or leaf not in node:
-        raise KeyError(f"there is no {key!r} to take away")
+        raise KeyError(f"there is no {shortened(key)} to take away")
     with open_dict(node):
         del node[leaf]
 

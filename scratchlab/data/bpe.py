@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from scratchlab.data.words import START
-from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.errors import MissingPackageError, UserError, shortened
 
 if TYPE_CHECKING:
     from scratchlab.data.vocabulary import Vocabulary
@@ -86,7 +86,9 @@ class Merges:
         for rank, (left, right) in enumerate(self.pairs):
             ids = [vocabulary.get(token) for token in (left, right, left + right)]
             if None in ids:
-                raise UserError(f"a merge of {left!r} and {right!r} leaves the vocabulary")
+                raise UserError(
+                    f"a merge of {shortened(left)} and {shortened(right)} leaves the vocabulary"
+                )
             a, b, merged = ids
             assert a is not None and b is not None and merged is not None
             self._table.setdefault((a, b), (rank, merged))

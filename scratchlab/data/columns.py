@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import require
 from scratchlab.data.csv_cells import MISSING, Cells, is_missing
 from scratchlab.data.numerals import (
     Reading,
@@ -27,8 +28,25 @@ from scratchlab.data.numerals import (
 )
 from scratchlab.errors import UserError, shortened, suggest
 
+PLAN_SCHEMA = {
+    "columns": "list[dict[str, Any]]",
+    "target": "str",
+    "classes": "list[str]",
+    "target_reading?": "dict[str, str]",
+    "header?": "list[str]",
+    "delimiter?": "str",
+}
+COLUMN_SCHEMA = {"name": "str", "categories": "list[str]", "reading?": "dict[str, str]"}
 MOST_CATEGORIES = 50
 MOST_CLASSES = 20  # whole numbers with more different values are a target of numbers
+
+
+def _reading_of(content: Mapping[str, str]) -> Reading:
+    """How numbers are written, as a checkpoint says it."""
+    found = Reading(content.get("decimal", "."), content.get("mark", ""))
+    if found.decimal not in (".", ","):
+        raise UserError(f"preparation: own: {shortened(found.decimal)} is no decimal sign")
+    return found
 
 
 @dataclass(frozen=True)
@@ -45,8 +63,9 @@ class Column:
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Column:
-        reading = Reading(**content.get("reading", {}))
-        return Column(content["name"], tuple(content["categories"]), reading)
+        found = require(content, COLUMN_SCHEMA, "preparation", ("own", "columns"))
+        reading = _reading_of(found.get("reading", {}))
+        return Column(found["name"], tuple(found["categories"]), reading)
 
 
 @dataclass(frozen=True)
@@ -72,13 +91,14 @@ class Plan:
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Plan:
+        found = require(content, PLAN_SCHEMA, "preparation", ("own",))
         return Plan(
-            tuple(map(Column.from_json, content["columns"])),
-            content["target"],
-            tuple(content["classes"]),
-            Reading(**content.get("target_reading", {})),
-            tuple(content.get("header", ())),
-            content.get("delimiter", ","),
+            tuple(map(Column.from_json, found["columns"])),
+            found["target"],
+            tuple(found["classes"]),
+            _reading_of(found.get("target_reading", {})),
+            tuple(found.get("header", ())),
+            found.get("delimiter", ","),
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scratchlab.config.reading import require
 from scratchlab.errors import UserError
 
 
@@ -38,6 +39,16 @@ class Spec:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any, where: str | Path) -> Spec:
+        """What :meth:`as_dict` gave, read again from a file."""
+        lists = {"tuple[str, ...]": "list[str]", "tuple[int, int, int] | None": "list[int] | None"}
+        types = {f"{f.name}?": lists.get(str(f.type), str(f.type)) for f in fields(cls)}
+        found = require(content, {**types, "task": "str"}, where, ("spec",))
+        known: dict[str, Any] = {k: found[k] for k in cls.__dataclass_fields__ if k in found}
+        known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}
+        return cls(**known)
 
 
 @dataclass

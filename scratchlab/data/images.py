@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import require
 from scratchlab.data.contract import Provenance
 from scratchlab.data.embedded_rows import read_bunch
 from scratchlab.data.hub import load_hub_images
@@ -37,6 +38,7 @@ MNIST_FILES = (
     "mnist/t10k-images-idx3-ubyte.gz",
     "mnist/t10k-labels-idx1-ubyte.gz",
 )
+KEPT_SCHEMA = {"classes": "list[str]", "shape": "list[int]", "greatest?": "float | None"}
 MNIST_HUB = "ylecun/mnist"
 HUB_PARTS = ("train, images", "train, labels", "test, images", "test, labels")
 MNIST_ORIGIN = "http://yann.lecun.com/exdb/mnist"
@@ -204,6 +206,7 @@ class ImageFolder(ImageDataset):
         if "train" not in parts:
             parts = {"": root}
         found = {split: image_paths(folder) for split, folder in parts.items()}
+        kept = require(kept, KEPT_SCHEMA, "preparation", ("own",)) if kept else None
         names = tuple(kept["classes"]) if kept else tuple(next(iter(found.values())))
         paths: list[Path] = []
         labels: list[int] = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.data.pretrained_files import find_pretrained
 from scratchlab.data.pretrained_tokenizer import PretrainedTokenizer, load_pretrained_tokenizer
 from scratchlab.data.tokenizers import FORMAT, Tokenizer
@@ -56,7 +56,11 @@ class PretrainedPairTokenizer(Tokenizer):
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> PretrainedPairTokenizer:
         """What ``to_json`` described."""
-        return cls(PretrainedTokenizer.from_json(stored["inner"]), int(stored["start"]))
+        described = require(stored, {"inner": "dict[str, Any]", "start": "int"}, "the tokenizer")
+        tokenizer = PretrainedTokenizer.from_json(described["inner"])
+        if not 0 <= described["start"] < len(tokenizer):
+            raise UserError(f"the tokenizer: start: {described['start']} is no token of it")
+        return cls(tokenizer, described["start"])
 
 
 def load_pair_tokenizer(name: str, cache: Path) -> PretrainedPairTokenizer:
@@ -70,7 +74,7 @@ def load_pair_tokenizer(name: str, cache: Path) -> PretrainedPairTokenizer:
     described: dict[str, Any] = {}
     for file in ("config.json", "generation_config.json"):
         if (folder / file).is_file():
-            content = json.loads((folder / file).read_text(encoding="utf-8"))
+            content = require(read_json(folder / file), {}, folder / file)
             described |= {k: v for k, v in content.items() if v is not None}
     start = described.get("decoder_start_token_id")
     if not isinstance(start, int):

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import flush_folder, write_json
@@ -129,7 +129,7 @@ def weights_sha256(folder: Path) -> str:
     """One hash over all safetensors of a folder; that of a conversion is kept beside it."""
     kept = folder / ORIGIN
     if kept.is_file():
-        return str(json.loads(kept.read_text(encoding="utf-8"))["sha256"])
+        return str(require(read_json(kept), {"sha256": "str"}, kept)["sha256"])
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:

@@ -11,11 +11,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scratchlab.config.reading import read_json, read_text, require
 from scratchlab.data.pretrained_files import find_pretrained
 from scratchlab.data.text_tokenizers import Ids, TextTokenizer
-from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.errors import MissingPackageError, UserError, shortened
 
 FORMAT = 1
+TEMPLATE_BYTES = 2**20
+STORED_SCHEMA = {
+    "special": "dict[str, str]",
+    "template": "str | None",
+    "origin": "str",
+    "tokenizer": "dict[str, Any]",
+}
+SPECIAL_SCHEMA: dict[str, str] = {}  # of a library's file: what is used of it is checked below
 SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token")
 
 
@@ -106,8 +115,12 @@ class PretrainedTokenizer(TextTokenizer):
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> PretrainedTokenizer:
         """What ``to_json`` described."""
-        inner = json.dumps(stored["tokenizer"], ensure_ascii=False)
-        return cls(inner, dict(stored["special"]), stored["template"], str(stored["origin"]))
+        found = require(stored, STORED_SCHEMA, "the tokenizer")
+        inner = json.dumps(found["tokenizer"], ensure_ascii=False)
+        try:
+            return cls(inner, found["special"], found["template"], found["origin"])
+        except Exception as error:  # the library raises plain exceptions
+            raise UserError(f"the tokenizer cannot be read: {shortened(str(error))}") from error
 
 
 @functools.cache
@@ -131,14 +144,14 @@ def load_pretrained_tokenizer(name: str, cache: Path) -> PretrainedTokenizer:
     described: dict[str, Any] = {}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / file).is_file():
-            described |= json.loads((folder / file).read_text(encoding="utf-8"))
+            described |= require(read_json(folder / file), SPECIAL_SCHEMA, folder / file)
     template = described.get("chat_template")
     if (folder / "chat_template.jinja").is_file():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    special = {n: _text(described[n]) for n in SPECIAL if described.get(n)}
+        template = read_text(folder / "chat_template.jinja", TEMPLATE_BYTES)
+    special = {n: _text(described[n], n, name) for n in SPECIAL if described.get(n)}
     path = folder / "tokenizer.json"
     if path.is_file():
-        stored = path.read_text(encoding="utf-8")
+        stored = read_text(path)
     else:
         stored, found = _converted(folder)
         special = found | special
@@ -165,5 +178,8 @@ def _converted(folder: Path) -> tuple[str, dict[str, str]]:
         raise UserError(f"{folder} holds no tokenizer that can be read: {error}") from error
 
 
-def _text(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+def _text(token: Any, name: str, checkpoint: str) -> str:
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise UserError(f"the tokenizer of {checkpoint}: {name}: {shortened(token)} is no token")
+    return text

@@ -8,7 +8,7 @@ checkpoint, so that a run is evaluated and asked with exactly the features it wa
 from __future__ import annotations
 
 import functools
-import json
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
 from scratchlab.data.duplicates import rows_of
@@ -30,6 +31,11 @@ from scratchlab.registry import option
 from scratchlab.run.atomic import write_json
 
 PREPARATION = "preparation.json"
+PREPARATION_SCHEMA = {
+    "scaling": {"centre": "list[float]", "spread": "list[float]", "fill": "list[float]"},
+    "own": "dict[str, Any]",
+    "spec": "dict[str, Any]",
+}
 
 
 @dataclass(frozen=True)
@@ -170,10 +176,7 @@ class RowsDataset(ArrayDataset):
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
         if self._kept is not None:
-            kept: dict[str, Any] = {}
-            for name, value in self._kept["spec"].items():
-                kept[name] = tuple(value) if isinstance(value, list) else value
-            return Spec(**kept)
+            return self._kept["spec"]
         raw = self.raw
         return Spec(
             task="classification" if raw.class_names else "regression",
@@ -327,10 +330,17 @@ class RowsDataset(ArrayDataset):
 
 def _read_preparation(folder: Path) -> dict[str, Any] | None:
     path = folder / PREPARATION
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("scaling", "own", "spec")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}", "Only a run on a table or on images has it."
-        ) from error
+    if not path.exists():
+        hint = "Only a run on a table or on images has it."
+        raise UserError(f"{path} is missing", hint)
+    content = require(read_json(path), PREPARATION_SCHEMA, path)
+    columns = {len(numbers) for numbers in content["scaling"].values()}
+    if len(columns) != 1:
+        raise UserError(f"{path}: scaling: the lists are not of one length")
+    for name, numbers in content["scaling"].items():
+        least = 0 if name == "spread" else -math.inf
+        wrong = [n for n in numbers if not least < n < math.inf]
+        if wrong:
+            raise UserError(f"{path}: scaling.{name}: {wrong[0]} cannot be")
+    content["spec"] = Spec.from_json(content["spec"], path)
+    return content

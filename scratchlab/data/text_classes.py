@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import read_json
 from scratchlab.data.batching import SPLIT_STREAM, Plan, Plans, Shuffle, generator, plan_batches
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
@@ -35,6 +36,16 @@ TENTHS = {"test": 0.1, "val": 0.1}
 CLASSES = "text_classes.json"
 SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
 MR = {"negative": "mr_polarity/rt-polarity.neg", "positive": "mr_polarity/rt-polarity.pos"}
+
+
+def _read_classes(path: Path) -> list[str]:
+    """The names of a checkpoint's classes."""
+    names = read_json(path)
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise UserError(f"{path} holds no list of names")
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{path}: a class has no name of its own")
+    return names
 
 
 @dataclass(frozen=True)
@@ -85,8 +96,7 @@ class TextClassDataset(Dataset):
         self.notes: list[str] = []
         if context.vocabulary is not None:
             self.tokenizer: Any = read_text_tokenizer(context.vocabulary)
-            stored = json.loads((context.vocabulary / CLASSES).read_text(encoding="utf-8"))
-            self.classes = [str(name) for name in stored]
+            self.classes = _read_classes(context.vocabulary / CLASSES)
         else:
             self.tokenizer = load_pretrained_tokenizer(config.checkpoint, context.cache)
             self.classes = sorted({label for _, label in self._found.splits["train"]})

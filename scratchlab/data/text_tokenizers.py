@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import read_json
 from scratchlab.data.bpe import learn_merges
 from scratchlab.data.text import Read
 from scratchlab.data.tokenizers import BPETokenizer, stored_pattern, tokenizer_from_json
@@ -43,7 +44,7 @@ from scratchlab.data.words import (
     parts,
     plain_words,
 )
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, shortened
 from scratchlab.run.atomic import write_text
 
 FORMAT = 1
@@ -376,7 +377,7 @@ def text_tokenizer_from_json(stored: Any, where: str) -> TextTokenizer:
     """The tokenizer that ``to_json`` described; UserError if ``stored`` is no such thing."""
     try:
         if stored["format"] != FORMAT:
-            raise UserError(f"{where}: format {stored['format']!r} is not known, only {FORMAT} is")
+            raise UserError(f"format {shortened(stored['format'])} is not known, only {FORMAT} is")
         kind = stored["kind"]
         if kind == "char":
             return Characters(stored["characters"], with_mask=bool(stored["with_mask"]))
@@ -391,8 +392,11 @@ def text_tokenizer_from_json(stored: Any, where: str) -> TextTokenizer:
             if isinstance(inner, BPETokenizer):
                 return Pieces(inner, with_mask=bool(stored.get("with_mask", False)))
         raise ValueError(f"unknown kind {kind!r}, or words that are no text")
+    except UserError as error:
+        raise UserError(f"{where}: {error.message.removeprefix(f'{where}: ')}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: not a tokenizer of running text ({error})") from error
+        problem = f"not a tokenizer of running text ({shortened(error)})"
+        raise UserError(f"{where}: {problem}") from error
 
 
 def write_text_tokenizer(folder: Path, tokenizer: TextTokenizer) -> None:
@@ -407,13 +411,9 @@ def read_text_tokenizer(folder: Path) -> TextTokenizer:
         UserError: there is none, or it is damaged.
     """
     path = folder / FILE
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UserError(
             f"{path} is missing: the checkpoint belongs to no language model, or to one of another "
             "tokenizer"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the tokenizer cannot be read ({error})") from error
-    return text_tokenizer_from_json(stored, str(path))
+        )
+    return text_tokenizer_from_json(read_json(path), str(path))

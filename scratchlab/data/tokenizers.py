@@ -16,12 +16,12 @@ stranger wrote runs nothing.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scratchlab.config.reading import read_json
 from scratchlab.data.bpe import Merges, learn_merges
 from scratchlab.data.vocabulary import (
     EOS_ID,
@@ -45,7 +45,7 @@ from scratchlab.data.words import (
     plain_words,
     unmark,
 )
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, shortened
 
 FORMAT = 1
 N_SPECIAL = len(SPECIAL_TOKENS)
@@ -211,7 +211,7 @@ def tokenizer_from_json(stored: Any, where: str) -> Tokenizer:
     """
     try:
         if stored["format"] != FORMAT:
-            raise UserError(f"{where}: format {stored['format']!r} is not known, only {FORMAT} is")
+            raise UserError(f"format {shortened(stored['format'])} is not known, only {FORMAT} is")
         if stored["kind"] == "pretrained":
             from scratchlab.data.pair_tokenizer import PretrainedPairTokenizer
 
@@ -226,8 +226,10 @@ def tokenizer_from_json(stored: Any, where: str) -> Tokenizer:
         if kind == "word":
             return WordTokenizer(vocabulary, pattern)
         return BPETokenizer(vocabulary, [(a, b) for a, b in stored["merges"]], pattern)
+    except UserError as error:
+        raise UserError(f"{where}: {error.message.removeprefix(f'{where}: ')}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: not a tokenizer ({error})") from error
+        raise UserError(f"{where}: not a tokenizer ({shortened(error)})") from error
 
 
 def stored_pattern(stored: Mapping[str, Any]) -> int:
@@ -240,8 +242,4 @@ def stored_pattern(stored: Mapping[str, Any]) -> int:
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """The tokenizer of a JSON file."""
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the tokenizer cannot be read ({error})") from error
-    return tokenizer_from_json(stored, str(path))
+    return tokenizer_from_json(read_json(path), str(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, shortened
 
 SPECIAL_TOKENS = ("<unk>", "<pad>", "<sos>", "<eos>")
 UNK_ID, PAD_ID, SOS_ID, EOS_ID = range(4)
@@ -27,7 +27,7 @@ class Vocabulary:
         self._ids = {t: i for i, t in enumerate(self.tokens) if i >= n_special}
         if len(self._ids) != len(self.tokens) - n_special:
             twice = next(t for t, n in Counter(self.tokens[n_special:]).items() if n > 1)
-            raise UserError(f"the token {twice!r} stands twice in a vocabulary")
+            raise UserError(f"the token {shortened(twice)} stands twice in a vocabulary")
 
     @classmethod
     def count(

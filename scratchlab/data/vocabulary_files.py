@@ -12,11 +12,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.data.tokenizers import FORMAT, Tokenizer, read_tokenizer
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_text
 
 INDEX = "vocabulary.json"
+INDEX_SCHEMA = {"format": "int", "shared": "bool", "max_length": "int"}
+MOST_TOKENS = 2**24
 SHARED = ("tokenizer.json",)
 SEPARATE = ("source_tokenizer.json", "target_tokenizer.json")
 
@@ -48,14 +51,11 @@ def read_vocabulary(folder: Path) -> StoredVocabulary:
         UserError: a file is missing or is not what it should be.
     """
     path = folder / INDEX
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        stored_format, shared, max_length = (index[k] for k in ("format", "shared", "max_length"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, so the model's vocabulary is not known") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
-    if stored_format != FORMAT or not isinstance(max_length, int) or max_length < 2:
+    if not path.exists():
+        raise UserError(f"{path} is missing, so the model's vocabulary is not known")
+    index = require(read_json(path), INDEX_SCHEMA, path)
+    shared, max_length = index["shared"], index["max_length"]
+    if index["format"] != FORMAT or not 2 <= max_length <= MOST_TOKENS:
         raise UserError(f"{path} is not a vocabulary index of format {FORMAT}")
     names = SHARED if shared else SEPARATE
     tokenizers = [read_tokenizer(folder / name) for name in names]

@@ -13,6 +13,7 @@ import numpy as np
 
 from scratchlab.estimators.protocol import InputError, State
 
+MOST_FEATURES = 2**31
 _MASK = (1 << 64) - 1
 
 
@@ -84,7 +85,10 @@ def features_to_state(estimator: Any) -> State:
 
 def features_from_state(estimator: Any, state: State) -> None:
     """Set what :func:`features_to_state` described on the estimator."""
-    estimator.n_features_in_ = state["n_features"].item()
+    number = state["n_features"]
+    if number.size != 1 or number.dtype.kind not in "iu" or not 0 < number.item() < MOST_FEATURES:
+        raise InputError(f"n_features is {number.tolist() if number.size == 1 else number.shape}")
+    estimator.n_features_in_ = number.item()
     if "feature_names" in state:
         names = text_from_array(state["feature_names"])
         estimator.feature_names_in_ = np.array(names, dtype=object)

@@ -40,7 +40,14 @@ class TreeArrays:
 
     @classmethod
     def from_state(cls, state: State) -> TreeArrays:
-        return cls(**{f.name: np.asarray(state[f.name]) for f in fields(cls)})
+        found = cls(**{f.name: np.asarray(state[f.name]) for f in fields(cls)})
+        nodes = len(found.feature)
+        for name in ("left", "right", "root", "depth"):
+            places = getattr(found, name)
+            most = nodes if name == "depth" else nodes - 1
+            if places.dtype.kind not in "iu" or places.min() < 0 or places.max() > most:
+                raise ValueError(f"{name} leads out of the trees")
+        return found
 
     def leaves(self, X: np.ndarray) -> np.ndarray:
         """The leaf that each row ends in, for each tree: node numbers [rows, trees]."""

@@ -54,7 +54,7 @@ class Adapted:
     def load(self, weights: dict[str, Tensor], origin: Path) -> None:
         """Put the tensors of a checkpoint back; UserError if they belong to another model."""
         own = self.model.state_dict()
-        wrong = [n for n in self.names if n not in weights or own[n].shape != weights[n].shape]
+        wrong = [n for n in self.names if n not in weights or not _fits(weights[n], own[n])]
         wrong += [n for n in weights if n not in own]
         if wrong:
             raise UserError(
@@ -136,9 +136,19 @@ def _name(method: Method) -> str:
     return found
 
 
+def _fits(saved: Tensor, own: Tensor) -> bool:
+    """Whether a tensor of a checkpoint can take its place: other widths of floats are converted,
+    whole numbers, truth values and complex ones stand for nothing else."""
+    floats = saved.is_floating_point() and own.is_floating_point()
+    return saved.shape == own.shape and (floats or saved.dtype == own.dtype)
+
+
 def _misfit(name: str, saved: Tensor | None, own: Tensor | None) -> str:
     """What keeps a tensor of a checkpoint from its place."""
     if saved is None or own is None:
         return f"{name} is {'not in the checkpoint' if saved is None else 'not in the model'}"
+    if saved.shape == own.shape:
+        there, here = (str(t.dtype).removeprefix("torch.") for t in (saved, own))
+        return f"{name} holds {there} in the checkpoint and {here} in the model"
     there, here = ("×".join(map(str, t.shape)) for t in (saved, own))
     return f"{name} is {there} in the checkpoint and {here} in the model"

@@ -29,8 +29,10 @@ class Fitted(Adapted):
 
     def load(self, weights: Mapping[str, Any], origin: Path) -> None:
         try:
-            self.model.set_state({name: np.asarray(array) for name, array in weights.items()})
-        except (KeyError, ValueError, IndexError) as error:
+            arrays = {name: np.asarray(array) for name, array in weights.items()}
+            self.model.set_state(arrays)
+            self._check(arrays)
+        except (KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(
@@ -38,6 +40,17 @@ class Fitted(Adapted):
                 f"configuration ({error})",
                 "Leave the options of the model as the run was trained with.",
             ) from error
+
+    def _check(self, arrays: Mapping[str, Any]) -> None:
+        """That the state is one: it comes back as it was given, and a row can be answered."""
+        again = self.model.get_state()
+        for name, array in again.items():
+            given = arrays[name].dtype if name in arrays else np.asarray(array).dtype
+            if np.asarray(array).dtype.kind != given.kind or given.kind not in "biuf":
+                raise ValueError(f"{name} holds {given}")
+        if hasattr(self.model, "n_features_in_"):
+            with np.errstate(all="ignore"):
+                self.model.predict(np.zeros((1, self.model.n_features_in_)))
 
     def save_files(self, folder: Path) -> None:
         """An estimator has no files beside its state."""

@@ -196,6 +196,9 @@ class RNNLM(nn.Module):
         self._carried.pop(True, None)
         if tensors:
             names = "hc" if self.config.cell == "lstm" else "h"
+            for name, tensor in tensors.items():
+                if tensor.ndim != 2 or not tensor.is_floating_point():
+                    raise ValueError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}")
             self._carried[True] = [
                 tuple(tensors[f"{layer}.{name}"] for name in names)
                 for layer in range(len(self.layers))

@@ -24,13 +24,37 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from scratchlab.errors import UserError
+from scratchlab.config.reading import read_json, require
+from scratchlab.errors import UserError, shortened
 from scratchlab.registry import is_estimator
+from scratchlab.regular_files import irregular, open_regular
 from scratchlab.run.atomic import flush_folder, write_error
 from scratchlab.run.folder import dump_yaml, read_config
 
 STATE = "state.json"
 REQUIRED = ("model.safetensors", "optimizer.safetensors", "config.yaml")
+STATE_SCHEMA = {  # of a checkpoint of any trainer; what older ones lack has a default
+    "step?": "int",
+    "epoch?": "float",
+    "position?": "int",
+    "targets?": "int",
+    "best?": "float | None",
+    "best_step?": "int",
+    "stale?": "int",
+    "finished?": "bool",
+    "seconds?": "float",
+    "window?": "list[list[float]]",
+    "metrics_bytes?": "int",
+    "total_steps?": "int",
+    "precision?": "str",
+    "scaler?": "dict[str, float]",
+    "gradient_norm?": "float | None",
+    "spec?": "dict[str, Any]",
+    "base?": "dict[str, str] | None",
+}
+CONFIG_SCHEMA = {"model?": {"name": "str"}, "method?": "dict[str, dict[str, Any]]"}
+MOST = 2**53
+"""No count in a state is larger: beyond, a number is no longer the same in every program."""
 FORMAT = 1
 
 
@@ -197,16 +221,21 @@ def read_state(folder: Path) -> dict[str, Any]:
 def _read_content(folder: Path) -> dict[str, Any]:
     path = folder / STATE
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = require(read_json(path), {"sha256": "str"}, path)
         recorded = content.pop("sha256")
-        files, state = content["files"], content["state"]
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise _damaged(folder, f"{STATE} is unreadable") from error
-    if recorded != _digest(content) or not isinstance(files, dict) or not isinstance(state, dict):
-        raise _damaged(folder, f"{STATE} was changed")
-    unlisted = [name for name in REQUIRED if name not in files]
-    if unlisted or not isinstance(state.get("step", 0), int):
-        raise _damaged(folder, f"{STATE} lacks {unlisted[0] if unlisted else 'the update'}")
+        if recorded != _digest(content):
+            raise _damaged(folder, f"{STATE} was changed")
+        files = dict.fromkeys(REQUIRED, "str")
+        require(content, {"files": files, "state": STATE_SCHEMA}, STATE)
+        require(content, {"files": "dict[str, str]"}, STATE)
+    except DamagedCheckpoint:
+        raise
+    except UserError as error:
+        raise _damaged(folder, error.message) from error
+    for key, value in content["state"].items():
+        if isinstance(value, int) and not 0 <= value <= MOST and key != "best":
+            problem = f"{STATE}: state.{key}: {shortened(value)} cannot be"
+            raise _damaged(folder, problem)
     return content
 
 
@@ -224,10 +253,12 @@ def verify(folder: Path) -> dict[str, Any]:
                 f"the checkpoint {folder} names a file outside itself: {name!r}; refused"
             )
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _damaged(folder, f"{name} is missing") from error
+        except (OSError, UserError) as error:
+            what = irregular(path)
+            problem = f"{name} is {what}" if what else f"{name} is missing"
+            raise _damaged(folder, problem) from error
         if found != recorded:
             size = path.stat().st_size
             problem = "does not have the SHA-256 it was saved with"
@@ -240,7 +271,8 @@ def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
     content = verify(folder)
     optimizer = folder / "optimizer.safetensors"
     try:
-        config = read_config(folder / "config.yaml")
+        path = folder / "config.yaml"
+        config = require(read_config(path), CONFIG_SCHEMA, path)
         return Checkpoint(
             model=_load_tensors(folder / "model.safetensors", config),
             optimizer=_load_tensors(optimizer, config) if with_optimizer else {},
@@ -261,7 +293,7 @@ def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Chec
     if not folder.is_dir():
         return None
     candidates: list[tuple[int, bool, Path]] = []
-    damaged = 0
+    problems: list[str] = []
     visible = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     leaving = [p for p in folder.glob(".outgoing-*") if p.is_dir()]
     for path in sorted([*visible, *leaving]):
@@ -269,7 +301,7 @@ def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Chec
             state = read_state(path)
         except DamagedCheckpoint as problem:
             if path in visible:
-                damaged += 1
+                problems.append(problem.message)
                 report(f"{problem.message}; trying the one before it")
             continue
         candidates.append((state.get("step", 0), path.name == "last", path))
@@ -278,11 +310,11 @@ def load_newest(folder: Path, report: Callable[[str], None]) -> tuple[Path, Chec
             return path, load(path)
         except DamagedCheckpoint as problem:
             if path in visible:
-                damaged += 1
+                problems.append(problem.message)
                 report(f"{problem.message}; trying the one before it")
-    if damaged:
+    if problems:
         raise UserError(
-            f"every checkpoint in {folder} is damaged",
+            f"every checkpoint in {folder} is damaged; {problems[0]}",
             "Start the run anew (another run_id), or restore the folder from a copy.",
         )
     return None

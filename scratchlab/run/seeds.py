@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from scratchlab.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,12 +40,21 @@ def random_state() -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor]) -> None:
-    """Put back what :func:`random_state` returned; devices that are not here are passed over."""
+    """Put back what :func:`random_state` returned; devices that are not here are passed over.
+
+    Raises:
+        UserError: a tensor is no state of a generator.
+    """
     import torch
 
-    if "rng.cpu" in state:
-        torch.set_rng_state(state["rng.cpu"])
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            if f"rng.cuda{index}" in state:
-                torch.cuda.set_rng_state(state[f"rng.cuda{index}"], index)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index, name in enumerate(["rng.cpu", *(f"rng.cuda{i}" for i in range(count))]):
+        if name not in state:
+            continue
+        try:
+            if index == 0:
+                torch.set_rng_state(state[name])
+            else:
+                torch.cuda.set_rng_state(state[name], index - 1)
+        except (RuntimeError, TypeError) as error:
+            raise UserError(f"optimizer.safetensors: {name} is no random state") from error

@@ -45,7 +45,7 @@ from scratchlab.config.check import SECTIONS
 from scratchlab.config.origin import config_folders
 from scratchlab.config.root import root_options
 from scratchlab.config.schema import check_options
-from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.errors import ConfigError, Fault, UserError, shortened, suggest
 from scratchlab.registry import Option
 from scratchlab.reporting.scatter import Scatter
 from scratchlab.run.folder import read_config
@@ -135,7 +135,7 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
     known = suite_files(config_dir)
     path = known.get(name) or Path(name).expanduser()
     if name not in known and not (path.suffix in (".yaml", ".yml") and path.is_file()):
-        raise UserError(f"there is no suite {name!r}", suggest(name, known, "Suites"))
+        raise UserError(f"there is no suite {shortened(name)}", suggest(name, known, "Suites"))
     content = read_config(path)
     options, faults = check_options("", content, SUITE_OPTIONS, ignore=())
     runs = []
@@ -173,7 +173,7 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         problem = "is the name of a group or key, which an override could mean as well"
         return [], [Fault(where, problem, "Choose another name.")]
     if entry is not None and not isinstance(entry, dict):
-        return [], [Fault(where, f"{entry!r} is no run (a mapping with overrides)")]
+        return [], [Fault(where, f"{shortened(entry)} is no run (a mapping with overrides)")]
     options, faults = check_options(where, entry or {}, RUN_OPTIONS, ignore=())
     if faults:
         return [], faults
@@ -213,14 +213,14 @@ def _read_scatter(
             faults.append(Fault(where, "is no name for a picture", hint))
             continue
         if not isinstance(entry, dict):
-            problem = f"{entry!r} is no picture (a mapping with x and y)"
+            problem = f"{shortened(entry)} is no picture (a mapping with x and y)"
             faults.append(Fault(where, problem, "For example {x: parameters, y: perplexity}."))
             continue
         options, found = check_options(where, entry, SCATTER_OPTIONS, ignore=())
         unknown = [] if found else [n for n in options["lines"] if n not in rows]
         faults += found
         faults += [
-            Fault(f"{where}.lines", f"there is no row {n!r}", suggest(n, rows, "Rows"))
+            Fault(f"{where}.lines", f"there is no row {shortened(n)}", suggest(n, rows, "Rows"))
             for n in unknown
         ]
         if not found and not unknown:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from scratchlab.errors import UserError
+
 
 class WeightAverage:
     """Keeps ``average = decay · average + (1 - decay) · weights`` of the trained parameters.
@@ -52,5 +54,7 @@ class WeightAverage:
         """The model was loaded with the average: take it over and put the raw weights back."""
         for name, parameter in self.parameters.items():
             self.values[name].copy_(parameter)
-            if f"raw.{name}" in tensors:
-                parameter.copy_(tensors[f"raw.{name}"])
+            raw = tensors.get(f"raw.{name}", parameter)
+            if raw.shape != parameter.shape or not raw.is_floating_point():
+                raise UserError(f"optimizer.safetensors: raw.{name} does not fit the model")
+            parameter.copy_(raw)

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from scratchlab.errors import UserError
+
 PREFIX = "carried."
 
 
@@ -25,6 +27,9 @@ def restore_carried(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Put back what :func:`carried_tensors` returned, found among other ``tensors``."""
     carrier: Any = model
     if hasattr(model, "carried_state"):
-        carrier.restore_carried_state(
-            {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
-        )
+        own = {n.removeprefix(PREFIX): t for n, t in tensors.items() if n.startswith(PREFIX)}
+        try:
+            carrier.restore_carried_state(own)
+        except (KeyError, ValueError) as error:
+            problem = f"what the model carried from batch to batch does not fit it ({error})"
+            raise UserError(f"optimizer.safetensors: {problem}") from error

@@ -178,6 +178,9 @@ class _Training:
     def _groups(self) -> Iterator[tuple[list[Any], bool]]:
         """The batches of each update to come, and whether the epoch ends with it."""
         state, job = self.progress, self.job
+        count = job.dataset.batch_count("train", seed=job.seed, epoch=state.epoch)
+        if state.position >= count > 0:  # other batches than before: this epoch is over
+            state.epoch, state.position = state.epoch + 1, 0
         while True:
             batches = job.dataset.batches(
                 "train", seed=job.seed, epoch=state.epoch, start=state.position
@@ -387,6 +390,8 @@ class _Training:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         record = checkpoint.state
+        if not all(len(entry) == 3 for entry in record.get("window", ())):
+            raise UserError("state.json: state.window holds no losses")
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = Progress(**{k: v for k, v in record.items() if k in names})
         self.job.adapted.load(checkpoint.model, self.job.checkpoints)

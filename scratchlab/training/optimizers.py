@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 Named = Iterable[tuple[str, nn.Parameter]]
@@ -118,10 +119,28 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what :func:`optimizer_tensors` returned."""
+    """Put back what :func:`optimizer_tensors` returned.
+
+    Raises:
+        UserError: a tensor is missing, belongs to no parameter, or has another shape or type.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = tensor
+        if not name.startswith("optimizer."):
+            continue
+        number, _, key = name.removeprefix("optimizer.").partition(".")
+        index = int(number) if number.isdecimal() and len(number) < 10 else len(parameters)
+        if index >= len(parameters):
+            raise UserError(f"optimizer.safetensors: {name} belongs to no weight of the model")
+        shape = torch.Size() if key == "step" else parameters[index].shape
+        if not tensor.is_floating_point() or tensor.shape != shape:
+            there = f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+            problem = f"{name} is {there}, not {tuple(shape)} of floats"
+            raise UserError(f"optimizer.safetensors: {problem}")
+        state.setdefault(index, {})[key] = tensor
+    needed = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.Adam) else set()
+    for index, entry in state.items():
+        if missing := needed - set(entry):
+            raise UserError(f"optimizer.safetensors: optimizer.{index}.{min(missing)} is missing")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
