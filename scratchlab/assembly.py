@@ -157,8 +157,7 @@ def _base_model(
         model = build("model", config["model"], dataset.spec, context, folder, skeleton)
         base = getattr(model, "origin", None)
     else:
-        model = build("model", config["model"], dataset.spec)
-        base = None
+        model, base = _from_scratch(config, dataset, device, source, start), None
     if start and not start.content.config.get("method"):
         Adapted(model).load(start.content.model, start.path)
         base = _run_origin(start)
@@ -167,6 +166,36 @@ def _base_model(
     if origin is not None:
         base = _restore_origin(model, origin, base)
     return (model if torch.device(device).type == "meta" else model.to(device)), base
+
+
+def _from_scratch(
+    config: Mapping[str, Any],
+    dataset: Dataset,
+    device: torch.device | str,
+    source: Source | None,
+    start: Source | None,
+) -> nn.Module:
+    """A new model; whether it fits the machine, and the checkpoint's weights the model, is told
+    from its shapes before any memory is asked for."""
+    import torch
+
+    from scratchlab.training.room import countable, require_room, shapes_of
+
+    def new() -> nn.Module:
+        return build("model", config["model"], dataset.spec)
+
+    if torch.device(device).type == "meta":
+        with countable():
+            return new()
+    shapes = shapes_of(new)
+    if shapes is not None:
+        weights = source or start
+        if weights and not weights.content.config.get("method") and not weights.base:
+            Adapted(shapes).check(weights.content.model, weights.path)
+        trained = source is None and not config["method"] and config.get("optimizer")
+        require_room(shapes, build("optimizer", config["optimizer"]) if trained else None, config)
+    torch.manual_seed(config["seed"])
+    return new()
 
 
 def _run_origin(start: Source) -> dict[str, Any]:

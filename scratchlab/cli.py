@@ -6,8 +6,9 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from scratchlab.errors import LOGGED_IN, Stopped, UserError, suggest
+from scratchlab.errors import LOGGED_IN, Stopped, UserError, shortened, suggest
 from scratchlab.run.streams import ReaderLeft, lasting_streams
 from scratchlab.training.interrupt import terminated_is_interrupted
 
@@ -57,10 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    if arguments[:1] in (["-sc"], ["--shell-completion"]):
-        from scratchlab.commands.completion import complete
-
-        return complete(arguments, list(VERBS))
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -84,6 +81,9 @@ def _main(arguments: list[str]) -> int:
     except ReaderLeft:
         raise
     except Exception as error:
+        if (problem := of_the_system(error)) is not None:
+            print(f"error: {problem}", file=sys.stderr)
+            return problem.exit_code
         notes = getattr(error, "__notes__", [])
         logged = next((n for n in notes if n.startswith(LOGGED_IN)), None)
         if logged is None:  # nowhere else could it be read
@@ -93,8 +93,22 @@ def _main(arguments: list[str]) -> int:
         return 1
 
 
+def of_the_system(error: Exception) -> UserError | None:
+    """What a disk, a permission or a name has to do with an exception, if that is all."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    from scratchlab.run.atomic import write_error
+
+    found = write_error(Path(shortened(str(error.filename))[1:-1]), error)
+    return found if isinstance(found, UserError) else None
+
+
 def run_verb(verb: str, arguments: list[str]) -> int:
     """Import the verb's module and run it."""
+    if verb in ("-sc", "--shell-completion"):
+        from scratchlab.commands.completion import complete
+
+        return complete([verb, *arguments], list(VERBS))
     if verb.startswith("-"):
         known = ("--help", "--version", "--shell-completion")
         raise UserError(f"unknown flag {verb!r}", suggest(verb, known, "Flags before a verb"))

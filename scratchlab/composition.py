@@ -222,6 +222,7 @@ def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
     import torch
 
     from scratchlab.training.anatomy import dissect
+    from scratchlab.training.room import countable
 
     context = data_context(config)
     dataset: Dataset = build("dataset", config["dataset"], context)
@@ -233,7 +234,8 @@ def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
         adapted = assemble(config, dataset, context, "meta")
     title = f"{config['model']['name']} on {config['dataset']['name']}"
     optimizer = build("optimizer", config["optimizer"])
-    found = dissect(title, adapted.model, task, optimizer, batch_size, length)
+    with countable():
+        found = dissect(title, adapted.model, task, optimizer, batch_size, length)
     if config["method"]:
         with torch.device("meta"):
             whole = assemble({**config, "method": {}}, dataset, context, "meta").model

@@ -21,7 +21,7 @@ from scratchlab.data.catalog import (
     presence,
 )
 from scratchlab.data.checking import check, described
-from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Part, parts
 
 DESCRIBED = "described.json"  # which files the tables and pictures of a folder describe
@@ -206,29 +206,19 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: everything that is wrong with them.
     """
-    import yaml
-
     from scratchlab.config.origin import config_folders
+    from scratchlab.config.reading import read_mapping
     from scratchlab.config.schema import check_options
+    from scratchlab.config.words import read_values
 
     values: dict[str, Any] = {}
     for folder in config_folders(None):
         path = folder / "dataset" / f"{part.name}.yaml"
         if path.is_file():
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = read_mapping(path, "options of a data set")
             break
-    faults = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            faults.append(Fault(word, "is no OPTION=VALUE"))
-            continue
-        try:
-            values[key.removeprefix("dataset.")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            faults.append(
-                Fault(key, f"{value!r} cannot be read", "Quote text with odd characters.")
-            )
+    given, faults = read_values([w.removeprefix("dataset.") for w in words], part.options)
+    values |= given
     options, found = check_options("dataset", values, part.options, part.rules)
     if faults or found:
         raise ConfigError([*faults, *found])

@@ -31,7 +31,7 @@ be written, to evaluations/<time>/ here); the run's own results stay as they are
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
-    given = read_run(arguments, HELP)
+    given = read_run(arguments, HELP, "eval")
     if given is None:
         return 0
     if given.rest:

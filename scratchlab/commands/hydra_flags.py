@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 import yaml
 
 from scratchlab.config.compose import CONFIG_MODULE, Composed, compose
+from scratchlab.config.sources import guard_sources
+from scratchlab.config.words import read_word
 from scratchlab.errors import UserError
 
 
@@ -47,21 +49,40 @@ def read(arguments: Sequence[str], description: str, verb: str) -> Composed | No
     if flags.help:
         print(description.strip())
         return None
-    if flags.multirun:
-        raise UserError("--multirun is not used here", "Several values: scratchlab sweep …")
-    if flags.hydra_help or flags.info or flags.cfg in ("hydra", "all"):
-        _hand_to_hydra(list(arguments), verb)
+    if flags.hydra_help:
+        hand_to_hydra(["--hydra-help"], verb)
         return None
     composed = compose(flags.overrides, flags.config_name or "train", flags.config_dir)
-    if flags.cfg == "job":
-        print(show(composed, flags), end="")
-        return None
-    return composed
+    return None if answered(flags, verb, flags.overrides, composed.config) else composed
 
 
-def show(composed: Composed, flags: Namespace) -> str:
+def answered(flags: Namespace, verb: str, words: Sequence[str], config: Any) -> bool:
+    """Whether a flag asked to see something instead of running, and it was shown.
+
+    ``config`` is what would be run with, ``words`` are overrides that Hydra composes it from.
+    """
+    if flags.multirun:
+        raise UserError("--multirun is not used here", "Several values: scratchlab sweep …")
+    if flags.hydra_help:
+        hand_to_hydra(["--hydra-help"], verb)
+    elif flags.info or flags.cfg in ("hydra", "all"):
+        asked = ["--info", flags.info] if flags.info else ["--cfg", flags.cfg]
+        asked += ["--resolve"] if flags.resolve else []
+        for flag in ("package", "config_dir", "config_name"):
+            value = getattr(flags, flag)
+            asked += [f"--{flag.replace('_', '-')}", value] if value else []
+        readable = [w for w in map(read_word, words) if w is not None and w.parsed is not None]
+        hand_to_hydra([*(w.line for w in readable), *asked], verb)
+    elif flags.cfg == "job":
+        print(show(config, flags), end="")
+    else:
+        return False
+    return True
+
+
+def show(config: Any, flags: Namespace) -> str:
     """The YAML of the whole configuration (or of one package), every declared option in it."""
-    node: Any = composed.config
+    node = config
     for key in (flags.package or "").split("."):
         if key:
             if not isinstance(node, dict) or key not in node:
@@ -70,9 +91,11 @@ def show(composed: Composed, flags: Namespace) -> str:
     return yaml.safe_dump(node, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _hand_to_hydra(arguments: list[str], verb: str) -> None:
+def hand_to_hydra(arguments: list[str], verb: str) -> None:
     """Let Hydra's own main do what it alone knows."""
     import hydra
+
+    guard_sources()
 
     def nothing(config: Any) -> None:
         """Only flags that end before the task are handed over."""
@@ -83,5 +106,8 @@ def _hand_to_hydra(arguments: list[str], verb: str) -> None:
         hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="train", version_base="1.3")(
             nothing
         )()
+    except SystemExit as ended:  # how it ends after its help
+        if ended.code:
+            raise
     finally:
         sys.argv = before

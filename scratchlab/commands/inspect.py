@@ -26,8 +26,9 @@ def main(arguments: Sequence[str]) -> int:
         if key not in sizes:
             rest.append(argument)
             continue
-        if not value.isdigit() or int(value) < 1:
-            raise UserError(f"{argument}: must be a whole number of at least 1")
+        if not value.isdecimal() or len(value) > 9 or int(value) < 1:
+            bounds = "at least 1 and below a thousand million"
+            raise UserError(f"{argument[:60]}: must be a whole number of {bounds}")
         sizes[key] = int(value)
     composed = read(rest, HELP, "inspect")
     if composed is None:

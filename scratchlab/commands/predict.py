@@ -17,6 +17,7 @@ usage: scratchlab predict RUN [TEXT …] [KEY=VALUE …]
        scratchlab predict RUN input=FILE          (packed with gzip or not)
        scratchlab predict RUN < FILE
        scratchlab predict RUN "$(cat FILE)"       one text of several lines
+       scratchlab predict RUN -- TEXT …           texts that look like options or flags
 
 Translates each text, goes on with it or answers it, whatever the run was trained for. A text is an
 argument or a line; what comes out is shown as soon as it is there.
@@ -39,8 +40,10 @@ AT_ONCE = 16
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
-    own = [a for a in arguments if a.startswith("input=")]
-    given = read_run([a for a in arguments if a not in own], HELP)
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    own = [a for a in arguments[:end] if a.startswith("input=")]
+    words = [a for a in arguments[:end] if a not in own] + list(arguments[end:])
+    given = read_run(words, HELP, "predict", takes_text=True)
     if given is None:
         return 0
     if own and given.rest:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scratchlab.config.compose import parse_overrides, plain_value
 from scratchlab.config.schema import check_options
+from scratchlab.config.words import read_values
 from scratchlab.errors import ConfigError
 from scratchlab.registry import Option
 
@@ -18,8 +18,7 @@ def read_study_options(
     known = {prefix + o.name for o in options}
     own = [w for w in words if w.partition("=")[0] in known]
     rest = [w for w in words if w not in own]
-    parsed, faults = parse_overrides(own)
-    values = {o.key_or_group.removeprefix(prefix): plain_value(o.value()) for o in parsed}
+    values, faults = read_values(own, options, prefix)
     complete, found = check_options(prefix.rstrip("."), values, options, ignore=())
     if faults or found:
         raise ConfigError([*faults, *found])

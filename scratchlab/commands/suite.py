@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scratchlab.commands.hydra_flags import parser
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
 from scratchlab.commands.study_options import read_study_options
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import Option
@@ -35,8 +36,14 @@ again runs only what is missing: runs that are done are kept, those that were st
 """
 
 OPTIONS = (
-    Option("workers", "int | None", None, "runs at a time", {"min": 1}),
-    Option("threads", "int | None", None, "CPU threads of each; null shares them out", {"min": 1}),
+    Option("workers", "int | None", None, "runs at a time", {"min": 1, "max": 256}),
+    Option(
+        "threads",
+        "int | None",
+        None,
+        "CPU threads of each; null shares them out",
+        {"min": 1, "max": 1024},
+    ),
     Option("seeds", "list[int] | None", None, "every run once for each", {"min": 0}),
     Option("only", "list[str]", [], "these runs and what they start from", {}),
     Option("name", "str | None", None, "folder of the suite below output_dir", {}),
@@ -51,8 +58,7 @@ class _Call:
     threads: int | None
     folder: Path
     words: list[str]
-    config_dir: str | None
-    dry: bool
+    flags: Namespace
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -68,8 +74,11 @@ def main(arguments: Sequence[str]) -> int:
 
     folder = StudyFolder(call.folder)
     threads = share_of_threads(call.workers, call.threads)
-    members = plan(call.suite, call.words, folder, threads, call.config_dir)
-    if call.dry:
+    members = plan(call.suite, call.words, folder, threads, call.flags.config_dir)
+    words = [w for m in members[:1] for w in m.job.arguments if "=" in w]
+    if answered(call.flags, "suite", words, {m.job.name: dict(m.config) for m in members}):
+        return 0
+    if call.flags.dry_run:
         rows = [
             (m.job.name, "done" if is_done(m.job.folder) else "to run", " ".join(m.job.arguments))
             for m in members
@@ -128,6 +137,9 @@ def _read(arguments: Sequence[str]) -> _Call | None:
     if flags.help:
         print(HELP.strip())
         return None
+    if flags.hydra_help:
+        hand_to_hydra(["--hydra-help"], "suite")
+        return None
     words = list(flags.overrides)
     names = [w for w in words if "=" not in w and not w.startswith("~")]
     if not names:
@@ -144,7 +156,7 @@ def _read(arguments: Sequence[str]) -> _Call | None:
     suite = narrow(suite, options["only"], options["seeds"])
     folder = Path(options["output_dir"]).expanduser() / (options["name"] or suite.name)
     workers, threads = options["workers"] or suite.workers, options["threads"] or suite.threads
-    return _Call(suite, workers, threads, folder, rest, flags.config_dir, flags.dry_run)
+    return _Call(suite, workers, threads, folder, rest, flags)
 
 
 def _list(config_dir: str | None) -> None:

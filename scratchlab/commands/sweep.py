@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.commands.hydra_flags import parser
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
 from scratchlab.commands.study_options import read_study_options
 from scratchlab.commands.suite import say
 from scratchlab.errors import Stopped
@@ -40,7 +40,13 @@ The same command again does only what is missing: failed trials are tried again,
 OPTIONS = (
     Option("name", "str | None", None, "folder of the sweep below output_dir", {}),
     Option("output_dir", "str", "outputs", "where that folder is", {}),
-    Option("threads", "int | None", None, "CPU threads of each; null shares them out", {"min": 1}),
+    Option(
+        "threads",
+        "int | None",
+        None,
+        "CPU threads of each; null shares them out",
+        {"min": 1, "max": 1024},
+    ),
 )
 SHOWN_ROWS = 20
 
@@ -50,16 +56,23 @@ def main(arguments: Sequence[str]) -> int:
     p = parser("sweep")
     p.add_argument("--dry-run", action="store_true")
     flags = p.parse_intermixed_args(list(arguments))
-    if flags.help or not flags.overrides:
+    if flags.help or not (flags.overrides or flags.hydra_help):
         print(HELP.lstrip() + _described())
+        return 0
+    if flags.hydra_help:
+        hand_to_hydra(["--hydra-help"], "sweep")
         return 0
     sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
     place, rest = read_study_options(words, OPTIONS)
     from scratchlab.studies.runs import StudyFolder
+    from scratchlab.studies.search_space import first, point_words
     from scratchlab.studies.sweep_plan import plan_sweep
     from scratchlab.studies.workers import share_of_threads
 
     sweep = plan_sweep(rest, sweep_config, flags.config_dir)
+    first_point = [*sweep.words, *point_words(sweep.dimensions, first(sweep.dimensions))]
+    if answered(flags, "sweep", first_point, sweep.config):
+        return 0
     name = place["name"] or f"{sweep.config['name']}-sweep"
     folder = StudyFolder(Path(place["output_dir"]).expanduser() / name)
     threads = share_of_threads(sweep_config.workers, place["threads"])

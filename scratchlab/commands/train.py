@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.commands.hydra_flags import read
+from scratchlab.commands.hydra_flags import answered, parser, read
+from scratchlab.config.words import unquoted
 from scratchlab.errors import Stopped, UserError
 
 HELP = """
@@ -29,9 +30,9 @@ set, optimizer, schedule and evaluators that fit it; what you write wins.
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
-    run = next((a.partition("=")[2] for a in arguments if a.startswith("resume=")), "")
-    if run and run.lower() not in ("true", "false"):
-        return _resume(run, list(arguments))
+    named = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
+    if named and named[-1].lower() not in ("true", "false", ""):
+        return _resume(unquoted(named[-1]), list(arguments))
     composed = read(arguments, HELP, "train")
     if composed is None:
         return 0
@@ -43,13 +44,20 @@ def _resume(run: str, arguments: list[str]) -> int:
     from scratchlab.config.change import change
     from scratchlab.run.folder import find_run, read_config, run_of_checkpoint
 
-    outputs = next((a.partition("=")[2] for a in arguments if a.startswith("output_dir=")), None)
-    path = run_of_checkpoint(find_run(run, outputs or "outputs"))
-    others = [a for a in arguments if not a.startswith(("resume=", "output_dir="))]
+    flags = parser("train").parse_intermixed_args(arguments)
+    if flags.help:
+        print(HELP.strip())
+        return 0
+    words = list(flags.overrides)
+    outputs = [unquoted(w.partition("=")[2]) for w in words if w.startswith("output_dir=")]
+    path = run_of_checkpoint(find_run(run, outputs[-1] if outputs else "outputs"))
+    others = [a for a in words if not a.startswith(("resume=", "output_dir="))]
     fixed = [a for a in others if a.startswith(("name=", "run_id="))]
     if fixed:
         raise UserError(f"{fixed[0]}: a run that goes on keeps its folder", f"It is {path}.")
-    config = change(read_config(path / "config.yaml"), others)
+    config = change(read_config(path / "config.yaml"), others, flags.config_dir)
+    if answered(flags, "train", others, config):
+        return 0
     config |= {"output_dir": str(path.parents[1]), "name": path.parent.name}
     config |= {"run_id": path.name, "resume": True}
     return _train(config, others, arguments)

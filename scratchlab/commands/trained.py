@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
 from scratchlab.config.change import change
-from scratchlab.errors import ConfigError, UserError
+from scratchlab.config.check import SECTIONS
+from scratchlab.config.root import root_options
+from scratchlab.config.words import read_word, unquoted
+from scratchlab.errors import ConfigError, UserError, nearest, shortened
 from scratchlab.run.folder import find_run, read_config
-
-# A key and "=" without blanks, as the shell leaves them; anything else is text.
-OVERRIDE = re.compile(r"(\+{0,2}[\w./@-]+=|~[\w./@-]+(=|$))")
 
 
 @dataclass(frozen=True)
@@ -25,40 +25,51 @@ class GivenRun:
     rest: list[str]
 
 
-def read_run(arguments: Sequence[str], help_text: str) -> GivenRun | None:
-    """The run that the first word names; None if only help was asked for."""
-    if not arguments or any(a in ("-h", "--help") for a in arguments):
+def read_run(
+    arguments: Sequence[str], help_text: str, verb: str, takes_text: bool = False
+) -> GivenRun | None:
+    """The run that the first word names; None if a flag asked to see something instead.
+
+    With ``takes_text`` words that are no options of the run are texts for it (``rest``).
+    """
+    given, texts = list(arguments), []
+    if "--" in given:  # what follows is text, whatever it looks like
+        at = given.index("--")
+        given, texts = given[:at], given[at + 1 :]
+    flags = parser(verb).parse_intermixed_args(given)
+    if flags.hydra_help:
+        hand_to_hydra(["--hydra-help"], verb)
+        return None
+    if flags.info or flags.cfg in ("hydra", "all"):
+        raise UserError(
+            f"--info and --cfg {flags.cfg or 'all'} tell how YAML files are put together",
+            f"The configuration of a run is whole: see it with scratchlab {verb} RUN --cfg job.",
+        )
+    words = list(flags.overrides)
+    if flags.help or not words:
         print(help_text.strip())
-        if not arguments:
+        if not flags.help:
             raise UserError("which run?", "For example outputs/NAME/latest; see the text above.")
         return None
-    config_dir, words = None, list(arguments)
-    for flag in ("--config-dir", "-cd"):
-        if flag in words:
-            at = words.index(flag)
-            if at + 1 >= len(words):
-                raise UserError(f"{flag} needs a folder")
-            config_dir = words[at + 1]
-            del words[at : at + 2]
-    if "=" in words[0] and not Path(words[0]).exists():
+    if "=" in words[0] and not _exists(words[0]):
         raise UserError(
-            f"the first word must be a run, not {words[0]!r}", "For example outputs/NAME/latest."
+            f"the first word must be a run, not {shortened(words[0])}",
+            "For example outputs/NAME/latest.",
         )
-    overrides = [w for w in words[1:] if OVERRIDE.match(w)]
-    rest = [w for w in words[1:] if w not in overrides]
-    unknown = next((w for w in rest if re.match(r"--?[A-Za-z]", w)), None)
-    if unknown is not None:
-        raise UserError(f"unknown flag {unknown!r}", "Options are KEY=VALUE; see --help.")
-    outputs = next((w.partition("=")[2] for w in overrides if w.startswith("output_dir=")), None)
-    path = find_run(words[0], outputs or "outputs")
+    overrides = [w for w in words[1:] if not takes_text or _is_option(w)]
+    rest = [w for w in words[1:] if takes_text and not _is_option(w)] + texts
+    outputs = [unquoted(w.partition("=")[2]) for w in overrides if w.startswith("output_dir=")]
+    path = find_run(words[0], outputs[-1] if outputs else "outputs")
     saved = read_config(path / "config.yaml")
     try:
         unchanged = change(saved, [])
     except ConfigError as error:
         raise UserError(f"{path / 'config.yaml'} is refused.\n{error}") from error
-    config = change(saved, overrides, config_dir) if overrides else unchanged
-    if outputs is None:
+    config = change(saved, overrides, flags.config_dir) if overrides else unchanged
+    if not outputs:
         config["output_dir"] = _runs_beside(path, config["output_dir"])
+    if answered(flags, verb, overrides, config):
+        return None
     return GivenRun(path, config, rest)
 
 
@@ -67,3 +78,21 @@ def _runs_beside(path: Path, saved: str) -> str:
     run = path.parent.parent if path.parent.name == "checkpoints" else path
     top = run.parent.parent
     return str(top) if top.name == Path(saved).name else saved
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word among texts is an option: its key begins with that of a group or of the run,
+    or nearly so. ``E=mc2 is`` and ``x=3`` are texts; so is everything after ``--``."""
+    read = read_word(word)
+    if read is None:
+        return False
+    head = read.key.partition(".")[0]
+    known = [*SECTIONS, "experiment", "input", *(o.name for o in root_options())]
+    return head in known or (len(head) > 3 and nearest(head, known, cutoff=0.75) is not None)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
+        return False

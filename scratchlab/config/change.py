@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from scratchlab.config.check import MULTIPLE, SECTIONS, check
+from scratchlab.config.check import SECTIONS, check
 from scratchlab.config.compose import (
     apply_overrides,
     config_groups,
@@ -15,7 +15,6 @@ from scratchlab.config.compose import (
     fill,
     group_fault,
     hydra_session,
-    is_empty,
     is_group,
     meant_group,
     parse_overrides,
@@ -44,28 +43,26 @@ def change(
         groups = config_groups(config_dir)
         faults = [meant_group(fault, groups) for fault in faults]
         chosen, values = [], []
-        for override in parsed:
-            if not is_group(override, groups):
-                values.append(override)
+        for word in parsed:
+            if not is_group(word, groups):
+                values.append(word)
                 continue
-            name = override.key_or_group
-            problem = group_fault(override, groups[name])
+            name = word.key
+            problem = group_fault(word, groups[name])
             if problem is None and name in ("model", "task", "experiment"):
                 problem = Fault(
-                    str(override.input_line),
+                    word.line,
                     f"the {name} of a trained run cannot be exchanged",
                     "Train another run instead.",
                 )
             if problem is not None:
                 faults.append(problem)
-            elif is_empty(override):
-                config[name] = {} if name in MULTIPLE else None
             else:
-                chosen.append(override)
-        words = [*extra, *(str(o.input_line) for o in chosen)]
+                chosen.append(word)
+        words = [*extra, *(word.line for word in chosen)]
         added = put_together("eval", words, faults, whole=False)
     added = fill(added, root=False)
-    for name in {o.key_or_group for o in chosen}:
+    for name in {word.key for word in chosen}:
         section = added.get(name)
         if name == "method":  # those that a run was trained with stay as they were
             for key in section or ():

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.described import described_faults
-from scratchlab.config.root import FOLDER_NAME, root_options
+from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import ConfigError, Fault, shortened, suggest
 from scratchlab.registry import Part, section_parts
@@ -84,6 +84,9 @@ def _root_faults(root: Mapping[str, Any]) -> list[Fault]:
         if isinstance(value, str) and not FOLDER_NAME.fullmatch(value):
             hint = "Use letters, digits and . _ + = , - (the first a letter or digit)."
             faults.append(Fault(key, f"{shortened(value)} cannot be the name of a folder", hint))
+        elif isinstance(value, str) and len(value) > LONGEST_NAME:
+            problem = f"{shortened(value)} is too long for a folder"
+            faults.append(Fault(key, problem, f"Use at most {LONGEST_NAME} characters."))
     which = root.get("evaluate_checkpoint")
     if isinstance(which, str) and not CHECKPOINT_NAME.fullmatch(which):
         hint = suggest(which, ("best", "last", "step-N"))

@@ -17,9 +17,6 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,12 +26,13 @@ from scratchlab.config.places import whole_paths
 from scratchlab.config.reading import read_yaml
 from scratchlab.config.root import root_options
 from scratchlab.config.sources import guard_sources
+from scratchlab.config.words import NO_WORD, SEVERAL, TEXT, TEXTS, Word, read_word
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, shortened, suggest
 from scratchlab.registry import Option, section_parts
 
 CONFIG_MODULE = "scratchlab.configs"
 STUDIES = ("suite", "sweep")  # groups of their own verbs
-NO_OVERRIDE = "is not KEY=VALUE"
+SEVERAL_HINT = "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
 
 
 @dataclass
@@ -77,29 +75,23 @@ def compose(
         faults = [meant_group(fault, groups) for fault in faults]
         chosen: list[str] = []
         values, guessed = [], set()
-        for override in parsed:
-            group = override.key_or_group
-            if not is_group(override, groups):
-                values.append(override)
+        for word in parsed:
+            group = word.key
+            if not is_group(word, groups):
+                values.append(word)
                 continue
-            problem = group_fault(override, groups[group])
+            problem = group_fault(word, groups[group])
             if problem is None:
-                chosen.append(
-                    f"{group}=[]"
-                    if is_empty(override) and group in MULTIPLE
-                    else f"~{group}"
-                    if is_empty(override)
-                    else str(override.input_line)
-                )
+                chosen.append(word.line)
                 continue
             # What was meant stands in, so that the faults of the other words are found as well.
             faults.append(problem)
-            meant = nearest(str(plain_value(override.value())), groups[group])
+            meant = nearest(str(word.value()), groups[group])
             if meant is None:
                 guessed.add(group)
             if meant is not None:
                 chosen.append(f"{group}={meant}")
-        named = {word.partition("=")[0] for word in chosen}
+        named = {line.partition("=")[0] for line in chosen}
         if not named & {"model", "experiment"}:
             faults += _no_model(parsed, faults, groups)
             guessed.add("model")
@@ -112,7 +104,7 @@ def compose(
     drop_strange_options(config, named, picked, config_dir)
     faults += apply_overrides(config, values, groups)
     complete, found = check(config)
-    origins = {o.key_or_group for o in values}
+    origins = {word.key for word in values}
     if "model" in guessed:  # it brings other parts; only what was named without it can be judged
         sure = {o.name for o in root_options()} | named
         found = [f for f in found if f.where.partition(".")[0] in sure and not f.misfit]
@@ -196,12 +188,12 @@ def drop_strange_options(
 
 
 def apply_overrides(
-    config: DictConfig, overrides: Sequence[Override], groups: dict[str, list[str]]
+    config: DictConfig, overrides: Sequence[Word], groups: dict[str, list[str]]
 ) -> list[Fault]:
     """Set the values that a user wrote; a key that leads nowhere is left for ``check`` to name."""
     faults = []
-    for override in overrides:
-        key = override.key_or_group
+    for word in overrides:
+        key = word.key
         head = key.split(".")[0]
         if head == "hydra":
             faults.append(
@@ -210,44 +202,38 @@ def apply_overrides(
             continue
         if head not in config and head not in groups:
             hint = suggest(head, [*groups, *(o.name for o in root_options())], "Keys and groups")
-            faults.append(Fault(override.input_line or key, f"unknown key {shortened(head)}", hint))
+            faults.append(Fault(word.line, f"unknown key {shortened(head)}", hint))
             continue
-        value = None if override.is_delete() else as_text(config, override)
+        option = declared_option(config, key)
+        declared = option.type if option else None
+        is_text = declared in (*TEXT, *TEXTS) and not (option and option.limits.get("choices"))
+        if word.several and not is_text:
+            faults.append(Fault(word.line, SEVERAL, SEVERAL_HINT))
+            continue
         try:
-            if override.is_delete():
+            if word.deletes:
                 _delete(config, key)
             else:
+                value = word.value(declared)
                 with open_dict(config):
-                    OmegaConf.update(config, key, plain_value(value), merge=isinstance(value, dict))
-        except (OmegaConfBaseException, AttributeError, TypeError, KeyError) as error:
+                    OmegaConf.update(config, key, value, merge=isinstance(value, dict))
+        except (OmegaConfBaseException, AttributeError, TypeError, KeyError, ValueError) as error:
             faults.append(Fault(key, f"cannot be set: {first_line(error)}"))
     return faults
 
 
-def as_text(config: DictConfig, override: Override) -> Any:
-    """The value; as it was written where text is wanted (``run_id=7``, ``name=2024``)."""
-    value, key = override.value(), override.key_or_group
-    if not isinstance(value, bool | int | float):
-        return value
+def declared_option(config: DictConfig, key: str) -> Option | None:
+    """The declaration of the option that a full key leads to, in the parts that are chosen."""
     head, _, leaf = key.rpartition(".")
-    options: Sequence[Option] = root_options() if not head else ()
-    node = OmegaConf.select(config, head) if head else None
+    options: Sequence[Option] = () if head else root_options()
+    try:
+        node = OmegaConf.select(config, head) if head else None
+    except OmegaConfBaseException:
+        return None
     if isinstance(node, DictConfig):
         part = section_parts(head.partition(".")[0]).get(str(node.get("name")))
         options = part.options if part else ()
-    wants_text = any(o.name == leaf and o.type in ("str", "str | None") for o in options)
-    return str(override.input_line).partition("=")[2] if wants_text else value
-
-
-def plain_value(value: Any) -> Any:
-    """Hydra's quoted strings and nested values as plain Python values."""
-    if isinstance(value, list):
-        return [plain_value(v) for v in value]
-    if isinstance(value, dict):
-        return {str(plain_value(k)): plain_value(v) for k, v in value.items()}
-    if isinstance(value, bool | int | float) or value is None:
-        return value
-    return value.text if hasattr(value, "text") else str(value)
+    return next((o for o in options if o.name == leaf), None)
 
 
 def _delete(config: DictConfig, key: str) -> None:
@@ -259,24 +245,17 @@ def _delete(config: DictConfig, key: str) -> None:
         del node[leaf]
 
 
-def parse_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
-    parser = OverridesParser.create()
-    parsed, faults = [], []
+def parse_overrides(arguments: Sequence[str]) -> tuple[list[Word], list[Fault]]:
+    """The words of a command, and a fault for each that is none."""
+    words, faults = [], []
     for argument in arguments:
-        try:
-            override = parser.parse_override(argument)
-        except HydraException:
-            hint = "Write KEY=VALUE (or GROUP=CHOICE); quote text that holds blanks or commas."
-            faults.append(Fault(argument, NO_OVERRIDE, hint))
-            continue
-        if override.is_sweep_override():
-            hint = (
-                "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
-            )
-            faults.append(Fault(argument, "holds more than one value", hint))
-            continue
-        parsed.append(override)
-    return parsed, faults
+        word = read_word(argument)
+        if word is None:
+            where = argument if len(argument) < 200 else shortened(argument)
+            faults.append(Fault(where, NO_WORD, "Write KEY=VALUE (or GROUP=CHOICE)."))
+        else:
+            words.append(word)
+    return words, faults
 
 
 def searchpath(config_dir: str | None) -> list[str]:
@@ -301,36 +280,30 @@ def config_groups(config_dir: str | None) -> dict[str, list[str]]:
     return {group: sorted(found[group]) for group in sorted(found)}
 
 
-def is_group(override: Override, groups: dict[str, list[str]]) -> bool:
-    """Whether an override chooses a file; ``GROUP=null`` sets the section to nothing instead."""
-    value = override.value()
-    return override.key_or_group in groups and value is not None and not isinstance(value, dict)
+def is_group(word: Word, groups: dict[str, list[str]]) -> bool:
+    """Whether a word chooses a file; ``GROUP=null`` sets the section to nothing instead."""
+    if word.key not in groups or word.deletes:
+        return False
+    value = word.value()
+    return value is not None and not isinstance(value, dict)
 
 
-def is_empty(override: Override) -> bool:
-    """Whether the word takes a whole group away: ``~GROUP`` or ``GROUP=null``."""
-    return override.is_delete() or override.value() is None
-
-
-def group_fault(override: Override, options: list[str]) -> Fault | None:
+def group_fault(word: Word, options: list[str]) -> Fault | None:
     """What is wrong with the choice from a group, or None."""
-    if is_empty(override):
-        if override.key_or_group not in ("model", "dataset", "task", "trainer"):
-            return None
-        return Fault(str(override.input_line), "cannot be left out", suggest("", options))
-    value = plain_value(override.value())
+    if word.several:
+        return Fault(word.line, SEVERAL, SEVERAL_HINT)
+    value = word.value()
     for choice in value if isinstance(value, list) else [value]:
         if choice not in options:
-            group = override.key_or_group
             hint = suggest(str(choice), options)
-            return Fault(f"{group}={choice}", f"there is no {group} of this name", hint)
+            return Fault(f"{word.key}={choice}", f"there is no {word.key} of this name", hint)
     return None
 
 
 def meant_group(fault: Fault, groups: dict[str, list[str]]) -> Fault:
     """A hint for a lone word that is a choice of some group: ``transformer_mt``."""
     word = fault.where
-    if fault.problem != NO_OVERRIDE:
+    if fault.problem != NO_WORD:
         return fault
     found = [f"{group}={word}" for group, options in groups.items() if word in options]
     hint = f"Did you mean {' or '.join(found)}?" if found else fault.hint
@@ -338,15 +311,13 @@ def meant_group(fault: Fault, groups: dict[str, list[str]]) -> Fault:
 
 
 def _no_model(
-    parsed: Sequence[Override], faults: Sequence[Fault], groups: dict[str, list[str]]
+    parsed: Sequence[Word], faults: Sequence[Fault], groups: dict[str, list[str]]
 ) -> list[Fault]:
     """That no model is chosen, unless that follows from a fault that is reported already."""
     told = any(f.where.startswith(("model=", "~model", "experiment=")) for f in faults)
-    told |= any("model=" in f.hint for f in faults if f.problem == NO_OVERRIDE)
+    told |= any("model=" in f.hint for f in faults if f.problem == NO_WORD)
     keys = [*groups, *(o.name for o in root_options())]
-    told |= any(
-        nearest(o.key_or_group, keys) == "model" for o in parsed if o.key_or_group not in keys
-    )
+    told |= any(nearest(w.key, keys) == "model" for w in parsed if w.key not in keys)
     hint = suggest("", groups["model"])
     return [] if told else [Fault("model", "no model is chosen: write model=NAME", hint)]
 

@@ -11,6 +11,10 @@ from scratchlab.registry import Option, option, read_options
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=,-]*")
 """What a run and its name may be called."""
 
+LONGEST_NAME = 200
+"""Characters: file systems take 255 bytes, and names are made longer (of sweeps, of temporary
+files)."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -27,7 +31,7 @@ class Config:
         None, "run or checkpoint whose weights and vocabulary training starts from", path="name"
     )
     seed: int = option(0, "seed of everything random", min=0)
-    threads: int | None = option(None, "CPU threads; null takes all cores", min=1)
+    threads: int | None = option(None, "CPU threads; null takes all cores", min=1, max=1024)
     device: str = option(
         "auto",
         "where to compute; auto takes a GPU if there is one",

@@ -25,6 +25,11 @@ _TYPE_WORDS = {
 
 
 NO_OPTION = "no such option"
+MOST = 2**31 - 1
+MOST_SEED = 2**63 - 1
+MOST_NUMPY_SEED = 2**32 - 1  # of scikit-learn and of NumPy's old generators
+MOST_ENTRIES = 100_000
+"""Bounds of whole numbers and lists that declare none themselves."""
 
 
 class Mismatch(Exception):
@@ -104,7 +109,11 @@ def _coerce(value: Any, node: ast.expr) -> Any:
         fits = isinstance(value, int) and not isinstance(value, bool)
     elif name == "float":
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        value = float(value) if fits else value
+        if fits:
+            try:
+                value = float(value)
+            except OverflowError:
+                raise Mismatch(f"{shortened(value)} is too large for a number") from None
     elif name == "str":
         fits = isinstance(value, str)
     elif name == "Any":
@@ -157,6 +166,8 @@ def describe(node: ast.expr) -> str:
 def limit_problem(value: Any, declared: Option) -> str | None:
     """What is wrong with a value of the right type, or None."""
     limits = {k: v for k, v in declared.limits.items() if v is not None}
+    if isinstance(value, list) and len(value) > MOST_ENTRIES:
+        return f"has {len(value):,} entries: at most {MOST_ENTRIES:,}"
     if isinstance(value, list):
         problems = (limit_problem(v, declared) for v in value)
         return next((p for p in problems if p), None)
@@ -167,8 +178,14 @@ def limit_problem(value: Any, declared: Option) -> str | None:
         return f"{shortened(value)} is not a choice. {hint}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if math.isnan(value):
-        return "is not a number (nan)"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "is not a number (nan)" if math.isnan(value) else f"{value} is not finite"
+    if isinstance(value, int):
+        most = _most(declared.name)
+        if not limits.keys() & {"max", "below"}:
+            limits["max"] = most
+        if not limits.keys() & {"min", "above"}:
+            limits["min"] = -most
     tests = {
         "min": (operator.ge, "at least"),
         "max": (operator.le, "at most"),
@@ -179,6 +196,13 @@ def limit_problem(value: Any, declared: Option) -> str | None:
     if all(test(value, limits[k]) for k, (test, _) in tests.items() if k in limits):
         return None
     return f"{shortened(value)} is out of range: must be {' and '.join(wanted)}"
+
+
+def _most(name: str) -> int:
+    """The largest whole number of an option that declares no bound."""
+    if name in ("random_state", "split_seed"):
+        return MOST_NUMPY_SEED
+    return MOST_SEED if name.endswith(("seed", "seeds")) else MOST
 
 
 _BINARY: dict[type, Any] = {

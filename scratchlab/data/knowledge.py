@@ -271,7 +271,7 @@ class BiographyQuestions(QuestionDataset):
     @dataclass(frozen=True)
     class Config(QuestionOptions):
         seed: int = option(0, "seed of the made-up people", min=0)
-        people: int = option(3000, "how many there are", min=1)
+        people: int = option(3000, "how many there are", min=1, max=1_000_000)
         documents_per_person: int = option(2, "biographies of each", min=1)
         train_questions: int = option(1500, "people who are asked for in training", min=1)
         val_questions: int = option(300, "people who are asked for in validation", min=1)

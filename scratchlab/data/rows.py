@@ -149,7 +149,7 @@ class RowsDataset(ArrayDataset):
             len(pool),
             0.0 if "val" in given else config.val_fraction,
             test,
-            self.context.seed if config.split_seed is None else config.split_seed,
+            self.context.seed % 2**32 if config.split_seed is None else config.split_seed,
         )
         if config.duplicates == "group":
             keys = [hash(content) for content in rows_of(raw.X[pool])]

@@ -78,9 +78,9 @@ class Phrasebook(PairDataset):
     @dataclass(frozen=True)
     class Config(TextOptions):
         seed: int = option(0, "seed of the generated sentences", min=0)
-        train_pairs: int = option(30000, "training pairs", min=1)
-        val_pairs: int = option(500, "validation pairs", min=1)
-        test_pairs: int = option(500, "test pairs", min=1)
+        train_pairs: int = option(30000, "training pairs", min=1, max=10_000_000)
+        val_pairs: int = option(500, "validation pairs", min=1, max=1_000_000)
+        test_pairs: int = option(500, "test pairs", min=1, max=1_000_000)
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:

@@ -36,7 +36,7 @@ class Beam(Decoder):
 
     @dataclass(frozen=True)
     class Config:
-        beam_size: int = option(5, "hypotheses kept for each sentence", min=1)
+        beam_size: int = option(5, "hypotheses kept for each sentence", min=1, max=10_000)
         length_penalty: float = option(
             0.6, "exponent of the length penalty; 0 ranks by log-probability alone", min=0
         )

@@ -47,10 +47,10 @@ class BaggingConfig:
         "the estimator: {name: NAME, OPTION: VALUE, …}; null: a decision tree",
         describes="estimator",
     )
-    n_estimators: int = option(10, "number of members", min=1)
+    n_estimators: int = option(10, "number of members", min=1, max=100_000)
     max_samples: float = option(1.0, "rows that each member sees, part of all", above=0, max=1)
     bootstrap: bool = option(True, "draw rows with replacement")
-    n_jobs: int = option(1, "threads that train members; -1: one a core", min=-1)
+    n_jobs: int = option(1, "threads that train members; -1: one a core", min=-1, max=1024)
     random_state: int | None = option(0, "seed of the draws and the members", min=0)
 
 

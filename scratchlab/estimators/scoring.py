@@ -20,7 +20,7 @@ def new_estimator(entry: Mapping[str, Any], seed: int) -> Any:
     """
     options = {name: value for name, value in entry.items() if name != "name"}
     if "random_state" in options and options["random_state"] is None:
-        options["random_state"] = seed
+        options["random_state"] = seed % 2**32  # the largest that scikit-learn takes
     return find("model", str(entry["name"])).load()(**options)
 
 

@@ -65,7 +65,7 @@ class StackingConfig:
     level1: dict[str, Any] | None = option(
         None, "the estimator that combines them; null: a linear model", describes="estimator"
     )
-    folds: int = option(5, "folds of the out-of-fold predictions", min=2)
+    folds: int = option(5, "folds of the out-of-fold predictions", min=2, max=1000)
     passthrough: bool = option(False, "level 1 also sees the features")
     random_state: int | None = option(0, "seed of the folds and the estimators", min=0)
 

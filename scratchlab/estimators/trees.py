@@ -183,7 +183,7 @@ class DecisionTreeRegressor(_TreesRegressor, _Tree):
 class ForestConfig:
     """Options of a forest."""
 
-    n_estimators: int = option(100, "number of trees", min=1)
+    n_estimators: int = option(100, "number of trees", min=1, max=100_000)
     max_depth: int | None = option(None, "levels of splits; null: until the leaves are pure", min=1)
     min_samples_leaf: int = option(1, "fewest rows in a leaf", min=1)
     max_features: float | None = option(
@@ -193,7 +193,7 @@ class ForestConfig:
         max=1,
     )
     bootstrap: bool = option(True, "each tree sees rows drawn with replacement")
-    n_jobs: int = option(1, "threads that grow trees; -1: one a core", min=-1)
+    n_jobs: int = option(1, "threads that grow trees; -1: one a core", min=-1, max=1024)
     random_state: int | None = option(0, "seed of rows and features", min=0)
 
 
@@ -257,7 +257,7 @@ class BoostingConfig:
     """Options of boosted trees."""
 
     learning_rate: float = option(0.1, "part of each tree that is added", above=0)
-    n_rounds: int = option(100, "rounds of boosting (trees for each output)", min=1)
+    n_rounds: int = option(100, "rounds of boosting (trees for each output)", min=1, max=100_000)
     max_leaves: int = option(31, "most leaves in a tree", min=2)
     max_depth: int | None = option(None, "levels of splits; null: no limit", min=1)
     min_samples_leaf: int = option(20, "fewest rows in a leaf", min=1)

@@ -36,7 +36,7 @@ class Bleu(Evaluator):
             choices=("13a", "intl", "char", "none", "zh"),
         )
         bootstrap: int = option(
-            1000, "resamplings for the 95 % confidence interval (0: none)", min=0
+            1000, "resamplings for the 95 % confidence interval (0: none)", min=0, max=1_000_000
         )
 
     config: Config

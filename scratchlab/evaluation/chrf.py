@@ -31,10 +31,10 @@ class Chrf(Evaluator):
             None,
             "compare without regard to case; null: only where outputs are lower-cased anyway",
         )
-        char_order: int = option(6, "longest n-gram of characters", min=1)
-        word_order: int = option(0, "longest n-gram of words (2: chrF++)", min=0)
+        char_order: int = option(6, "longest n-gram of characters", min=1, max=100)
+        word_order: int = option(0, "longest n-gram of words (2: chrF++)", min=0, max=100)
         bootstrap: int = option(
-            1000, "resamplings for the 95 % confidence interval (0: none)", min=0
+            1000, "resamplings for the 95 % confidence interval (0: none)", min=0, max=1_000_000
         )
 
     config: Config

@@ -54,7 +54,7 @@ class FeatureSpace(Evaluator):
         if features is not None:
             spaces["features of the model"] = features
         places = {
-            (name, how): self._flat(space, how, context.seed)
+            (name, how): self._flat(space, how, context.seed % 2**32)
             for name, space in spaces.items()
             for how in ("PCA", "t-SNE")
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,16 @@ class Adapted:
 
     def load(self, weights: dict[str, Tensor], origin: Path) -> None:
         """Put the tensors of a checkpoint back; UserError if they belong to another model."""
+        self.check(weights, origin)
+        import torch
+
+        own = self.model.state_dict()
+        with torch.no_grad():
+            for name in self.names:
+                own[name].copy_(weights[name])
+
+    def check(self, weights: Mapping[str, Tensor], origin: Path) -> None:
+        """UserError unless the tensors of a checkpoint are those of this model, by their shapes."""
         own = self.model.state_dict()
         wrong = [n for n in self.names if n not in weights or not _fits(weights[n], own[n])]
         wrong += [n for n in weights if n not in own]
@@ -64,11 +74,6 @@ class Adapted:
                 "Leave the options of the model, of its methods and of the vocabulary as the run "
                 "was trained with.",
             )
-        import torch
-
-        with torch.no_grad():
-            for name in self.names:
-                own[name].copy_(weights[name])
 
     def parameter_counts(self) -> tuple[int | None, int | None]:
         """All and trainable parameters; None of an estimator, which has none before it learns."""

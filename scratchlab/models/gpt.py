@@ -195,7 +195,7 @@ class GPT(nn.Module):
     class Config:
         d_model: int = option(128, "width of embeddings and layers", min=2)
         n_heads: int = option(4, "attention heads; each is d_model / n_heads wide", min=1)
-        n_layers: int = option(4, "number of blocks", min=1)
+        n_layers: int = option(4, "number of blocks", min=1, max=1000)
         d_ff: int | None = option(
             None, "inner width of the feed-forward blocks; null: 4 d_model", min=1
         )

@@ -74,7 +74,7 @@ class RNNLM(nn.Module):
         d_hidden: int | None = option(
             None, "width of the layers before the last; null: d_model", min=1
         )
-        n_layers: int = option(2, "recurrent layers", min=1)
+        n_layers: int = option(2, "recurrent layers", min=1, max=1000)
         dropout: float = option(
             0.2, "dropped share of each layer's output, one mask per text", min=0, below=1
         )

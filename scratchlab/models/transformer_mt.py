@@ -165,8 +165,8 @@ class TransformerMT(nn.Module):
     class Config:
         d_model: int = option(256, "width of embeddings and layers", min=2)
         n_heads: int = option(4, "attention heads; each is d_model / n_heads wide", min=1)
-        encoder_layers: int = option(3, "layers of the encoder", min=1)
-        decoder_layers: int = option(3, "layers of the decoder", min=1)
+        encoder_layers: int = option(3, "layers of the encoder", min=1, max=1000)
+        decoder_layers: int = option(3, "layers of the decoder", min=1, max=1000)
         d_ff: int = option(1024, "inner width of the feed-forward blocks", min=1)
         dropout: float = option(0.1, "dropped share of embeddings and residuals", min=0, below=1)
         attention_dropout: float = option(0.0, "dropped share of attention weights", min=0, below=1)

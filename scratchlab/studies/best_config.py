@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.config.compose import config_groups, parse_overrides, plain_value
+from scratchlab.config.compose import compose, config_groups, parse_overrides
 from scratchlab.run.atomic import write_text
 from scratchlab.run.folder import dump_yaml
 
@@ -20,20 +20,21 @@ def experiment_yaml(words: Sequence[str], heading: str, config_dir: str | None) 
     groups = config_groups(config_dir)
     parsed, faults = parse_overrides(words)
     assert not faults, faults
+    whole = compose(words, config_dir=config_dir).config
     defaults: list[Any] = []
     values: dict[str, Any] = {}
-    for override in parsed:
-        key, value = override.key_or_group, plain_value(override.value())
+    for word in parsed:
+        key, value = word.key, word.value()
         if key == "experiment":
             defaults.insert(0, value)
         elif key in groups and not isinstance(value, dict):
             defaults.append({f"override /{key}": value})
         else:
-            node = values
+            node, told = values, whole
             *parents, leaf = key.split(".")
             for parent in parents:
-                node = node.setdefault(parent, {})
-            node[leaf] = value
+                node, told = node.setdefault(parent, {}), told[parent]
+            node[leaf] = told[leaf]  # as its option is declared
     text = "# @package _global_\n" + "".join(f"# {line}\n" for line in heading.splitlines())
     if defaults:
         text += dump_yaml({"defaults": [*defaults, "_self_"]})

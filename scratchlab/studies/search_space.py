@@ -7,13 +7,13 @@ whole numbers, both ends included), ``tag(log, interval(…))`` searches its log
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     ChoiceSweep,
     IntervalSweep,
@@ -23,9 +23,13 @@ from hydra.core.override_parser.types import (
     Transformer,
     ValueType,
 )
-from hydra.errors import HydraException
 
-from scratchlab.errors import Fault
+from scratchlab.config.words import NO_WORD, read_word
+from scratchlab.errors import Fault, shortened
+
+MOST_VALUES = 1000
+"""Values of one key; each is checked before anything runs."""
+MOST_TRIALS = 10_000
 
 Value = str | int | float | bool | None
 Point = dict[str, Value]
@@ -90,21 +94,18 @@ def read_space(
 
     ``fixed_keys`` say where runs lie and may have one value only.
     """
-    parser = OverridesParser.create()
     fixed: dict[str, str] = {}
     dimensions: dict[str, Dimension] = {}
     faults: list[Fault] = []
     for word in words:
-        try:
-            parsed = parser.parse_override(word)
-        except HydraException as error:
-            reason = str(error).strip().splitlines()[0]
-            faults.append(Fault(word, f"is no override: {reason}", "Write KEY=VALUE or KEY=A,B."))
+        read = read_word(word)
+        if read is None:
+            faults.append(Fault(shortened(word), NO_WORD, "Write KEY=VALUE or KEY=A,B."))
             continue
-        key = parsed.key_or_group
-        if parsed.is_delete():
+        key, parsed = read.key, read.parsed
+        if read.deletes:
             faults.append(Fault(word, "takes something away", "Write GROUP=null instead."))
-        elif not parsed.is_sweep_override():
+        elif parsed is None or not read.several:  # what is no grammar of Hydra's may be text
             fixed[key] = word
             dimensions.pop(key, None)
         elif key in fixed_keys:
@@ -132,9 +133,13 @@ def _dimension(parsed: Override) -> Dimension | Fault:
     if isinstance(value, RangeSweep):
         if not value.step:
             return Fault(word, "has a step of 0")
-        numbers = list(value.range())
-        if len(numbers) < 1:
+        count = _count(value)
+        if count < 1:
             return Fault(word, "is empty", "range(start, stop) leaves out its stop.")
+        if count > MOST_VALUES:
+            hint = "Give a larger step, or interval(low, high) with sweep=random or sweep=tpe."
+            return Fault(word, f"has {count:,} values, more than {MOST_VALUES:,}", hint)
+        numbers = list(value.range())
         whole = all(isinstance(n, int) for n in numbers)
         return Dimension(
             key,
@@ -152,6 +157,16 @@ def _dimension(parsed: Override) -> Dimension | Fault:
     if len(set(texts)) < len(texts):
         return Fault(word, "names a value twice")
     return Dimension(key, tuple(plain), tuple(texts))
+
+
+def _count(value: RangeSweep) -> int:
+    """How many numbers a range holds, counted without making them."""
+    start, stop, step = value.start or 0, value.stop, value.step
+    assert stop is not None and step
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
+        return max(0, -((start - stop) // step))
+    steps = (stop - start) / step
+    return max(0, math.ceil(min(steps, 1e18)))  # 1e18: also of infinity
 
 
 def _text(element: Any) -> str:
@@ -185,6 +200,11 @@ def _interval(word: str, key: str, value: IntervalSweep) -> Dimension | Fault:
         log=log,
         kind="interval",
     )
+
+
+def grid_size(dimensions: Sequence[Dimension]) -> int:
+    """How many combinations there are."""
+    return math.prod(len(d.values) for d in dimensions)
 
 
 def grid(dimensions: Sequence[Dimension]) -> Iterator[Point]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from scratchlab.config.compose import plain_value
 from scratchlab.config.origin import config_folders
 from scratchlab.config.schema import check_options
-from scratchlab.errors import ConfigError, Fault, UserError, suggest
+from scratchlab.config.words import read_values
+from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Option, option, read_options
 from scratchlab.run.folder import read_config
 
@@ -23,7 +22,7 @@ class Config:
 
     sampler: str = option("grid", "how points are chosen", choices=("grid", "random", "tpe"))
     trials: int | None = option(
-        None, "points in all (random and tpe; a grid has its own number)", min=1
+        None, "points in all (random and tpe; a grid has its own number)", min=1, max=10_000
     )
     metric: str | None = option(
         None,
@@ -36,7 +35,9 @@ class Config:
         "null: as the metric improves",
         choices=("lower", "higher", None),
     )
-    workers: int = option(1, "trials at a time, each a process with its share of the cores", min=1)
+    workers: int = option(
+        1, "trials at a time, each a process with its share of the cores", min=1, max=256
+    )
     pruner: str | None = option(
         None,
         "median: end a trial whose validation is worse than the median of those before it",
@@ -81,25 +82,12 @@ def sweep_files(config_dir: str | None) -> dict[str, Path]:
 
 def read_sweep_options(words: Sequence[str], config_dir: str | None) -> tuple[Config, list[str]]:
     """The options of a command, and its other words after those that the chosen file brings."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     own = [w for w in words if w.partition("=")[0] == GROUP or w.startswith(f"{GROUP}.")]
-    values: dict[str, Any] = {}
-    chosen, faults = "grid", []
-    parser = OverridesParser.create()
-    for word in own:
-        try:
-            parsed = parser.parse_override(word)
-        except HydraException:
-            faults.append(Fault(word, "is no override", "Write sweep.KEY=VALUE."))
-            continue
-        if parsed.is_sweep_override():
-            faults.append(Fault(word, "holds more than one value"))
-        elif parsed.key_or_group == GROUP:
-            chosen = str(plain_value(parsed.value()))
-        else:
-            values[parsed.key_or_group.removeprefix(f"{GROUP}.")] = plain_value(parsed.value())
+    files_chosen = [w.partition("=")[2] for w in own if w.startswith(f"{GROUP}=")]
+    chosen = files_chosen[-1] if files_chosen else "grid"
+    values, faults = read_values(
+        [w for w in own if w.startswith(f"{GROUP}.")], sweep_options(), f"{GROUP}."
+    )
     files = sweep_files(config_dir)
     if chosen not in files:
         raise UserError(f"there is no sweep {chosen!r}", suggest(chosen, files))

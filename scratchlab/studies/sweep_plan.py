@@ -11,7 +11,14 @@ from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.compose import Composed, compose, config_groups
 from scratchlab.errors import ConfigError, Fault, UserError
 from scratchlab.registry import section_parts
-from scratchlab.studies.search_space import Dimension, first, grid, point_words, read_space
+from scratchlab.studies.search_space import (
+    MOST_TRIALS,
+    Dimension,
+    first,
+    grid_size,
+    point_words,
+    read_space,
+)
 from scratchlab.studies.sweep_metric import choose_metric
 from scratchlab.studies.sweep_options import Config
 
@@ -37,7 +44,7 @@ class Sweep:
     @property
     def trials(self) -> int:
         if self.options.sampler == "grid":
-            return sum(1 for _ in grid(self.dimensions))
+            return grid_size(self.dimensions)
         assert self.options.trials is not None
         return self.options.trials
 
@@ -86,6 +93,10 @@ def _misfits(dimensions: Sequence[Dimension], options: Config) -> list[Fault]:
     if options.sampler == "grid" and endless:
         hint = "Write sweep=random or sweep=tpe with sweep.trials=N, or list values."
         faults.append(Fault(endless[0], "a grid has no intervals", hint))
+    if options.sampler == "grid" and not endless and grid_size(dimensions) > MOST_TRIALS:
+        problem = f"{grid_size(dimensions):,} combinations, more than {MOST_TRIALS:,}"
+        hint = "Write sweep=random or sweep=tpe with sweep.trials=N, or fewer values."
+        faults.append(Fault("sweep", problem, hint))
     if options.sampler == "grid" and options.trials is not None:
         faults.append(Fault("sweep.trials", "a grid has as many trials as combinations"))
     if options.sampler != "grid" and options.trials is None:

@@ -105,7 +105,7 @@ def dissect(
         with FlopCounterMode(display=False) as backward:
             loss.total.backward()
         found.backward_flops = backward.get_total_flops()
-        found.optimizer_bytes = _optimizer_bytes(model, optimizer)
+        found.optimizer_bytes = optimizer_bytes(model, optimizer)
         model.zero_grad(set_to_none=True)
     model.eval()
     counter = FlopCounterMode(display=False)
@@ -128,7 +128,7 @@ def _activation_bytes(model: nn.Module, kept: dict[int, Tensor]) -> int:
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
 
-def _optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
+def optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
     """What the optimizer keeps for the weights that have a gradient, after one update of them; its
     counters of updates are left out."""
     built = optimizer.build(model.named_parameters())

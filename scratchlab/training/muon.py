@@ -122,7 +122,7 @@ class Muon:
         adam_rate: float = option(
             1.0, "learning rate of what AdamW trains, as a share of lr", above=0
         )
-        steps: int = option(5, "Newton–Schulz steps", min=1)
+        steps: int = option(5, "Newton–Schulz steps", min=1, max=100)
         beta1: float = option(0.9, "AdamW: decay of the mean of gradients", min=0, below=1)
         beta2: float = option(0.98, "AdamW: decay of the mean squared gradients", min=0, below=1)
         eps: float = option(1e-9, "AdamW: added to the root of the second moment", above=0)

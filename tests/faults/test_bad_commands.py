@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from scratchlab.cli import main
+
 MT = "model=transformer_mt"
 
 # What is typed, and what the message must say.
@@ -218,3 +220,116 @@ def test_a_model_goes_with_an_optimizer_that_has_other_options(
     words = ["model=gpt", "optimizer=sgd", "optimizer.beta2=0.9"]
     message = light_launcher.run("train", *words, cwd=tmp_path).refused()
     assert "optimizer.beta2: no such option" in message
+
+
+# What is typed, and what the message must say: sizes that no machine has, names, numbers.
+TOO_MUCH: dict[str, tuple[list[str], list[str]]] = {
+    "many threads": (["train", "model=gpt", "threads=10000"], ["threads: 10000", "at most 1024"]),
+    "many workers": (["suite", "wine", "workers=9999"], ["workers: 9999", "at most 256"]),
+    "many layers": (["train", "model=gpt", "model.n_layers=1000000000"], ["at most 1000"]),
+    "a large seed": (["train", "model=gpt", f"seed={10**25}"], ["seed: 1", "at most 922337203685"]),
+    "a large seed of a split": (
+        ["train", "model=mlp", "dataset=wine_quality", "dataset.split_seed=99999999999999999999"],
+        ["dataset.split_seed: 99999999999999999999 is out of range", "at most 4294967295"],
+    ),
+    "400 digits": (["train", "model=gpt", f"dataset.batch_size={10**399}"], ["400 characters"]),
+    "5,000 digits": (["train", "model=gpt", "seed=" + "7" * 5000], ["is not a whole number"]),
+    "a large batch": (["train", "model=gpt", f"dataset.batch_size={2**40}"], ["at most 21474836"]),
+    "infinity": (["train", "model=gpt", "optimizer.lr=inf"], ["inf is not finite"]),
+    "nested lists": (["train", "model=gpt", "seed=" + "[" * 300], ["seed: '[[[["]),
+    "a long name": (["train", "model=gpt", "name=" + "n" * 300], ["name: ", "302 characters"]),
+    "a long run_id": (["train", "model=gpt", "run_id=" + "n" * 300], ["run_id: ", "302 char"]),
+    "a long path of a run": (["eval", "r" * 5000], ["the name is too long"]),
+    "a long folder": (["train", "model=gpt", "--config-dir", "r" * 5000], ["the name is too long"]),
+    "a long suite": (["suite", "s" * 300], ["there is no suite"]),
+    "a range without end": (
+        ["sweep", "model=gpt", "seed=range(1000000000)", "--dry-run"],
+        ["has 1,000,000,000 values, more than 1,000"],
+    ),
+    "a range of rates": (
+        ["sweep", "model=gpt", "optimizer.lr=range(1,1000000)", "--dry-run"],
+        ["has 999,999 values", "interval(low, high)"],
+    ),
+    "a range of tiny steps": (
+        ["sweep", "model=gpt", "optimizer.lr=range(0,1,1e-300)", "--dry-run"],
+        ["1,000,000,000,000,000,000 values"],
+    ),
+    "a product of ranges": (
+        ["sweep", "model=gpt", "seed=range(900)", "model.n_layers=range(1,900)", "--dry-run"],
+        ["809,100 combinations, more than 10,000"],
+    ),
+    "a large batch to inspect": (["inspect", "model=gpt", "batch=" + "9" * 30], ["batch=99"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+def test_what_no_machine_has_is_refused_before_it_is_asked_for(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, expected = TOO_MUCH[case]
+    assert main(words) == 2
+    message = capsys.readouterr().err
+    for text in expected:
+        assert text in message, message
+    assert all(len(line) < 1200 for line in message.splitlines())
+    assert not (tmp_path / "outputs").exists()
+
+
+FLAGS: dict[str, tuple[list[str], str]] = {
+    "the configuration of a sweep": (
+        ["sweep", "model=gpt", "seed=1,2", "--cfg", "job"], "name: gpt-python_docs\n"
+    ),
+    "a part of it": (
+        ["sweep", "model=gpt", "seed=1,2", "--cfg", "job", "-p", "model"], "name: gpt\n"
+    ),
+    "the configurations of a suite": (["suite", "wine", "--cfg", "job"], "logistic-seed0:\n"),
+    "help of a sweep": (["sweep", "model=gpt", "--help"], "usage: scratchlab sweep"),
+    "help of a run that goes on": (["train", "resume=x", "--help"], "usage: scratchlab train"),
+    "help of a run that is measured": (["eval", "x", "-h"], "usage: scratchlab eval"),
+    "help of a prediction": (["predict", "--help"], "usage: scratchlab predict"),
+    "Hydra's help": (["sweep", "--hydra-help"], "== Flags =="),
+    "Hydra's help of a suite": (["suite", "--hydra-help"], "== Flags =="),
+    "Hydra's help of a run": (["eval", "--hydra-help"], "== Flags =="),
+    "how it is put together": (
+        ["sweep", "model=gpt", "seed=1,2", "--info", "defaults"], "model/gpt"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FLAGS)
+def test_flags_mean_the_same_in_every_verb_and_run_nothing(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, expected = FLAGS[case]
+    assert main(words) == 0
+    assert expected in capsys.readouterr().out
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_completion_of_the_shell_knows_verbs_options_and_suites(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line, expected in (
+        ("scratchlab tr", "train"),
+        ("scratchlab train model=rnn", "model=rnn_lm"),
+        ("scratchlab suite pos", "positions"),
+    ):
+        monkeypatch.setenv("COMP_LINE", line)
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        assert main(["-sc", "query=bash"]) == 0
+        assert capsys.readouterr().out.split() == [expected]
+    assert main(["-sc", "install=bash"]) == 0
+    assert "complete -o nospace" in capsys.readouterr().out
+    assert main(["-sc"]) == 2 and main(["-sc", "install=tcsh"]) == 2
+
+
+def test_a_text_that_looks_like_an_option_is_text_for_predict(trained: Any, launcher: Any) -> None:
+    for words in (["E=mc2 is"], ["x=3"], ["--", "seed=3"], ["--", "--help"]):
+        done = launcher.run("predict", str(trained.path), *words, cwd=trained.cwd)
+        assert done.code == 0 and done.out.count("\n") == 1, (words, done)
+    for word in ("decodin.max_length=3", "decoding.max_lengt=3"):
+        assert (
+            word[:8] in launcher.run("predict", str(trained.path), word, cwd=trained.cwd).refused()
+        )

@@ -1,0 +1,91 @@
+"""Whether a model fits the machine, told from its shapes before any memory is asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from scratchlab.errors import UserError
+from scratchlab.training.anatomy import optimizer_bytes
+
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def shapes_of(build: Callable[[], nn.Module]) -> nn.Module | None:
+    """What ``build`` makes, on device ``meta``: shapes without content; None if it cannot be made
+    there (a model of the user's own that looks at its numbers, say).
+
+    Raises:
+        UserError: even the shapes are too large to be counted.
+    """
+    import torch
+
+    with countable():
+        try:
+            with torch.device("meta"):
+                return build()
+        except (RuntimeError, NotImplementedError) as error:
+            if is_overflow(error):
+                raise
+            return None
+
+
+def is_overflow(error: BaseException) -> bool:
+    """Whether a number of bytes or elements did not fit into 64 bits."""
+    texts = ("overflow", "too large", "Overflow")
+    return isinstance(error, OverflowError) or any(text in str(error) for text in texts)
+
+
+@contextmanager
+def countable() -> Iterator[None]:
+    """Inside, sizes beyond 64 bits are a UserError."""
+    try:
+        yield
+    except (RuntimeError, OverflowError) as error:
+        if not is_overflow(error):
+            raise
+        problem = "model: it has more numbers than can be counted"
+        raise UserError(problem, "Make it smaller (model.d_model and the like).") from error
+
+
+def require_room(model: nn.Module, optimizer: Any | None, config: Mapping[str, Any]) -> None:
+    """UserError if a model (its shapes, on ``meta``) takes more memory than the machine has, with
+    the gradients and the state of its ``optimizer`` where it is trained."""
+    import torch
+
+    stored = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    weights = needed = sum(t.numel() * t.element_size() for t in stored.values())
+    there = machine_memory()
+    if optimizer is not None and there // 8 < weights <= there:  # none keeps more than seven
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+                needed += parameter.numel() * parameter.element_size()
+        needed += optimizer_bytes(model, optimizer)
+    if needed > there:
+        size = sum(p.numel() for p in model.parameters())
+        what = "its weights" if needed == weights else "weights, gradients and the optimizer"
+        raise UserError(
+            f"model: {config['model']['name']} of this size ({size:,} parameters) takes "
+            f"{gigabytes(needed)} for {what}; this machine has {gigabytes(there)}",
+            "Make it smaller (model.d_model, model.n_layers, dataset.vocab_size); "
+            "`scratchlab inspect` shows what takes how much.",
+        )
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB"
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or the container that runs this, has."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(CGROUP.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no such file, or "max"
+        return whole
