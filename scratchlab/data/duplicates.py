@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 RUN = 13  # words in a row that two texts hardly share by chance (Brown et al., 2020, appendix C)
 NEAR = 0.25  # share of the shorter text's runs by which two texts are near copies
 COMMON = 100  # a run in more texts than this is a set phrase and joins none of them
+SEARCHED = 100_000_000  # characters; in more text no runs of words are looked for
 _WORD = re.compile(r"\w+")
 
 
-Contents = dict[str, list[str | bytes]]
-"""By split what a learner is shown of each example."""
+Contents = dict[str, list[str | int]]
+"""By split what a learner is shown of each example: texts, or hashes of values."""
 
 
-def content_key(content: str | bytes) -> int:
+def content_key(content: str | bytes | int) -> int:
     """Equal for contents that differ in case and punctuation at most."""
     return hash(text_key(content)) if isinstance(content, str) else hash(content)
 
@@ -74,7 +75,11 @@ def copies_in_train(dataset: Dataset, split: str) -> list[bool] | None:
 def contents_of(dataset: Dataset) -> Contents:
     """The contents of all splits; none where the data set does not tell them."""
     found = {split: dataset.contents(split) for split in dataset.splits}
-    return {split: list(contents) for split, contents in found.items() if contents is not None}
+    return {
+        split: [content if isinstance(content, str) else hash(content) for content in contents]
+        for split, contents in found.items()
+        if contents is not None
+    }
 
 
 def copies_table(contents: Contents, name: str) -> list[Table]:
@@ -83,7 +88,8 @@ def copies_table(contents: Contents, name: str) -> list[Table]:
     rows: list[list[str]] = []
     known: dict[str, set[int]] = {}
     trained: set[int] = set()
-    texts = any(isinstance(content, str) for of in contents.values() for content in of[:1])
+    texts = [content for of in contents.values() for content in of if isinstance(content, str)]
+    searched = 0 < sum(map(len, texts)) < SEARCHED
     for split, found in contents.items():
         keys = [content_key(content) for content in found]
         distinct = set(keys)
@@ -91,7 +97,7 @@ def copies_table(contents: Contents, name: str) -> list[Table]:
         for other in ("train", "val"):
             before = known.get(other)
             row.append("" if before is None else _share(sum(k in before for k in keys), len(keys)))
-        if texts:
+        if searched:
             found_runs = [runs(str(content)) for content in found]
             if split == "train":
                 trained = set().union(*found_runs)
@@ -100,7 +106,7 @@ def copies_table(contents: Contents, name: str) -> list[Table]:
         rows.append(row)
         known[split] = distinct
     columns = ["split", name, "copies within", "also in train", "also in val"]
-    if texts:
+    if searched:
         columns.append(f"share {RUN} words in a row with train")
     how = "case and punctuation aside" if texts else "equal in every value"
     return [Table(f"copies ({how})", columns, rows)] if rows else []
@@ -112,6 +118,6 @@ def _share(count: int, of: int) -> str:
 
 def rows_of(X: NDArray[Any]) -> Iterable[bytes]:
     """The bytes of each row of X [rows, features], with one zero and one NaN."""
-    for row in X:
-        # Adding zero makes 0.0 of -0.0.
-        yield (row + 0 if row.dtype.kind == "f" else row).tobytes()
+    # Adding zero makes 0.0 of -0.0.
+    for row in X + 0 if X.dtype.kind == "f" else X:
+        yield row.tobytes()
