@@ -170,7 +170,8 @@ def _explain(hub_id: str, config: str | None, error: Exception, by_hand: str) ->
             f"{hub_id} has no configuration {config!r}",
             suggest(config or "", names, "Configurations (dataset.hub_config)"),
         )
-    if is_offline() or kind in OFFLINE_ERRORS or isinstance(error, ConnectionError):
+    offline = is_offline() or kind in OFFLINE_ERRORS or isinstance(error, ConnectionError)
+    if offline and not Path(hub_id).is_dir():
         return UserError(f"The Hugging Face hub cannot be reached for {hub_id}.", by_hand)
     if kind in ("DatasetNotFoundError", "RepositoryNotFoundError"):
         return UserError(f"The Hugging Face hub has no data set {hub_id!r}.", by_hand)

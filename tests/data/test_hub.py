@@ -173,3 +173,12 @@ def test_a_csv_row_of_another_width_in_a_folder_is_refused(tmp_path: Path) -> No
         (folder / "train.csv").write_text("en,fr\n" + rows)
         with pytest.raises(UserError, match=r"train\.csv, line 2: \d cells, but the header"):
             load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+
+
+def test_a_fault_of_a_folder_is_not_laid_on_the_hub(tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    (folder / "train.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(UserError, match=r"pairs cannot be loaded: \w+: ") as caught:
+        load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+    assert "hub" not in caught.value.message.lower().replace(str(tmp_path).lower(), "")
