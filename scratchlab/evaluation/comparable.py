@@ -30,7 +30,19 @@ TARGETS = (
     *("test_source", "test_target", "val_source", "val_target", "train_source", "train_target"),
     *("test_set", "tsv", "tsv_columns", "source_column", "target_column", "text_column"),
     *("label_column", "prompt_field", "response_field", "target", "target_type", "colour"),
-    *("corpus", "held_out", "hub_id", "hub_config", "noise", "strength", "restored", "reverse"),
+    *(
+        "corpus",
+        "val",
+        "test",
+        "held_out",
+        "hub_id",
+        "hub_config",
+        "noise",
+        "strength",
+        "restored",
+        "reverse",
+        "duplicates",
+    ),
 )
 TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_vocabulary")
 BAR = " | "

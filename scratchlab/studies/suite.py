@@ -245,11 +245,38 @@ def compared(
             continue
         joined = [r for r in suite.runs if r.row == run.name]
         found = [_finished(members, outcomes, r) for r in (run, *joined)]
-        reference = {k: v for r in (run, *joined) for k, v in r.reference.items()}
+        reference: dict[str, float] = {}
+        remarks = []
+        for one in (run, *joined):
+            misfit = _other_than_meant(suite, one, members) if one.reference else ""
+            if misfit:
+                remarks.append(f"references of {run.label} are for {misfit}: not shown")
+            else:
+                reference |= one.reference
         notes = "; ".join(note for _, note in found if note)
         more = [folders for folders, _ in found[1:]]
-        rows.append(Compared(run.label, found[0][0], reference, notes, more, run.choice))
+        row = Compared(run.label, found[0][0], reference, notes, more, run.choice, remarks)
+        rows.append(row)
     return rows
+
+
+def _other_than_meant(suite: Suite, run: SuiteRun, members: Sequence[Member]) -> str:
+    """What a run's references are for, if its configuration is another; "" if they fit.
+
+    A suite that does not say means the data set that it names itself.
+    """
+    meant = dict(run.reference_for)
+    named = [w for w in (*suite.overrides, *run.overrides) if w.startswith("dataset=")]
+    if not meant and named:
+        meant = {"dataset.name": named[-1].partition("=")[2]}
+    for member in (m for m in members if m.run is run):
+        for key, value in meant.items():
+            node: Any = member.config
+            for part in key.split("."):
+                node = node.get(part) if isinstance(node, Mapping) else None
+            if node != value:
+                return f"{key}={value}, here it is {node}"
+    return ""
 
 
 def _finished(

@@ -7,6 +7,7 @@
     workers: 2                          # runs at a time, if the command does not say
     threads: 1                          # of each run; default: the cores shared out
     seeds: [0, 1, 2]                    # every run is repeated
+    reference_for: {dataset.name: multi30k_en_fr}   # what references are for: shown only then
     overrides: [model=transformer_mt]   # of every training
     runs:
       learned:
@@ -62,6 +63,7 @@ SUITE_OPTIONS = (
     Option("seeds", "list[int]", [0], "every run once for each", {"min": 0}),
     Option("overrides", "list[str]", [], "overrides of every training", {}),
     Option("runs", "dict[str, Any]", {}, "the runs by name", {}),
+    Option("reference_for", "dict[str, Any]", {}, "options that the references are for", {}),
     Option("metrics", "list[str]", [], "columns of the table", {}),
     Option("curves", "list[str]", ["val/loss"], "metrics drawn over the updates", {}),
     Option("tables", "list[str]", [], "tables of the runs that are drawn together", {}),
@@ -82,6 +84,7 @@ RUN_OPTIONS = (
     Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {"min": 0}),
     Option("choice", "str", "", "runs of one name compete by their validation loss", {}),
     Option("reference", "dict[str, float]", {}, "figures from elsewhere, by metric", {}),
+    Option("reference_for", "dict[str, Any] | None", None, "in place of the suite's", {}),
 )
 
 
@@ -99,6 +102,7 @@ class SuiteRun:
     row: str | None = None
     choice: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
+    reference_for: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,7 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
     options, faults = check_options("", content, SUITE_OPTIONS, ignore=())
     runs = []
     for key, entry in (options.get("runs") or {}).items():
-        run, found = _read_run(str(key), entry, options.get("seeds") or [0])
+        run, found = _read_run(str(key), entry, options)
         faults += found
         runs += run
     faults += _links(runs)
@@ -165,7 +169,10 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
     )
 
 
-def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], list[Fault]]:
+def _read_run(
+    name: str, entry: Any, suite: Mapping[str, Any]
+) -> tuple[list[SuiteRun], list[Fault]]:
+    """A run of the suite whose options are ``suite``."""
     where = f"runs.{name}"
     if not RUN_NAME.fullmatch(name):
         return [], [Fault(where, "is no name for a run", "Use letters, digits, _ and -.")]
@@ -185,17 +192,20 @@ def _read_run(name: str, entry: Any, seeds: list[int]) -> tuple[list[SuiteRun], 
         problem = "is for trainings only"
         return [], [Fault(f"{where}.choice", problem, "An evaluation has no validation loss.")]
     source, _, checkpoint = (options["from"] or options["eval"] or "").partition("/")
+    seeds = (suite.get("seeds") or [0]) if options["seeds"] is None else options["seeds"]
+    given = options["reference_for"]
     run = SuiteRun(
         name=name,
         label=options["label"] or name.replace("_", " "),
         overrides=tuple(options["overrides"]),
-        seeds=tuple(dict.fromkeys(seeds if options["seeds"] is None else options["seeds"])),
+        seeds=tuple(dict.fromkeys(seeds)),
         source=source or None,
         checkpoint=checkpoint or "best",
         is_eval=bool(options["eval"]),
         row=options["row"],
         choice=options["choice"],
         reference=options["reference"],
+        reference_for=(suite.get("reference_for") or {}) if given is None else given,
     )
     return [run], []
 
