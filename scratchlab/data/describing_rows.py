@@ -84,7 +84,7 @@ def _features(dataset: RowsDataset) -> Table:
             name,
             _brief(float(np.nanmean(X[:, i])), float(np.nanstd(X[:, i]))),
             *(f"{f(X[:, i]):.5g}" for f in (np.nanstd, np.nanmin, np.nanmax, np.nanmedian)),
-            f"{missing[i]:,}",
+            f"{raw.missing.get(name, int(missing[i])):,}",  # of texts, too, where none is NaN
         ]
         for i, name in enumerate(raw.feature_names)
     ]
@@ -108,30 +108,50 @@ def _target_label(dataset: RowsDataset) -> str:
     return dataset.raw.target_name
 
 
+def _has_order(dataset: RowsDataset) -> bool:
+    """Whether more of the target means anything: of numbers and of two classes."""
+    return not dataset.spec.n_classes or dataset.spec.n_classes <= 2
+
+
 def _matrix(dataset: RowsDataset) -> tuple[list[str], NDArray[np.float64]]:
-    """Correlations of all features and the target (of classes: their order) on train."""
+    """Pearson's correlations of all features and the target on train; of a target of several
+    classes, whose numbers mean nothing, the correlation ratio of each feature instead."""
     X, y = dataset.rows("train")
     everything = np.column_stack([X.astype(np.float64), y])
     spread = everything.std(axis=0) > 0
     matrix = np.zeros((everything.shape[1],) * 2)
     matrix[np.ix_(spread, spread)] = np.corrcoef(everything[:, spread].T)
+    if not _has_order(dataset):
+        matrix[-1, :-1] = matrix[:-1, -1] = correlation_ratios(X.astype(np.float64), y)
     return [*dataset.spec.feature_names, _target_label(dataset)], matrix
+
+
+def correlation_ratios(X: NDArray[np.float64], y: NDArray[Any]) -> NDArray[np.float64]:
+    """Fisher's η of each feature of X [rows, features]: the root of the share of its variance that
+    lies between the classes y [rows]. From 0 to 1; with two classes the size of Pearson's r."""
+    total = X.var(axis=0)
+    between = np.zeros(X.shape[1])
+    for number in np.unique(y):
+        of_class = X[y == number]
+        between += len(of_class) / len(X) * (of_class.mean(axis=0) - X.mean(axis=0)) ** 2
+    return np.sqrt(np.divide(between, total, out=np.zeros_like(total), where=total > 0))
 
 
 def _correlations(dataset: RowsDataset) -> Table:
     names, matrix = _matrix(dataset)
     order = np.argsort(-np.abs(matrix[-1, :-1]), kind="stable")
+    sign = "+" if _has_order(dataset) else ""
     rows = []
     for i in order.tolist():
         others = np.abs(matrix[i, :-1])
         others[i] = 0
         partner = int(others.argmax())
         rows.append(
-            [names[i], f"{matrix[-1, i]:+.3f}", f"{names[partner]} {matrix[i, partner]:+.3f}"]
+            [names[i], f"{matrix[-1, i]:{sign}.3f}", f"{names[partner]} {matrix[i, partner]:+.3f}"]
         )
     title = f"correlation with {names[-1]!r} on train, strongest first"
-    if dataset.spec.n_classes and dataset.spec.n_classes > 2:
-        title += f" (classes as 0 to {dataset.spec.n_classes - 1} in their order)"
+    if not sign:
+        title += " (classes have no order: the correlation ratio η, from 0 to 1)"
     return Table(
         title, ["feature", "with the target", "nearest other feature"], rows, "correlations"
     )
@@ -240,7 +260,8 @@ def correlations_figure(dataset: RowsDataset) -> Figure:
         title += f", the {count - 1} features nearest to the target"
     figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
     bar = figure.colorbar(image, ax=axis, shrink=0.7)
-    bar.set_label("Pearson's correlation")
+    ratio = "" if _has_order(dataset) else " (with the target: correlation ratio η)"
+    bar.set_label(f"Pearson's correlation{ratio}")
     bar.outline.set_visible(False)
     return figure
 

@@ -22,6 +22,7 @@ from scratchlab.config.reading import read_json, require
 from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
 from scratchlab.data.duplicates import rows_of
+from scratchlab.data.giveaways import giveaways
 from scratchlab.data.numerals import Reading
 from scratchlab.data.row_splits import grouped_rows, split_rows
 from scratchlab.data.scaling import Scaling, learn_scaling
@@ -194,7 +195,28 @@ class RowsDataset(ArrayDataset):
 
     @property
     def notes(self) -> list[str]:
-        return self.raw.notes
+        return [*self.raw.notes, *self._giveaways]
+
+    @functools.cached_property
+    def _giveaways(self) -> list[str]:
+        """Notes on features that alone tell the target."""
+        raw, numbers = self.raw, self.row_numbers
+        if raw.image_shape is not None:
+            return []
+        held_out = np.concatenate([numbers["val"], numbers["test"]])
+        found = giveaways(
+            self.columns(), raw.y, numbers["train"], held_out, classes=bool(raw.class_names)
+        )
+        advice = f": dataset.drop=[{','.join(found)}]" if hasattr(self.config, "drop") else ""
+        return [
+            f"{name} alone tells {raw.target_name} of all held-out rows: is it known beforehand? "
+            f"If not, leave it out{advice}"
+            for name in found
+        ]
+
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """Each column of the source as numbers [rows]; of a category, its place in their order."""
+        return dict(zip(self.raw.feature_names, self.raw.X.T, strict=True))
 
     def size(self, split: str) -> int:
         return len(self._rows_of(split))

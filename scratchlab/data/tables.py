@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from scratchlab.data.columns import (
     Plan,
     Wishes,
@@ -64,6 +66,15 @@ class TableDataset(RowsDataset):
             missing={f: counts.get(c.name, 0) for c in plan.columns for f in c.features},
             preparation=plan.to_json(),
         )
+
+    def columns(self) -> dict[str, Any]:
+        found, first = {}, 0
+        for column in Plan.from_json(self.own_preparation).columns:
+            block = self.raw.X[:, first : first + len(column.features)]
+            first += len(column.features)
+            places = np.where(block.any(axis=1), block.argmax(axis=1), -1)
+            found[column.name] = places.astype(float) if column.categories else block[:, 0]
+        return found
 
     @property
     def missing_words(self) -> frozenset[str]:
