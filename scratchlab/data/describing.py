@@ -19,6 +19,7 @@ SAMPLES = 3
 # Below this the lengths of sentences and of their translations hardly go together.
 LEAST_CORRELATION = 0.4
 FEWEST_TO_JUDGE = 50
+MOST_UNLIKE = 3  # times as long on average as its translation no text is
 
 
 def verify_pairs(located: Located, longest: int) -> Checked:
@@ -35,7 +36,7 @@ def verify_pairs(located: Located, longest: int) -> Checked:
     }
     for name, pairs in splits.items():
         correlation = _correlation(pairs)
-        shown = "too few to judge" if correlation is None else f"{correlation:.2f}"
+        shown = "cannot be judged" if correlation is None else f"{correlation:.2f}"
         long = sum(max(len(s.split()), len(t.split())) > longest for s, t in pairs)
         rows.append([name, f"{len(pairs):,}", f"{long:,}", shown])
         if correlation is not None and correlation < LEAST_CORRELATION:
@@ -54,9 +55,13 @@ def verify_pairs(located: Located, longest: int) -> Checked:
 
 
 def _correlation(pairs: list[tuple[str, str]]) -> float | None:
-    """Correlation of the lengths of both sides; None if there are too few pairs to tell."""
+    """Correlation of the lengths of both sides; None if there are too few pairs to tell, or if one
+    side is no translation of the other (a summary)."""
     lengths = np.array([[len(s), len(t)] for s, t in pairs], dtype=float).reshape(-1, 2)
     if len(pairs) < FEWEST_TO_JUDGE or not lengths.std(axis=0).all():
+        return None
+    means = lengths.mean(axis=0)
+    if means.max() > MOST_UNLIKE * means.min():
         return None
     return float(np.corrcoef(lengths.T)[0, 1])
 

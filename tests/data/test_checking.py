@@ -11,8 +11,10 @@ import pytest
 from scratchlab import cli, experiment
 from scratchlab.config.compose import compose
 from scratchlab.data.checking import LEAK, check
-from scratchlab.data.contract import DataContext
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.describing import verify_pairs
 from scratchlab.data.duplicates import copies_table, near_copies, runs
+from scratchlab.data.sources import Located
 from scratchlab.registry import find
 
 Printed = pytest.CaptureFixture[str]
@@ -162,3 +164,13 @@ def test_results_on_a_test_that_is_the_validation_split_are_called_val(tmp_path:
     experiment.train(compose(words).config, [], ["train"])
     results = json.loads((tmp_path / "alone" / "one" / "results.json").read_text())
     assert {m["split"] for m in results if m["name"] == "perplexity"} == {"val"}
+
+
+def test_the_lengths_of_summaries_are_no_sign_of_shifted_lines() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(20, 60, (80, 2)).tolist()
+    for times, doubted in ((1, True), (6, False)):
+        pairs = [(f"{i} " + "a " * times * a, "b " * b) for i, (a, b) in enumerate(lengths)]
+        located = Located(Provenance("files", "here"), lambda pairs=pairs: {"train": pairs})
+        notes = verify_pairs(located, longest=100).notes
+        assert any("may be shifted" in note for note in notes) == doubted
