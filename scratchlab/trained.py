@@ -26,7 +26,7 @@ from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run.atomic import write_json
-from scratchlab.run.folder import RunFolder
+from scratchlab.run.folder import RunFolder, refuse_links
 from scratchlab.run.manifest import manifest
 from scratchlab.run.record import log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
@@ -101,6 +101,8 @@ def prepare_evaluation(
     config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
 ) -> Iterator[tuple[RunFolder, Trackers]]:
     """A folder for the results of one evaluation, its trackers, and a record of how it ended."""
+    if where == run:
+        refuse_links(run)
     folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
     with log_file(folder.log), record_failure(folder), memory_advice(config):
         folder.write_config(config, list(command))

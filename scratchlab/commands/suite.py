@@ -154,7 +154,9 @@ def _read(arguments: Sequence[str]) -> _Call | None:
     from scratchlab.studies.suite import narrow
 
     suite = narrow(suite, options["only"], options["seeds"])
-    folder = Path(options["output_dir"]).expanduser() / (options["name"] or suite.name)
+    from scratchlab.studies.runs import StudyFolder
+
+    folder = StudyFolder.below(options["output_dir"], options["name"] or suite.name).path
     workers, threads = options["workers"] or suite.workers, options["threads"] or suite.threads
     return _Call(suite, workers, threads, folder, rest, flags)
 

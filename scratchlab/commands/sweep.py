@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     if answered(flags, "sweep", first_point, sweep.config):
         return 0
     name = place["name"] or f"{sweep.config['name']}-sweep"
-    folder = StudyFolder(Path(place["output_dir"]).expanduser() / name)
+    folder = StudyFolder.below(place["output_dir"], name)
     threads = share_of_threads(sweep_config.workers, place["threads"])
     if flags.dry_run:
         _show(sweep, folder)
@@ -90,7 +89,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
     require_data([sweep.config])
     lock = folder.open()
     try:
-        study = open_study(sweep, folder)
+        study = open_study(sweep, folder, say)
         source = SweepSource(sweep, study, folder, say, threads)
         kind = sweep.options.sampler
         if sweep.note:

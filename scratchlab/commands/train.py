@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 def _resume(run: str, arguments: list[str]) -> int:
     """Go on with a run as it was configured; further overrides change its configuration."""
     from scratchlab.config.change import change
-    from scratchlab.run.folder import find_run, read_config, run_of_checkpoint
+    from scratchlab.run.folder import find_run, read_trained, run_of_checkpoint
 
     flags = parser("train").parse_intermixed_args(arguments)
     if flags.help:
@@ -55,7 +55,7 @@ def _resume(run: str, arguments: list[str]) -> int:
     fixed = [a for a in others if a.startswith(("name=", "run_id="))]
     if fixed:
         raise UserError(f"{fixed[0]}: a run that goes on keeps its folder", f"It is {path}.")
-    config = change(read_config(path / "config.yaml"), others, flags.config_dir)
+    config = change(read_trained(path), others, flags.config_dir)
     if answered(flags, "train", others, config):
         return 0
     config |= {"output_dir": str(path.parents[1]), "name": path.parent.name}

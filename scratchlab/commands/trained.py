@@ -13,7 +13,7 @@ from scratchlab.config.check import SECTIONS
 from scratchlab.config.root import root_options
 from scratchlab.config.words import read_word, unquoted
 from scratchlab.errors import ConfigError, UserError, nearest, shortened
-from scratchlab.run.folder import find_run, read_config
+from scratchlab.run.folder import find_run, read_trained
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_run(
     rest = [w for w in words[1:] if takes_text and not _is_option(w)] + texts
     outputs = [unquoted(w.partition("=")[2]) for w in overrides if w.startswith("output_dir=")]
     path = find_run(words[0], outputs[-1] if outputs else "outputs")
-    saved = read_config(path / "config.yaml")
+    saved = read_trained(path)
     try:
         unchanged = change(saved, [])
     except ConfigError as error:

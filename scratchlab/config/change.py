@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from scratchlab.config.check import SECTIONS, check
+from scratchlab.config.check import SECTIONS, check, resolvers
 from scratchlab.config.compose import (
     apply_overrides,
     config_groups,
@@ -70,6 +70,8 @@ def change(
                     section[key] = _literal(saved["method"][key])
         config[name] = section if section is not None else ({} if name in SECTIONS else None)
     faults += apply_overrides(config, values, groups)
+    if asking := resolvers(config):
+        raise ConfigError(distinct([*faults, *asking]))
     plain, found = check(_plain(config))
     faults += found
     if faults:

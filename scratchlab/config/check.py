@@ -22,6 +22,7 @@ MULTIPLE = ("method", "evaluator", "tracker")
 SECTIONS = (*SINGLE, *MULTIPLE)
 OPTIONAL = ("decoding", "optimizer", "scheduler")
 
+RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.-]+\s*:")
 CHECKPOINT_NAME = re.compile(r"best|last|previous|step-\d+")
 
 
@@ -33,6 +34,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     parts that do not fit each other.
     """
     if isinstance(config, DictConfig):
+        if asking := resolvers(config):
+            return {}, asking
         try:
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
@@ -129,6 +132,25 @@ def _interpolations(prefix: str, node: Any) -> list[Fault]:
     else:
         entries = [(str(i), v) for i, v in enumerate(node)] if isinstance(node, list) else []
     return [f for k, v in entries for f in _interpolations(f"{prefix}.{k}" if prefix else k, v)]
+
+
+def resolvers(config: DictConfig) -> list[Fault]:
+    """What would be looked up outside the configuration (``${oc.env:HOME}``) and kept in it.
+
+    A file may come from somebody else; only other keys are looked up for it.
+    """
+
+    def asking(prefix: str, node: Any) -> list[Fault]:
+        if isinstance(node, str) and RESOLVER.search(node):
+            hint = "Only other keys are looked up (${model.name}); write the value itself."
+            return [Fault(prefix, f"{node!r} is not looked up", hint)]
+        if isinstance(node, Mapping):
+            entries = [(str(k), v) for k, v in node.items()]
+        else:
+            entries = [(str(i), v) for i, v in enumerate(node)] if isinstance(node, list) else []
+        return [f for k, v in entries for f in asking(f"{prefix}.{k}" if prefix else k, v)]
+
+    return asking("", OmegaConf.to_container(config, resolve=False))
 
 
 def require_valid(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,7 +161,11 @@ class RunFolder:
             temporary.replace(link)
 
     def lock(self) -> None:
-        """Keep other processes from training into this folder for as long as this process lives."""
+        """Keep other processes from training into this folder for as long as this process lives.
+
+        UserError if a link in it would lead what is written somewhere else.
+        """
+        refuse_links(self.path)
         handle = open_to_append(self.path / LOCK)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,6 +222,27 @@ class RunFolder:
         return status if isinstance(status, dict) else {"status": "unknown"}
 
 
+def refuse_links(root: Path) -> None:
+    """UserError if anything below ``root`` is a link: what is written to a run stays in it.
+
+    Except those that are made here: ``latest``, beside the folder that it names, and W&B's own, as
+    long as they lead to something below ``root``.
+    """
+    whole = root.resolve()
+    for folder, folders, files in os.walk(root):
+        for path in (Path(folder) / name for name in (*folders, *files)):
+            if not path.is_symlink():
+                continue
+            ours = path.name == "latest" and path.readlink().name == str(path.readlink())
+            if not ours and "wandb" in path.relative_to(root).parts[:-1]:
+                ours = path.resolve().is_relative_to(whole)
+            if not ours:
+                raise UserError(
+                    f"{path} is a link; a run is written through none",
+                    "Replace it by what it leads to, or remove it.",
+                )
+
+
 def dump_yaml(value: Any) -> str:
     """YAML of plain values, in the order given."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
@@ -226,6 +251,15 @@ def dump_yaml(value: Any) -> str:
 def read_config(path: Path) -> dict[str, Any]:
     """A saved configuration: plain values only; interpolations in it are never resolved."""
     return read_mapping(path)
+
+
+def read_trained(path: Path) -> dict[str, Any]:
+    """The configuration of the run in the folder ``path``, which may be somebody else's.
+
+    Where prepared data are kept is for the command and this machine to say.
+    """
+    config = read_config(path / "config.yaml")
+    return config | {"cache_dir": None} if "cache_dir" in config else config
 
 
 def find_run(given: str, output_dir: str | Path = "outputs") -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from scratchlab.config.check import check
 from scratchlab.config.places import whole_paths
+from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import write_json
 from scratchlab.run.decisions import STUDY_RECORD
@@ -29,6 +30,17 @@ class StudyFolder:
     """``<output_dir>/<name>``: the runs of a study, and beside them its tables and pictures."""
 
     path: Path
+
+    @classmethod
+    def below(cls, output_dir: str, name: str) -> StudyFolder:
+        """The folder of the study ``name``, whose name may come from somebody else's file."""
+        if not FOLDER_NAME.fullmatch(name):
+            raise UserError(
+                f"name: {name!r} cannot be the name of a folder",
+                "Use letters, digits and . _ + = , - (the first a letter or digit); "
+                "output_dir=FOLDER says where it is.",
+            )
+        return cls(Path(output_dir).expanduser() / name)
 
     @property
     def logs(self) -> Path:

@@ -135,6 +135,8 @@ def _member(
     verb = ["train", *flags]
     if run.is_eval and before is not None:
         own["evaluate_checkpoint"] = run.checkpoint
+        if before.config.get("cache_dir"):  # what is saved of a place does not count
+            own["cache_dir"] = before.config["cache_dir"]
         inherited["init_from"] = before.config["init_from"]
         verb = ["eval", str(before.job.folder.resolve()), *flags]
     elif before is not None:

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scratchlab.errors import UserError
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.search import Tried, shown_value
+from scratchlab.studies.journal import LOCK, Journal
 from scratchlab.studies.nursery import modules_of
 from scratchlab.studies.runs import StudyFolder, completed, differences, is_done
 from scratchlab.studies.search_space import grid, point_words, seed_of
@@ -37,18 +38,22 @@ STATUS = {
 }
 
 
-def open_study(sweep: Sweep, folder: StudyFolder) -> optuna.Study:
+def open_study(
+    sweep: Sweep, folder: StudyFolder, say: Callable[[str], None] = lambda text: None
+) -> optuna.Study:
     """Make the study or go on with it; UserError if it is a study of something else."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options = sweep.options
     try:
         study = optuna.create_study(
-            storage=_storage(options.storage, folder),
+            storage=_storage(options.storage, folder, say),
             study_name=folder.path.name,
             direction="minimize" if options.better == "lower" else "maximize",
             pruner=_pruner(options),
             load_if_exists=True,
         )
+    except UserError:
+        raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"sweep.storage: the study cannot be opened: {reason}") from error
@@ -56,32 +61,23 @@ def open_study(sweep: Sweep, folder: StudyFolder) -> optuna.Study:
     return study
 
 
-def _storage(given: str | None, folder: StudyFolder) -> optuna.storages.BaseStorage:
-    from optuna.storages.journal import JournalFileBackend, JournalRedisBackend, JournalStorage
+def _storage(
+    given: str | None, folder: StudyFolder, say: Callable[[str], None]
+) -> optuna.storages.BaseStorage:
+    from optuna.storages.journal import JournalRedisBackend, JournalStorage
 
     if given is None:
         path = folder.path / JOURNAL
-        _mend(path)
-        return JournalStorage(JournalFileBackend(str(path)))
+        # The sweep's folder is locked by this process, so nobody else holds the journal's lock.
+        path.with_name(path.name + LOCK).unlink(missing_ok=True)
+        return JournalStorage(Journal(path, say))
     if given.startswith("redis"):
         return JournalStorage(JournalRedisBackend(given))
     if "://" in given:
         return optuna.storages.get_storage(given)
     path = Path(given).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _mend(path: Path) -> None:
-    """Take away what a killed process left: its lock, and a line that it had not ended.
-
-    The sweep's folder is locked by this process, so nobody else uses the journal.
-    """
-    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-    if path.is_file():
-        with path.open("r+b") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+    return JournalStorage(Journal(path, say))
 
 
 def _pruner(options: Config) -> optuna.pruners.BasePruner:
