@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import netrc
 import os
 import re
@@ -17,6 +18,7 @@ from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 from scratchlab.run.temporary import use_own_folder
 from scratchlab.tracking.contract import RunInfo, Tracker
+from scratchlab.tracking.jsonl import METRICS, TIMINGS, read_lines
 
 # Options whose value is never sent, and the part of an address that names a user and a password.
 SECRET_NAMES = re.compile(r"(^|_)(token|password|passwd|secret|api_?key|credentials?)($|_)", re.I)
@@ -71,6 +73,24 @@ class Wandb(Tracker):
             config=without_secrets(run.config),
             settings=wandb.Settings(**_settings(wandb.Settings.model_fields)),
         )
+        if run.resumed_from and mode != "disabled":
+            self._log_again(run)
+
+    def _log_again(self, run: RunInfo) -> None:
+        """Log what a killed process logged and its buffers lost; the run's own files have it all.
+
+        Offline that is everything: this part of the run then says it all. A server knows better
+        what it has.
+        """
+        entries: dict[int, tuple[dict[str, float], dict[str, float]]] = {}
+        for which, name in enumerate((METRICS, TIMINGS)):
+            for entry in read_lines(run.folder / name):
+                values = {k: math.nan if v is None else v for k, v in entry.items() if k != "step"}
+                entries.setdefault(int(entry["step"]), ({}, {}))[which].update(values)
+        known = int(getattr(self._run, "step", 0) or 0)
+        for step in sorted(entries):
+            if known <= step <= run.resumed_from:
+                self.log(step, *entries[step])
 
     def log(self, step: int, scalars: Mapping[str, float], timing: Mapping[str, float]) -> None:
         if self._run is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,6 +40,9 @@ def test_without_an_account_two_starts_are_one_silent_offline_run(tmp_path: Path
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB") and k != "NETRC"}
     environment = {**clean, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     folder = tmp_path / "run"
+    folder.mkdir()
+    logged = [json.dumps({"step": s, "train/loss": 1 / s}) for s in range(1, 6)]
+    (folder / "metrics.jsonl").write_text("\n".join(logged) + "\n")
     for resumed, last in ((0, 5), (5, 8)):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, str(folder), str(resumed), str(last)],
@@ -56,6 +60,9 @@ def test_without_an_account_two_starts_are_one_silent_offline_run(tmp_path: Path
         content = record.read_bytes()
         assert b"train/loss" in content
         assert b"hf_verysecret" not in content
+    # A killed process leaves nothing in its file: the one that goes on says it all.
+    later = max(records, key=lambda path: path.stat().st_mtime_ns).read_bytes()
+    assert all(repr(1 / step).encode() in later for step in range(2, 9))
 
 
 def test_an_account_is_recognised_by_key_or_netrc(tmp_path: Path) -> None:
