@@ -21,6 +21,7 @@ from scratchlab.evaluation.comparable import compares
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import build, find, is_estimator
+from scratchlab.regular_files import expanded
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.decisions import cache_folder
@@ -60,11 +61,11 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
     """Where data comes from and where prepared data is kept, for this configuration."""
     root = config.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
     return DataContext(
-        root=Path(root).expanduser() if root else None,
+        root=expanded(root) if root else None,
         cache=cache_folder(config),
         vocabulary=vocabulary,
         seed=config["seed"],
-        runs=Path(config["output_dir"]).expanduser(),
+        runs=expanded(config["output_dir"]),
     )
 
 
@@ -144,7 +145,7 @@ def starting_point(config: Mapping[str, Any]) -> Source:
 
     A folder in the Hugging Face format is one of model=gpt too.
     """
-    folder = Path(config["init_from"]).expanduser()
+    folder = expanded(config["init_from"])
     if config["model"]["name"] == "gpt":
         from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
 

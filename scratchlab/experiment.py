@@ -26,6 +26,7 @@ from scratchlab.config.check import check
 from scratchlab.errors import Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.registry import build, find, is_estimator
+from scratchlab.regular_files import expanded
 from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink, NullSink
@@ -75,7 +76,7 @@ def open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
     """A new folder, or the one to go on with, and whether it is that."""
     output_dir, run_id = config["output_dir"], config["run_id"]
     if config["resume"] is True:
-        path = Path(output_dir).expanduser() / config["name"] / run_id
+        path = expanded(output_dir) / config["name"] / run_id
         if not (path / "config.yaml").is_file():
             return RunFolder.create(output_dir, config["name"], run_id, resume=True), False
         return RunFolder.open(path), True
@@ -225,7 +226,7 @@ def already_done(config: Mapping[str, Any]) -> Path | None:
     """The folder of the run that ``config`` would go on with, if nothing of it is left to do."""
     if config["resume"] is not True or config["run_id"] is None:
         return None
-    folder = RunFolder(Path(config["output_dir"]).expanduser() / config["name"] / config["run_id"])
+    folder = RunFolder(expanded(config["output_dir"]) / config["name"] / config["run_id"])
     if not (folder.path / "config.yaml").is_file() or folder.status()["status"] != "done":
         return None
     if config["evaluate"] and not (folder.path / RESULTS).is_file():

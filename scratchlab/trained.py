@@ -27,7 +27,7 @@ from scratchlab.reporting.sink import FolderSink
 from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder, refuse_links
-from scratchlab.run.manifest import manifest
+from scratchlab.run.manifest import changed_data, latest, manifest, read_manifest
 from scratchlab.run.record import log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
@@ -77,6 +77,8 @@ def evaluate_trained(
         tracker.start(RunInfo(folder.name, folder.run_id, folder.path, config))
         split = trained.dataset.true_split(config["evaluate_split"])
         tracker.message(f"{trained.checkpoint} (update {trained.step:,}) on {split}")
+        for name in _changed_since(run, config, trained):
+            tracker.message(f"warning: the data have changed since the run was trained: {name}")
         for note in trained.notes:
             tracker.message(f"note: {note}")
         evaluators = build_evaluators(config)
@@ -94,6 +96,14 @@ def evaluate_trained(
             tracker.message(note)
         tracker.message(f"written to {folder.path}")
         return found
+
+
+def _changed_since(run: Path, config: dict[str, Any], trained: Trained) -> list[str]:
+    """What of the run's own data has another content than it was trained on."""
+    before = read_manifest(run / "manifest.json")
+    if not before or config["dataset"] != RunFolder(run).config().get("dataset"):
+        return []
+    return changed_data(latest(before).get("data") or {}, vars(trained.dataset.provenance))
 
 
 @contextmanager

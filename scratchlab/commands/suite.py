@@ -128,6 +128,7 @@ def _report(
         print_table(title, columns, rows, notes=notes)
     for line in comparison.missing:
         say(f"warning: {line}")
+    say_unlike([m.job.folder for m in members])
 
 
 def _read(arguments: Sequence[str]) -> _Call | None:
@@ -167,6 +168,14 @@ def _list(config_dir: str | None) -> None:
     suites = [load_suite(name, config_dir) for name in suite_files(config_dir)]
     rows = [(s.name, str(len(s.runs)), s.description, s.takes) for s in suites]
     print_table("Suites", ("name", "runs", "what it compares", "takes"), rows)
+
+
+def say_unlike(folders: Sequence[Path]) -> None:
+    """Warn of runs that were made on data which have changed in between."""
+    from scratchlab.studies.runs import unlike_data
+
+    for name in unlike_data(folders):
+        say(f"warning: {name} was made when the data had another content than for those before it")
 
 
 def say(text: str) -> None:

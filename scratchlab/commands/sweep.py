@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
 from scratchlab.commands.study_options import read_study_options
-from scratchlab.commands.suite import say
+from scratchlab.commands.suite import say, say_unlike
 from scratchlab.errors import Stopped
 from scratchlab.registry import Option
 from scratchlab.studies.sweep_options import read_sweep_options, sweep_options
@@ -148,6 +148,7 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         configs, path = write_best(folder.path, words, heading, sweep.config_dir)
         say(f"best: {best.run}, written to {path}; train it with")
         say(f"  scratchlab train --config-dir {configs} experiment=best")
+    say_unlike([folder.path / t.run for t in search.tried])
     say(f"tables and pictures: {folder.path}")
 
 

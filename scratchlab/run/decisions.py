@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.errors import UserError
+from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import write_json
 
 # The file that tells the folder of a sweep or a suite: how its runs ended.
@@ -31,7 +32,13 @@ Decision = dict[str, str]
 def cache_folder(config: Mapping[str, Any]) -> Path:
     """Where prepared data and choices are kept: cache_dir, $SCRATCHLAB_CACHE or ~/.cache."""
     named = config.get("cache_dir") or os.environ.get("SCRATCHLAB_CACHE")
-    return Path(named or "~/.cache/scratchlab").expanduser()
+    folder = expanded(named or "~/.cache/scratchlab")
+    if folder.parts[:1] == ("~",):
+        raise UserError(
+            "there is no home folder that prepared data could be kept in",
+            "Say where with cache_dir=FOLDER or $SCRATCHLAB_CACHE.",
+        )
+    return folder
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import yaml
 from scratchlab.config.reading import read_mapping
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, suggest, system_reason
+from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import open_to_append, write_json, write_text
 from scratchlab.run.decisions import STUDY_RECORD
 
@@ -70,7 +71,7 @@ class RunFolder:
                     f"{key}: {value!r} cannot be the name of a folder",
                     "Use letters, digits and . _ + = , - (the first a letter or digit).",
                 )
-        parent = Path(output_dir).expanduser() / name
+        parent = expanded(output_dir) / name
         stem = run_id or datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         for attempt in range(1, 1000):
             path = parent / (stem if attempt == 1 else f"{stem}_{attempt}")
@@ -268,7 +269,7 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
     Accepts a run folder, ``…/latest``, a checkpoint folder, a name below ``output_dir`` (its latest
     run is taken) and ``name/run_id``. :class:`UserError` with the nearest name otherwise.
     """
-    candidates = [Path(given).expanduser(), Path(output_dir).expanduser() / given]
+    candidates = [expanded(given), expanded(output_dir) / given]
     for path in candidates:
         if (path / "config.yaml").is_file():
             return path.resolve()
@@ -281,7 +282,7 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
         raise UserError(
             f"{existing} is no run (a run folder holds a config.yaml)", _runs_in(existing)
         )
-    known = [str(p.parent) for p in sorted(Path(output_dir).expanduser().glob("*/*/config.yaml"))]
+    known = [str(p.parent) for p in sorted(expanded(output_dir).glob("*/*/config.yaml"))]
     hint = suggest(given, known, "Runs here") or f"There are no runs below {output_dir} yet."
     raise UserError(f"there is no run {given!r}", hint)
 

@@ -63,8 +63,8 @@ def gone_on(
     What was written at its start, and each time since, stays; this time is added to ``resumed``.
     UserError if its data have another content now, unless that is accepted.
     """
-    sessions = [before, *before.get("resumed", [])]
-    changed = changed_data(sessions[-1].get("data") or {}, session["data"])
+    last = latest(before)
+    changed = changed_data(last.get("data") or {}, session["data"])
     if changed and not accept:
         raise UserError(
             f"the data of this run have changed since it was trained: {', '.join(changed)}",
@@ -72,9 +72,15 @@ def gone_on(
         )
     entry = {**session, "overrides": overrides, **({"changed_data": changed} if changed else {})}
     notes = [f"its data have changed: {', '.join(changed)}"] if changed else []
-    if others := changed_surroundings(sessions[-1], session):
+    if others := changed_surroundings(last, session):
         notes.append(f"{'; '.join(others)}: the last bits may come out otherwise")
     return {**before, "resumed": [*before.get("resumed", []), entry]}, notes
+
+
+def latest(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the run that has this manifest was trained with last."""
+    found: Mapping[str, Any] = [content, *content.get("resumed", [])][-1]
+    return found
 
 
 def changed_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

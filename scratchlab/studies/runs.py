@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from scratchlab.config.check import check
 from scratchlab.config.places import whole_paths
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError
+from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import write_json
 from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RunFolder, read_config
+from scratchlab.run.manifest import changed_data, latest, read_manifest
 from scratchlab.studies.workers import Job, Outcome
 
 # What does not change a run's results (threads only in the last bits).
@@ -40,7 +43,7 @@ class StudyFolder:
                 "Use letters, digits and . _ + = , - (the first a letter or digit); "
                 "output_dir=FOLDER says where it is.",
             )
-        return cls(Path(output_dir).expanduser() / name)
+        return cls(expanded(output_dir) / name)
 
     @property
     def logs(self) -> Path:
@@ -97,6 +100,24 @@ def require_same(folder: Path, config: Mapping[str, Any]) -> None:
             f"the run {folder} was made with {key}={before!r}, now it is {now!r}{more}",
             "Write name=NAME for a new study beside it, or move the old run away.",
         )
+
+
+def unlike_data(folders: Iterable[Path]) -> list[str]:
+    """Runs whose data had another content than that of an earlier one with the same options.
+
+    A study that goes on after its data were changed compares what cannot be compared.
+    """
+    first: dict[str, Mapping[str, Any]] = {}
+    found = []
+    for folder in folders:
+        data = latest(read_manifest(folder / "manifest.json")).get("data")
+        if not data or not (folder / "config.yaml").is_file():
+            continue
+        config = read_config(folder / "config.yaml")
+        same = json.dumps([config.get("dataset"), config.get("seed")], sort_keys=True, default=str)
+        if changed_data(first.setdefault(same, data), data):
+            found.append(folder.name)
+    return found
 
 
 def completed(config: Mapping[str, Any]) -> Mapping[str, Any]:

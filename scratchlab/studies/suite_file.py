@@ -48,6 +48,7 @@ from scratchlab.config.root import root_options
 from scratchlab.config.schema import check_options
 from scratchlab.errors import ConfigError, Fault, UserError, shortened, suggest
 from scratchlab.registry import Option
+from scratchlab.regular_files import expanded
 from scratchlab.reporting.scatter import Scatter
 from scratchlab.run.folder import read_config
 
@@ -137,7 +138,7 @@ def suite_files(config_dir: str | None = None) -> dict[str, Path]:
 def load_suite(name: str, config_dir: str | None = None) -> Suite:
     """Read a suite by name, or from a YAML file; all faults of the file together."""
     known = suite_files(config_dir)
-    path = known.get(name) or Path(name).expanduser()
+    path = known.get(name) or expanded(name)
     if name not in known and not (path.suffix in (".yaml", ".yml") and path.is_file()):
         raise UserError(f"there is no suite {shortened(name)}", suggest(name, known, "Suites"))
     content = read_config(path)

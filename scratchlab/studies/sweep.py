@@ -16,6 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from scratchlab.errors import UserError
+from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.search import Tried, shown_value
 from scratchlab.studies.journal import LOCK, Journal
@@ -75,7 +76,7 @@ def _storage(
         return JournalStorage(JournalRedisBackend(given))
     if "://" in given:
         return optuna.storages.get_storage(given)
-    path = Path(given).expanduser()
+    path = expanded(given)
     path.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(Journal(path, say))
 

@@ -102,9 +102,9 @@ def test_a_study_lies_below_the_folder_of_outputs(
 def test_prepared_data_are_kept_where_the_command_or_the_machine_says(run: Path) -> None:
     config = read_config(run / "config.yaml") | {"cache_dir": "/somewhere/else"}
     (run / "config.yaml").write_text(yaml.safe_dump(config))
-    given = read_run([str(run)], "")
+    given = read_run([str(run)], "", "eval")
     assert given is not None and given.config["cache_dir"] is None
-    given = read_run([str(run), "cache_dir=/mine"], "")
+    given = read_run([str(run), "cache_dir=/mine"], "", "eval")
     assert given is not None and given.config["cache_dir"] == "/mine"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from scratchlab.cli import main
 from scratchlab.errors import UserError
 from scratchlab.run.manifest import begun, changed_data, gone_on
+from scratchlab.studies.runs import unlike_data
 
 SESSION: dict[str, Any] = {
     "command": ["scratchlab", "train"],
@@ -123,3 +125,12 @@ def test_a_run_keeps_how_it_was_begun_and_refuses_another_table(
     assert len(last["resumed"]) == 2 and last["data"] == first["data"]
     assert last["resumed"][1]["data"] != first["data"]
     assert "accept_changed_data: false" in (run / "config.yaml").read_text()
+
+    write_table(table, 1)
+    capfd.readouterr()
+    assert main(["eval", str(run), "tracker=[console]"]) == 0
+    assert "the data have changed since the run was trained: " in capfd.readouterr().err
+    other = tmp_path / "x/two"
+    shutil.copytree(run, other)
+    (other / "manifest.json").write_text(json.dumps(first))
+    assert unlike_data([run, other]) == ["two"] and unlike_data([run, run]) == []
