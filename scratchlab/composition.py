@@ -6,7 +6,9 @@ else; built, they are measured (:func:`evaluate`) or taken apart (:func:`inspect
 
 from __future__ import annotations
 
+import logging
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from scratchlab.assembly import Source, assemble, read_source
 from scratchlab.data.contract import DataContext, Dataset
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import Stopped, TrainingError, UserError, suggest
 from scratchlab.evaluation.comparable import compares
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
 from scratchlab.methods.adapted import Adapted
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
     from scratchlab.tasks.contract import Task
     from scratchlab.training.anatomy import Anatomy
+
+
+LOGGER = logging.getLogger("scratchlab")
 
 
 @dataclass
@@ -169,10 +174,12 @@ def evaluate(
     quick: bool = False,
     limit: int | None = None,
     should_stop: Callable[[], None] = lambda: None,
+    failed: dict[str, Exception] | None = None,
 ) -> list[Measurement]:
     """Run evaluators on one split with the model as it is.
 
-    A test split that is the validation split is called so in all that is written.
+    A test split that is the validation split is called so in all that is written. With ``failed``,
+    an evaluator that fails is put there by its name and the others go on.
     """
     split = parts.dataset.true_split(split)
     decoder = quick_decoder(parts.config) if quick else parts.decoder
@@ -192,9 +199,15 @@ def evaluate(
     )
     measurements: list[Measurement] = []
     with parts.adapted.measuring():
-        for evaluator in evaluators.values():
+        for name, evaluator in evaluators.items():
             should_stop()
-            measurements += evaluator.evaluate(context)
+            try:
+                measurements += evaluator.evaluate(context)
+            except Exception as error:
+                if failed is None or isinstance(error, Stopped):
+                    raise
+                LOGGER.error("evaluator %s failed:\n%s", name, traceback.format_exc())
+                failed[name] = error
     alike = compares(parts.config)
     for measurement in measurements:
         measurement.split = measurement.split or split
@@ -202,6 +215,18 @@ def evaluate(
         if not measurement.timing:
             measurement.compares = measurement.compares or alike.get(measurement.name, "")
     return measurements
+
+
+def raise_failed(failed: Mapping[str, Exception]) -> None:
+    """TrainingError if evaluators failed; what the others measured is written by then."""
+    if failed:
+        said = [f"evaluator {name} failed: {_first_line(e)}" for name, e in failed.items()]
+        raise TrainingError("; ".join(said), "The results of the others are written.")
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [""])[0]
+    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"
 
 
 def quick_decoder(config: Mapping[str, Any]) -> Any:

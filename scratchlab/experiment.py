@@ -20,6 +20,7 @@ from scratchlab.composition import (
     check_splits,
     checkpoint_folder,
     evaluate,
+    raise_failed,
     starting_point,
 )
 from scratchlab.config.check import check
@@ -178,8 +179,9 @@ def _train_steps(
     for path in draw_curves(folder.path, loss_label=loss_label(config)):
         tracker.image(progress.step, path.stem, path)
     measurements: list[Measurement] = []
+    failed: dict[str, Exception] = {}
     if config["evaluate"]:
-        measurements = _evaluate_checkpoint(folder, parts, evaluators, config, tracker)
+        measurements = _evaluate_checkpoint(folder, parts, evaluators, config, tracker, failed)
     elif config["export"]:
         chosen = read_source(checkpoint_folder(folder.path, config["evaluate_checkpoint"]))
         parts.adapted.load(chosen.content.model, chosen.path)
@@ -189,6 +191,7 @@ def _train_steps(
     for note in results_notes(measurements):
         tracker.message(note)
     export(folder.path, parts, config, tracker)
+    raise_failed(failed)
     tracker.flush()  # a run whose metrics cannot be written is not done
     folder.write_status("done", seconds=round(time.perf_counter() - started, 1))
     LOGGER.info("done")
@@ -252,7 +255,7 @@ def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
     if config["export"]:
         from scratchlab.models.exporting import check_exportable
 
-        check_exportable(parts.model, config["export"])
+        check_exportable(parts.model, config["export"], parts.dataset)
 
 
 def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Trackers) -> None:
@@ -322,6 +325,7 @@ def _evaluate_checkpoint(
     evaluators: Mapping[str, Evaluator],
     config: Mapping[str, Any],
     tracker: Trackers,
+    failed: dict[str, Exception],
 ) -> list[Measurement]:
     """Measure the chosen checkpoint; a signal stops between two evaluators."""
     path = checkpoint_folder(folder.path, config["evaluate_checkpoint"])
@@ -338,6 +342,6 @@ def _evaluate_checkpoint(
             folder.require_whole()
 
         sink = FolderSink(folder.path, tracker, content.state["step"])
-        found = evaluate(parts, evaluators, split, sink, should_stop=stop)
+        found = evaluate(parts, evaluators, split, sink, should_stop=stop, failed=failed)
         stop()
     return found

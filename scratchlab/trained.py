@@ -17,6 +17,7 @@ from scratchlab.composition import (
     check_splits,
     checkpoint_folder,
     evaluate,
+    raise_failed,
 )
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
@@ -83,18 +84,21 @@ def evaluate_trained(
             tracker.message(f"note: {note}")
         evaluators = build_evaluators(config)
         check_export(trained, config)
-        export(folder.path, trained, config, tracker)
         if not evaluators and not config["export"]:
             raise UserError(
                 "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
             )
-        found = evaluate(trained, evaluators, split, FolderSink(folder.path, tracker))
+        failed: dict[str, Exception] = {}
+        sink = FolderSink(folder.path, tracker)
+        found = evaluate(trained, evaluators, split, sink, failed=failed)
         found += costs()
         write_results(folder.path, found)
         tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
         for note in results_notes(found):
             tracker.message(note)
+        export(folder.path, trained, config, tracker)
         tracker.message(f"written to {folder.path}")
+        raise_failed(failed)
         return found
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.described import described_faults
+from scratchlab.config.evaluators import evaluator_faults, posed_tasks
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import ConfigError, Fault, shortened, suggest
@@ -58,7 +59,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     for part in chosen["model"]:
         if not any(fault.where.startswith("model.") for fault in faults):
             faults += described_faults("model", complete["model"], part)
-    faults += [*_misfits(chosen), *_trainer_faults(complete)]
+    faults += [*_misfits(chosen), *evaluator_faults(chosen, complete)]
+    faults += _trainer_faults(complete)
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults
 
@@ -213,12 +215,14 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     dataset = next(iter(chosen["dataset"]), None)
     if dataset is None:
         return faults
-    posed = _posed(dataset)
+    posed = posed_tasks(dataset)
     for model in chosen["model"]:
         able = model.facts.get("tasks")
         if posed and able is not None and not set(posed) & set(able):  # the rest follows
             shown = " or ".join(posed)
-            sets = [n for n, p in section_parts("dataset").items() if set(_posed(p)) & set(able)]
+            sets = [
+                n for n, p in section_parts("dataset").items() if set(posed_tasks(p)) & set(able)
+            ]
             fitting = sorted({name for one in posed for name in _names_for("model", one)})
             hint = (
                 f"Models for {shown}: {', '.join(fitting) or 'none'}. "
@@ -232,19 +236,18 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     task = next((part.name for part in chosen["task"]), None)
     if task in posed:  # of the tasks that are possible this one is chosen
         posed = (str(task),)
-    for section in ("model", "task", "evaluator", "trainer", "decoding"):
+    for section in ("model", "task", "trainer", "decoding"):
         for part in chosen[section]:
             able = (part.name,) if section == "task" else part.facts.get("tasks")
             if not posed or able is None or set(posed) & set(able):
                 continue
             shown = " or ".join(posed)
             fitting = sorted({name for one in posed for name in _names_for(section, one)})
-            prefix = f"{section}.{part.name}" if section in MULTIPLE else section
             problem = f"the data set {dataset.name} poses {shown}, not {' or '.join(able)}"
             if section != "task":
                 problem = f"{part.name} is for {' and '.join(able)}, but {problem}"
             hint = f"For {shown}: {', '.join(fitting)}." if fitting else ""
-            faults.append(Fault(prefix, problem, hint, True))
+            faults.append(Fault(section, problem, hint, True))
     for model in chosen["model"]:
         wanted = "fit" if model.kind == "estimator" else "gradient"
         for trainer in chosen["trainer"]:
@@ -271,12 +274,6 @@ def _exportable(form: Any, models: list[Part]) -> list[Fault]:
     able = [n for n, p in section_parts("model").items() if form in p.facts.get("exports", ())]
     problem = f"{models[0].name} cannot be written in the format {shortened(form)}"
     return [Fault("export", problem, f"It is for model={' and model='.join(able)}.")]
-
-
-def _posed(dataset: Part) -> tuple[str, ...]:
-    """The tasks that a data set can be used for, its own first; none if it does not say."""
-    own = dataset.facts.get("task")
-    return (own, *dataset.facts.get("also", ())) if own else ()
 
 
 def _names_for(section: str, task: str) -> list[str]:

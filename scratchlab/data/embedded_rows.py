@@ -33,7 +33,9 @@ def read_bunch(loader: str, description: str, target: str, **options: Any) -> Ra
     )
 
 
-@register("dataset", "wine_cultivars", task="classification", sources=("embedded",))
+@register(
+    "dataset", "wine_cultivars", task="classification", sources=("embedded",), holds=("rows",)
+)
 class WineCultivars(RowsDataset):
     """Chemical analysis of 178 wines from three cultivars (13 features)."""
 
@@ -45,7 +47,7 @@ class WineCultivars(RowsDataset):
         return read_bunch("load_wine", "178 wines", "cultivar")
 
 
-@register("dataset", "breast_cancer", task="classification", sources=("embedded",))
+@register("dataset", "breast_cancer", task="classification", sources=("embedded",), holds=("rows",))
 class BreastCancer(RowsDataset):
     """Breast cancer Wisconsin: 569 cell samples, malignant or benign (30 features)."""
 
@@ -57,7 +59,7 @@ class BreastCancer(RowsDataset):
         return read_bunch("load_breast_cancer", "569 cell samples", "diagnosis")
 
 
-@register("dataset", "diabetes", task="regression", sources=("embedded",))
+@register("dataset", "diabetes", task="regression", sources=("embedded",), holds=("rows",))
 class Diabetes(RowsDataset):
     """Diabetes progression of 442 patients after a year (10 features)."""
 

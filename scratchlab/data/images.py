@@ -45,7 +45,12 @@ MNIST_ORIGIN = "http://yann.lecun.com/exdb/mnist"
 
 
 @register(
-    "dataset", "digits", task="classification", also=("reconstruction",), sources=("embedded",)
+    "dataset",
+    "digits",
+    task="classification",
+    also=("reconstruction",),
+    sources=("embedded",),
+    holds=("rows", "images"),
 )
 class Digits(ImageDataset):
     """1,797 handwritten digits of 8 × 8 pixels."""
@@ -67,6 +72,7 @@ class Digits(ImageDataset):
     task="classification",
     also=("reconstruction",),
     sources=("embedded",),
+    holds=("rows", "images"),
 )
 class NoisyDigits(Digits):
     """The digits of 8 × 8 pixels, spoilt: Gaussian noise, salt and pepper, or blur."""
@@ -150,6 +156,7 @@ class MnistImages(ImageDataset):
     files=MNIST_FILES,
     hub=MNIST_HUB,
     origin=MNIST_ORIGIN,
+    holds=("rows", "images"),
 )
 class Mnist(MnistImages):
     """MNIST (LeCun et al. 1998): 70,000 handwritten digits of 28 × 28 pixels."""
@@ -168,6 +175,7 @@ class Mnist(MnistImages):
     files=MNIST_FILES,
     hub=MNIST_HUB,
     origin=MNIST_ORIGIN,
+    holds=("rows", "images"),
 )
 class NoisyMnist(MnistImages):
     """MNIST, spoilt: Gaussian noise, salt and pepper, or blur, of any strength."""
@@ -187,6 +195,7 @@ class NoisyMnist(MnistImages):
     task="classification",
     also=("reconstruction",),
     sources=("files",),
+    holds=("rows", "images"),
 )
 class ImageFolder(ImageDataset):
     """Your own images: a folder for each class, or such folders below train/, val/ and test/."""

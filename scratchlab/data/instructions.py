@@ -17,7 +17,13 @@ from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 
-@register("dataset", "instructions", task="language_modeling", sources=("embedded", "files"))
+@register(
+    "dataset",
+    "instructions",
+    task="language_modeling",
+    sources=("embedded", "files"),
+    holds=("answers",),
+)
 class Instructions(PromptedDataset):
     """Prompts with responses: a JSONL file of your own, or a built-in sample about Python.
 

@@ -233,6 +233,7 @@ class QuestionDataset(TextDataset):
         "cs224n_minigpt/birth_dev.tsv",
     ),
     origin="Stanford's course CS224N, the assignment on pretrained Transformers (folder data/)",
+    holds=("questions",),
 )
 class Birthplaces(QuestionDataset):
     """Where 2,000 people were born, to learn how to answer, and 500 others to be asked for.
@@ -261,7 +262,13 @@ class Birthplaces(QuestionDataset):
         return found
 
 
-@register("dataset", "biography_questions", task="language_modeling", sources=("embedded",))
+@register(
+    "dataset",
+    "biography_questions",
+    task="language_modeling",
+    sources=("embedded",),
+    holds=("questions",),
+)
 class BiographyQuestions(QuestionDataset):
     """Where the made-up people of the data set biographies were born; no files are needed.
 

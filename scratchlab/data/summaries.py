@@ -114,7 +114,9 @@ def _docstring_arrays() -> Arrays:
     return arrays
 
 
-@register("dataset", "docstrings", task="language_modeling", sources=("embedded",))
+@register(
+    "dataset", "docstrings", task="language_modeling", sources=("embedded",), holds=("answers",)
+)
 class Docstrings(SummaryDataset):
     """Documentation or code of a Python function, to be summarised in one line; built in.
 
@@ -163,6 +165,7 @@ def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
     files=CNN_FILES,
     hub=CNN_HUB,
     origin=CNN_ORIGIN,
+    holds=("answers",),
 )
 class CNNDailyMail(SummaryDataset):
     """News articles with their highlights (Hermann et al. 2015; See et al. 2017), not anonymised.
@@ -240,7 +243,7 @@ def _complete(
     return kept
 
 
-@register("dataset", "docstring_pairs", task="seq2seq", sources=("embedded",))
+@register("dataset", "docstring_pairs", task="seq2seq", sources=("embedded",), holds=("answers",))
 class DocstringPairs(PairDataset):
     """Documentation or code of a Python function → its first line, as pairs; built in."""
 
@@ -262,6 +265,7 @@ class DocstringPairs(PairDataset):
     files=CNN_FILES,
     hub=CNN_HUB,
     origin=CNN_ORIGIN,
+    holds=("answers",),
 )
 class CNNDailyMailPairs(PairDataset):
     """News articles → their highlights, as pairs: the same splits as cnn_dailymail's."""

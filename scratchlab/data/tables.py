@@ -136,6 +136,7 @@ def joined(parts: Sequence[Cells], where: Path) -> Cells:
     sources=("files",),
     files=("wine_quality/winequality-red.csv", "wine_quality/winequality-white.csv"),
     origin="https://archive.ics.uci.edu/dataset/186/wine+quality",
+    holds=("rows",),
 )
 class WineQuality(TableDataset):
     """Wine quality (Cortez et al. 2009): 6,497 wines, 11 measurements, grades from 3 to 9."""
@@ -183,6 +184,7 @@ class WineQuality(TableDataset):
     sources=("files",),
     files=("boston_housing/boston_housing.csv",),
     origin="http://lib.stat.cmu.edu/datasets/boston (as CSV with a header, CRIM to MEDV)",
+    holds=("rows",),
 )
 class BostonHousing(TableDataset):
     """Boston housing (Harrison & Rubinfeld 1978): 506 districts, median price in 1,000 dollars.
@@ -201,7 +203,14 @@ class BostonHousing(TableDataset):
         return self.table(read_cells(path), provenance, kept, Wishes("MEDV", "number"))
 
 
-@register("dataset", "table", task="classification", also=("regression",), sources=("files",))
+@register(
+    "dataset",
+    "table",
+    task="classification",
+    also=("regression",),
+    sources=("files",),
+    holds=("rows",),
+)
 class OwnTable(TableDataset):
     """Your own table: a CSV file whose first line names the columns.
 

@@ -71,7 +71,7 @@ class TextOptions:
     )
 
 
-@register("dataset", "phrasebook_en_fr", task="seq2seq", sources=("embedded",))
+@register("dataset", "phrasebook_en_fr", task="seq2seq", sources=("embedded",), holds=("answers",))
 class Phrasebook(PairDataset):
     """English–French sentences of a generated grammar; tests combine words as never in training."""
 
@@ -114,6 +114,7 @@ class Phrasebook(PairDataset):
     ),
     hub="romrawinjp/multi30k",
     origin="https://github.com/multi30k/dataset (folder data/task1/raw)",
+    holds=("answers",),
 )
 class Multi30k(PairDataset):
     """Multi30k, task 1: 29,000 captions of photographs (Elliott et al., 2016 and 2017)."""
@@ -165,6 +166,7 @@ class Multi30k(PairDataset):
     files=("tatoeba_eng_fra/fra.txt.gz",),
     hub="sentence-transformers/parallel-sentences-tatoeba",
     origin="https://www.manythings.org/anki (fra-eng.zip, fra.txt)",
+    holds=("answers",),
 )
 class Tatoeba(PairDataset):
     """Tatoeba: 167,000 short English–French pairs of everyday language, from manythings.org/anki.
@@ -222,7 +224,7 @@ class Tatoeba(PairDataset):
         return [path]
 
 
-@register("dataset", "parallel_text", task="seq2seq", sources=("files", "hub"))
+@register("dataset", "parallel_text", task="seq2seq", sources=("files", "hub"), holds=("answers",))
 class ParallelText(PairDataset):
     """Your own sentence pairs: two line-aligned files a split, one file of columns, or the hub.
 

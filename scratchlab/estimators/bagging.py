@@ -124,7 +124,7 @@ class _Bagging(BaseEstimator, ABC):
         return self
 
 
-@register("estimator", "bagging", tasks=("classification",))
+@register("estimator", "bagging", tasks=("classification",), offers=("members",))
 class BaggingClassifier(ClassifierMixin, _Bagging):
     """Bagging for classification, from scratch, over any registered estimator."""
 
@@ -198,7 +198,7 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
         return super().set_state(state)
 
 
-@register("estimator", "bagging_regressor", tasks=("regression",))
+@register("estimator", "bagging_regressor", tasks=("regression",), offers=("members",))
 class BaggingRegressor(RegressorMixin, _Bagging):
     """Bagging for regression, from scratch, over any registered estimator."""
 

@@ -30,7 +30,7 @@ def write_arpa(path: str | os.PathLike[str], tables: Tables, words: Sequence[str
             "that were never seen differ from 1",
             "only smoothing=kneser_ney can be exported",
         )
-    _check_words(words)
+    check_words(words)
     target = Path(path)
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -45,7 +45,8 @@ def write_arpa(path: str | os.PathLike[str], tables: Tables, words: Sequence[str
         partial.unlink(missing_ok=True)
 
 
-def _check_words(words: Sequence[str]) -> None:
+def check_words(words: Sequence[str]) -> None:
+    """UserError if an ARPA file cannot hold these words, the markers among them."""
     broken = [w for w in words if len(w.split()) != 1 or w.split()[0] != w]
     if broken:
         raise UserError(

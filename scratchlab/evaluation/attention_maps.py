@@ -18,7 +18,7 @@ from scratchlab.evaluation.translations import (
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "attention_maps", tasks=("seq2seq",), measures={})
+@register("evaluator", "attention_maps", tasks=("seq2seq",), measures={}, decodes=True)
 class AttentionMaps(Evaluator):
     """Draw the cross-attention of one sentence's translation: each head, and the heads' mean."""
 

@@ -20,6 +20,7 @@ from scratchlab.registry import option, register
     needs=("sacrebleu",),
     measures={"bleu": "higher"},
     changed_by=("lowercase", "tokenize"),
+    decodes=True,
 )
 class Bleu(Evaluator):
     """BLEU of the split's translations against its references, 0 to 100, with a confidence."""

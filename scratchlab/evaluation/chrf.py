@@ -21,6 +21,7 @@ from scratchlab.registry import option, register
     measures={"chrf": "higher", "chrf+": "higher", "chrf++": "higher"},
     asked_by={"chrf": ("word_order", 0), "chrf+": ("word_order", 1), "chrf++": ("word_order", 2)},
     changed_by=("lowercase", "char_order"),
+    decodes=True,
 )
 class Chrf(Evaluator):
     """chrF of the split's translations, 0 to 100; with ``word_order`` 2 it is chrF++."""

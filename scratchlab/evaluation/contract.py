@@ -99,6 +99,8 @@ class EvaluationContext:
 class Evaluator(ABC):
     """Registered as ``@register("evaluator", NAME, tasks=(…))``; built as ``cls(config)``.
 
+    What it fits is told by facts (:mod:`scratchlab.config.evaluators`) before anything is loaded.
+
     Scores must not depend on the evaluation's batch size.
     """
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "ensemble",
     tasks=("classification", "regression"),
     measures={"member_accuracy": "higher", "member_rmse": "lower"},
+    asks="members",
 )
 class Ensemble(Evaluator):
     """Score of the first 1, 2, 5 … members of a bagging (table ``ensemble``), and their votes.

@@ -19,6 +19,7 @@ from scratchlab.registry import option, register
     "exact_match",
     tasks=("language_modeling",),
     measures={"exact_match": "higher", "exact_match_constant": ""},
+    data=("questions",),
 )
 class ExactMatch(Evaluator):
     """Greedy answers that equal the right one to the letter, beside what a constant answer gets.

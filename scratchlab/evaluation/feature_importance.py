@@ -30,6 +30,7 @@ LONGEST_NAME = 30
     "feature_importance",
     tasks=("classification", "regression"),
     measures={"importance_rank_correlation": "", "permutation_impurity_correlation": ""},
+    data=("rows",),
 )
 class FeatureImportance(Evaluator):
     """Permutation importance (Breiman 2001) on the split, and impurity importance of trees.

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@register("evaluator", "feature_maps", tasks=("classification", "regression"), measures={})
+@register(
+    "evaluator",
+    "feature_maps",
+    tasks=("classification", "regression"),
+    measures={},
+    data=("images",),
+    asks="feature_maps",
+)
 class FeatureMaps(Evaluator):
     """Draw the first channels of each convolution for one image of the split."""
 

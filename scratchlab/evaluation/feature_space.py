@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     "feature_space",
     tasks=("classification", "reconstruction"),
     measures={"neighbours_alike": "higher", "neighbours_alike_input": "higher"},
+    data=("rows",),
 )
 class FeatureSpace(Evaluator):
     """Draw the inputs and the model's features (its code) in 2-D, coloured by class.

@@ -35,7 +35,7 @@ def require_trust(metric: str) -> None:
     )
 
 
-@register("evaluator", "hf_metric", needs=("evaluate",), extra="pretrained")
+@register("evaluator", "hf_metric", needs=("evaluate",), extra="pretrained", decodes=True)
 class HubMetric(Evaluator):
     """A metric of the evaluate library on generated answers or predicted classes.
 

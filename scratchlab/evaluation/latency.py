@@ -28,6 +28,7 @@ from scratchlab.registry import option, register
     cost=True,
     measures={"latency_p50": "lower", "latency_p95": "lower", "throughput": "higher"},
     changed_by=("batch",),
+    decodes=True,
 )
 class Latency(Evaluator):
     """Milliseconds for a sentence alone (median, 95th percentile) and sentences/s in batches.

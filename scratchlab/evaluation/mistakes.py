@@ -30,6 +30,7 @@ LONGEST_NAME = 8  # of a class above a picture
     tasks=("classification", "regression"),
     measures={"mistakes": "lower", "mistakes_shared": ""},
     changed_by=("tolerance",),
+    data=("rows",),
 )
 class Mistakes(Evaluator):
     """What a model gets wrong: table ``mistakes`` (all of them) and, for images, a picture.

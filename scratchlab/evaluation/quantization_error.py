@@ -12,7 +12,7 @@ from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measure
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "quantization_error", measures={"weight_error": "lower"})
+@register("evaluator", "quantization_error", measures={"weight_error": "lower"}, asks="quantized")
 class QuantizationError(Evaluator):
     """Relative error, largest error and signal-to-noise ratio of every quantized layer.
 

@@ -83,6 +83,8 @@ def rouge_measurements(
         "summary_words": "",
     },
     changed_by=("examples", "new_tokens", "stemmer"),
+    data=("answers",),
+    decodes=True,
 )
 class Rouge(Evaluator):
     """ROUGE-1, -2, -L and -Lsum (F-measure) of the summaries that the model generates."""
@@ -168,6 +170,7 @@ class Rouge(Evaluator):
         "lead3_rougeLsum": ("sentences", 3),
     },
     changed_by=("examples", "stemmer"),
+    data=("answers",),
 )
 class Lead3(Evaluator):
     """ROUGE of a text's first three sentences as its summary: what costs nothing."""

@@ -10,7 +10,9 @@ from scratchlab.evaluation.translations import Translations, ignore_case, transl
 from scratchlab.registry import option, register
 
 
-@register("evaluator", "samples", tasks=("seq2seq",), needs=("sacrebleu",), measures={})
+@register(
+    "evaluator", "samples", tasks=("seq2seq",), needs=("sacrebleu",), measures={}, decodes=True
+)
 class Samples(Evaluator):
     """A table of sample translations with their chrF; all translations go to samples.jsonl.
 

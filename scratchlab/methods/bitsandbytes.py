@@ -124,7 +124,13 @@ def has_kernel(name: str, device: torch.device) -> bool:
     return bool(key) and torch._C._dispatch_has_kernel_for_dispatch_key(operator, key)
 
 
-@register("method", "bitsandbytes", needs=("bitsandbytes",), extra="pretrained")
+@register(
+    "method",
+    "bitsandbytes",
+    needs=("bitsandbytes",),
+    extra="pretrained",
+    offers=("quantized",),
+)
 class BitsAndBytes(QuantizingMethod):
     """The bitsandbytes library: LLM.int8, FP4 and NF4 with or without double quantization."""
 

@@ -164,7 +164,7 @@ def row_factor(embedding: nn.Module) -> float | None:
     return None
 
 
-@register("method", "int8")
+@register("method", "int8", offers=("quantized",))
 class Int8(QuantizingMethod):
     """Weights as 8-bit integers from scratch: absmax or zero-point, per tensor or per channel."""
 

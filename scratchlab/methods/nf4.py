@@ -180,7 +180,7 @@ class NF4Linear(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
-@register("method", "nf4")
+@register("method", "nf4", offers=("quantized",))
 class NormalFloat4(QuantizingMethod):
     """4-bit NormalFloat weights from scratch; with lora behind it, this is QLoRA."""
 

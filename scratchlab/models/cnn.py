@@ -33,7 +33,7 @@ class Block(nn.Module):
         return self.pool(self.norm(self.convolution(x))).relu()
 
 
-@register("model", "cnn", tasks=("classification", "regression"))
+@register("model", "cnn", tasks=("classification", "regression"), offers=("feature_maps",))
 class CNN(nn.Module):
     """Convolutions, pooling, dropout and dense layers, from scratch for images."""
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.estimators.ngram import NGram
+from scratchlab.estimators.ngram_arpa import check_words
+from scratchlab.estimators.ngram_counts import MARKERS
 from scratchlab.models.gpt import GPT
 from scratchlab.models.gpt_weights import check_convertible, export_gpt2
 
 FORMATS = {"hf": "gpt", "arpa": "ngram"}
 
 
-def check_exportable(model: Any, form: str) -> None:
+def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
     """UserError, before anything is trained, if the model cannot be written in this format."""
     wanted = GPT if form == "hf" else NGram
     if not isinstance(model, wanted):
@@ -29,6 +33,19 @@ def check_exportable(model: Any, form: str) -> None:
             f"export=arpa: an ARPA file holds Kneser-Ney models, not {model.smoothing}",
             "Train with model.smoothing=kneser_ney.",
         )
+    else:
+        check_words([*MARKERS, *_arpa_vocabulary(dataset)])
+
+
+def _arpa_vocabulary(dataset: Dataset) -> list[str]:
+    """The words that an ARPA file of a model of this data set would hold beside its own."""
+    tokenizer = getattr(dataset, "tokenizer", None)
+    if tokenizer is None:
+        return []
+    text: Any = dataset
+    numbers = np.unique(text.sentences("train")[0])
+    words = arpa_words(tokenizer.tokens)
+    return [words[i] for i in numbers.tolist() if i != dataset.spec.unk_id]
 
 
 def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
@@ -37,7 +54,7 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
     Beside the weights for ``from_pretrained``, the folder ``hf`` holds the vocabulary in this
     project's own form, so that ``init_from=FOLDER`` works too.
     """
-    check_exportable(model, form)
+    check_exportable(model, form, dataset)
     if form == "hf":
         target = folder / "hf"
         target.mkdir(parents=True, exist_ok=True)
