@@ -53,6 +53,7 @@ NO_MATTER = (*FOLDER_KEYS, "accept_changed_data", "threads", "keep_memory", "cac
 
 def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
     """Train (or go on training) and evaluate; returns the run folder."""
+    config = _with_architecture(config, overrides)
     folder, resumed = open_folder(config)
     folder.lock()
     refused = False
@@ -245,6 +246,23 @@ def already_done(config: Mapping[str, Any]) -> Path | None:
     return folder.path
 
 
+def _with_architecture(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration with what a folder in the Hugging Face format says of its model, where
+    training starts from one."""
+    if config["init_from"] is None or config["model"]["name"] != "gpt":
+        return config
+    from scratchlab.models.gpt_weights import architecture, is_hugging_face
+
+    folder = Path(config["init_from"]).expanduser()
+    if not is_hugging_face(folder):
+        return config
+    given = {w.partition("=")[0].lstrip("+").removeprefix("model.") for w in overrides
+             if w.lstrip("+").startswith("model.")}  # fmt: skip
+    model = config["model"]
+    found = architecture(folder, {name: model[name] for name in given if name in model})
+    return {**config, "model": {**model, **found}}
+
+
 def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
     """UserError, before anything is trained or measured, if the model cannot be exported."""
     if config["export"] and config["method"]:
@@ -266,6 +284,12 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
 
     path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
+    tokenizer = getattr(parts.dataset, "tokenizer", None)
+    if config["export"] == "hf" and tokenizer is not None:
+        from scratchlab.data.hf_tokenizer import unwritable
+
+        if why := unwritable(tokenizer):
+            tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")
 
 
 def costs(training_seconds: float | None = None) -> list[Measurement]:

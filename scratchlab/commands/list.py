@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from scratchlab.config.origin import config_folders
+from scratchlab.config.origin import GLOBAL, config_folders
+from scratchlab.config.reading import read_text, read_yaml
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import Part, section_parts
 
@@ -16,7 +18,9 @@ usage: scratchlab list [GROUP] [NAME]
 
   scratchlab list                  all groups and the choices in each
   scratchlab list model            the models, a line each
-  scratchlab list model NAME       the options of one, with types, defaults and meanings
+  scratchlab list model NAME       the options of one, with types, meanings and the values that
+                                   model=NAME gives, and what else that sets
+  --config-dir FOLDER              your own YAML files too
 """
 
 SECTIONS = (
@@ -30,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     if any(a in ("-h", "--help") for a in arguments):
         print(HELP.strip())
         return 0
-    groups = choices()
+    arguments, config_dir = _without_folder(arguments)
+    groups = choices(config_dir)
     if not arguments:
         for group, names in groups.items():
             print(f"{group}:")
@@ -41,18 +46,33 @@ def main(arguments: Sequence[str]) -> int:
     if group not in groups:
         raise UserError(f"there is no group {arguments[0]!r}", suggest(arguments[0], groups))
     if len(arguments) == 1:
-        _print_group(group, groups[group])
+        _print_group(group, groups[group], config_dir)
         return 0
     if len(arguments) > 2:
         raise UserError(f"list takes a group and a name, not {len(arguments)} words")
-    _print_one(group, arguments[1], groups[group])
+    _print_one(group, arguments[1], config_dir)
     return 0
 
 
-def choices() -> dict[str, list[str]]:
+def _without_folder(arguments: Sequence[str]) -> tuple[list[str], str | None]:
+    """The words without ``--config-dir FOLDER``, and that folder."""
+    words = list(arguments)
+    for flag in ("--config-dir", "-cd"):
+        if flag in words:
+            at = words.index(flag)
+            if at + 1 >= len(words):
+                raise UserError(f"{flag} needs a folder")
+            folder = words[at + 1]
+            if not Path(folder).expanduser().is_dir():
+                raise UserError(f"{flag}: {folder} is no folder")
+            return words[:at] + words[at + 2 :], folder
+    return words, None
+
+
+def choices(config_dir: str | None = None) -> dict[str, list[str]]:
     """The YAML files of every group by name, read from the folders without Hydra."""
     found: dict[str, set[str]] = {}
-    for folder in config_folders(None):
+    for folder in config_folders(config_dir):
         for path in folder.glob("*/*.yaml"):
             found.setdefault(path.parent.name, set()).add(path.stem)
     order = [*SECTIONS, "experiment", "suite", "sweep"]
@@ -70,11 +90,11 @@ def _wrapped(names: Sequence[str], width: int = 90) -> str:
     return "\n".join([*lines, line])
 
 
-def _print_group(group: str, names: Sequence[str]) -> None:
+def _print_group(group: str, names: Sequence[str], config_dir: str | None) -> None:
     parts = section_parts(group) if group in SECTIONS else {}
     width = max(len(n) for n in names)
     for name in names:
-        path = _path(group, name)
+        path = _path(group, name, config_dir)
         part = parts.get(name) or parts.get(_registered(path))
         print(
             f"  {name:<{width}}  {_heading(path) or (part.summary if part else '')}{_needs(part)}"
@@ -94,11 +114,11 @@ def _needs(part: Part | None) -> str:
     return f" [{'; '.join(notes)}]" if notes else ""
 
 
-def _path(group: str, name: str) -> Path:
-    for folder in config_folders(None):
+def _path(group: str, name: str, config_dir: str | None) -> Path:
+    for folder in config_folders(config_dir):
         if (folder / group / f"{name}.yaml").is_file():
             return folder / group / f"{name}.yaml"
-    raise UserError(f"there is no {group} {name!r}", suggest(name, choices()[group]))
+    raise UserError(f"there is no {group} {name!r}", suggest(name, choices(config_dir)[group]))
 
 
 def _heading(path: Path) -> str:
@@ -119,14 +139,44 @@ def _registered(path: Path) -> str:
     return path.stem
 
 
-def _print_one(group: str, name: str, names: Sequence[str]) -> None:
-    path = _path(group, name)
+def given(path: Path, group: str) -> tuple[dict[str, Any], list[str]]:
+    """The values that a YAML file gives to the options of its own part, and the words for what else
+    it sets."""
+    content = read_yaml(path) or {}
+    if not isinstance(content, Mapping):
+        return {}, []
+    if GLOBAL.search(read_text(path)) is None:
+        return {str(k): v for k, v in content.items()}, []
+    own = content.get(group) or {}
+    words = []
+    for entry in content.get("defaults") or []:
+        for key, value in entry.items() if isinstance(entry, Mapping) else ():
+            chosen = f"[{','.join(map(str, value))}]" if isinstance(value, list) else shown(value)
+            words.append(f"{str(key).removeprefix('override ').lstrip('/')}={chosen}")
+    for section, values in content.items():
+        if section in ("defaults", group):
+            continue
+        entries = values.items() if isinstance(values, Mapping) else [("", values)]
+        words += [f"{section}{'.' if key else ''}{key}={shown(value)}" for key, value in entries]
+    return {str(k): v for k, v in own.items()}, words
+
+
+def shown(value: Any) -> str:
+    """A value as it is written on a command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+def _print_one(group: str, name: str, config_dir: str | None) -> None:
+    path = _path(group, name, config_dir)
     parts = section_parts(group) if group in SECTIONS else {}
     part = parts.get(name) or parts.get(_registered(path))
     if part is None:
         print(path.read_text(encoding="utf-8").rstrip())
         return
     print(f"{name}: {part.summary}\n")
+    values, others = given(path, group)
     prefix = f"{group}.{part.name}" if group in ("evaluator", "tracker", "method") else group
     for option in part.options:
         limits = [
@@ -136,10 +186,10 @@ def _print_one(group: str, name: str, names: Sequence[str]) -> None:
         ]
         if option.limits.get("choices"):
             limits.append("one of " + ", ".join(map(str, option.limits["choices"])))
-        head = (
-            f"  {prefix}.{option.name}={option.default if option.default is not None else 'null'}"
-        )
+        head = f"  {prefix}.{option.name}={shown(values.get(option.name, option.default))}"
         print(f"{head:<44} {option.meaning} ({', '.join([option.type, *limits])})")
     for _, message in part.rules:
         print(f"  rule: {message}")
+    if others:
+        print(f"\n{group}={name} also sets: {'  '.join(others)}")
     print(f"\n{path}")

@@ -66,6 +66,8 @@ def read_run(
     except ConfigError as error:
         raise UserError(f"{path / 'config.yaml'} is refused.\n{error}") from error
     config = change(saved, overrides, flags.config_dir) if overrides else unchanged
+    if not any(w.startswith("export=") for w in overrides):
+        config["export"] = None  # training wrote it; a measurement does so only if asked
     if not outputs:
         config["output_dir"] = _runs_beside(path, config["output_dir"])
     if answered(flags, verb, overrides, config):

@@ -10,7 +10,7 @@ from typing import Any
 from scratchlab.config.reading import line_of_key, read_text
 from scratchlab.errors import Fault
 
-_GLOBAL = re.compile(r"^# *@package +_global_", re.MULTILINE)
+GLOBAL = re.compile(r"^# *@package +_global_", re.MULTILINE)
 
 
 def config_folders(config_dir: str | None) -> list[Path]:
@@ -28,7 +28,7 @@ def locate(fault: Fault, choices: Mapping[str, Any], config_dir: str | None) -> 
     """
     section, *rest = fault.where.split(".")
     for path in _chosen_files(("experiment", "model", section), choices, config_dir):
-        own = path.parent.name == section and not _GLOBAL.search(read_text(path))
+        own = path.parent.name == section and not GLOBAL.search(read_text(path))
         number = line_of_key(path, rest if own else [section, *rest])
         if number is not None:
             place = f"set in {path}, line {number}"

@@ -63,13 +63,23 @@ _CLASSES = {
 }
 
 
-@functools.cache
-def _compiled(template: str, pattern: int) -> Any:
+def _expression(template: str, pattern: int) -> str:
     """The regular expression that a template is with the classes of a pattern."""
-    import regex
-
     for name, expression in {"elision": _ELISION, **_CLASSES[pattern]}.items():
         template = template.replace(f"<{name}>", expression)
+    return template
+
+
+def plain_pattern(pattern: int) -> str:
+    """The regular expression whose matches in a lower-cased text are its plain words."""
+    return _expression(_PLAIN, pattern)
+
+
+@functools.cache
+def _compiled(template: str, pattern: int) -> Any:
+    import regex
+
+    template = _expression(template, pattern)
     if pattern == OLD_PATTERN:
         return re.compile(template, re.IGNORECASE)
     # Not all of it: capitals with a mark among their other cases (Ι, U+0345) are no marks.

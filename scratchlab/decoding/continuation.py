@@ -136,10 +136,11 @@ def answers(model: Any, dataset: QuestionDataset, questions: Sequence[str]) -> l
     prompts = []
     for number, question in enumerate(questions, 1):
         ids = dataset.tokenizer.encode(question.strip(), f"question {number}").tolist()
-        if len(ids) + 2 > model.block_size:
+        room = getattr(model, "block_size", None)
+        if room is not None and len(ids) + 2 > room:
             raise UserError(
                 f"question {number} has {len(ids)} {dataset.tokenizer.unit}s; with an answer, "
-                f"the model reads at most {model.block_size - 2}",
+                f"the model reads at most {room - 2}",
                 "Ask a shorter one, for example: Where was Ada Lovelace born?",
             )
         prompts.append([*ids, dataset.mask_id])

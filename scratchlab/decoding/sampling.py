@@ -199,13 +199,13 @@ class Window:
         self, model: Any, texts: Sequence[list[int]], new: int, keep: float, cached: bool
     ) -> None:
         self.model = model
-        self.block: int | None = model.block_size
+        self.block: int | None = getattr(model, "block_size", None)
         self.device = next(model.parameters()).device
         self.shift = 0 if self.block is None else self.block - max(1, int(self.block * keep))
         self.shift = max(1, self.shift)
-        self.cached = cached
+        self.cached = cached and hasattr(model, "start_cache")
         self.starts: list[int] | None = None
-        if cached:
+        if self.cached:
             longest = max(len(text) for text in texts) + new
             self.cache = model.start_cache(len(texts), longest)
 
@@ -232,7 +232,10 @@ class Window:
             self.cache.clear()
             return self.model.prefill(tokens, lengths, self.cache)
         rows = torch.arange(len(texts), device=self.device)
-        return self.model.project(self.model.hidden(tokens)[rows, lengths - 1])
+        hidden: Tensor = self.model.hidden(tokens)[rows, lengths - 1]
+        if hasattr(self.model, "project"):
+            return self.model.project(hidden)
+        return hidden @ self.model.output_weight.t()
 
     def select(self, kept: Sequence[int]) -> None:
         """Keep these texts (ascending) only."""

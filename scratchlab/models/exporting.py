@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratchlab.data.contract import Dataset
+from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
 from scratchlab.errors import UserError
 from scratchlab.estimators.ngram import NGram
 from scratchlab.estimators.ngram_arpa import check_words
@@ -51,8 +52,9 @@ def _arpa_vocabulary(dataset: Dataset) -> list[str]:
 def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
     """Write ``model`` below ``folder``; returns the folder ``hf`` or the file ``model.arpa``.
 
-    Beside the weights for ``from_pretrained``, the folder ``hf`` holds the vocabulary in this
-    project's own form, so that ``init_from=FOLDER`` works too.
+    Beside the weights for ``from_pretrained``, the folder ``hf`` holds the tokenizer for
+    ``AutoTokenizer`` (where the library can follow it), and the vocabulary in this project's own
+    form, so that ``init_from=FOLDER`` works too.
     """
     check_exportable(model, form, dataset)
     if form == "hf":
@@ -61,6 +63,9 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
         spec = dataset.spec
         export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
         dataset.save_vocabulary(target)
+        tokenizer = getattr(dataset, "tokenizer", None)
+        if tokenizer is not None and unwritable(tokenizer) is None:
+            write_hf_tokenizer(tokenizer, target, model.block_size)
         return target
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = getattr(dataset, "tokenizer", None)

@@ -79,6 +79,23 @@ def read_gpt2_config(folder: Path) -> tuple[GPT.Config, int]:
         raise UserError(f"{path} is no GPT-2 configuration: {error!r}") from error
 
 
+def architecture(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The options of model=gpt that a checkpoint folder decides.
+
+    ``asked``: those that a person gave; UserError where the folder says otherwise.
+    """
+    config, _ = read_gpt2_config(folder)
+    names = ("d_model", "n_heads", "n_layers", "d_ff", "block_size", "positions", "tie_embeddings")
+    found = {name: getattr(config, name) for name in names} | {"bias": True, "output": "full"}
+    for name, value in found.items():
+        if name in asked and asked[name] != value:
+            raise UserError(
+                f"model.{name}={asked[name]}: the checkpoint {folder} has {value}",
+                f"Leave model.{name} out: the folder's config.json says it.",
+            )
+    return found
+
+
 def is_hugging_face(folder: Path) -> bool:
     """Whether a folder holds a checkpoint in the Hugging Face format (of whatever model)."""
     return (folder / "config.json").is_file() and not (folder / "state.json").is_file()

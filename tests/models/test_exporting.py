@@ -55,11 +55,60 @@ def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
     assert torch.equal(best["embedding.weight"], theirs.transformer.wte.weight)
 
     # The weights that training starts from are those of the folder: nothing is learnt at rate 0.
-    start = [f"init_from={folder}", "model.positions=learned", "optimizer.lr=0", "run_id=two"]
+    start = [f"init_from={folder}", "optimizer.lr=0", "run_id=two"]
     done = launcher.run(*WORDS, *start, "trainer.max_steps=1", cwd=tmp_path)
     assert done.code == 0, done.err
     again = load_file(tmp_path / "outputs/out/two/checkpoints/last/model.safetensors")
     assert all(torch.equal(again[name], best[name]) for name in best)
+
+    # The tokenizer is there as well; a measurement exports nothing again, also of another model.
+    ids = transformers.AutoTokenizer.from_pretrained(folder)(TEXT[:40])["input_ids"]
+    from scratchlab.data.text_tokenizers import read_text_tokenizer
+
+    assert ids == read_text_tokenizer(folder).encode(TEXT[:40]).tolist()
+    for more in ([], ["method=int8"]):
+        done = launcher.run("eval", "outputs/out/one", *more, cwd=tmp_path)
+        assert done.code == 0, done.err
+    assert not list((tmp_path / "outputs/out/one/evaluations").glob("*/export"))
+    other = [*WORDS, f"init_from={folder}", "model.positions=rotary", "run_id=three"]
+    message = launcher.run(*other, cwd=tmp_path).refused()
+    assert "model.positions=rotary: the checkpoint" in message and "has learned" in message
+
+
+SAMPLE = (
+    "The cat's mat, l'homme costs 3.50 (or 1,000) -- well... no!!! \"Ok\"?\nNew line t-shirt "
+    "café cafe\u0301 naïve 東京 😀👍🏽 jusqu'à\n\n  two  spaces\tTab x_y a1b2 नमस्ते "
+)
+
+
+@pytest.mark.parametrize("kind", ["char", "whitespace", "word"])
+def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
+    tmp_path: Path, kind: str
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
+    from scratchlab.data.text_tokenizers import learn_tokenizer
+
+    tokenizer = learn_tokenizer(kind, lambda: [SAMPLE], lambda: [SAMPLE], None, 1)
+    assert unwritable(tokenizer) is None
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    write_hf_tokenizer(tokenizer, tmp_path, 64)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    texts = [SAMPLE, "The mat\n", "", "\n\n"]
+    texts += [] if kind == "char" else ["a zebra (unknown)\nhere's <unk>", "Tab\x1cx_y"]
+    for text in texts:
+        assert theirs(text)["input_ids"] == tokenizer.encode(text).tolist(), text
+    assert theirs.model_max_length == 64
+    ends = None if kind == "char" else "<eos>"
+    assert theirs.eos_token == ends
+
+
+def test_pieces_are_said_to_have_no_form_that_transformers_reads() -> None:
+    from scratchlab.data.hf_tokenizer import unwritable
+    from scratchlab.data.text_tokenizers import learn_tokenizer
+
+    pieces = learn_tokenizer("bpe", lambda: [SAMPLE], lambda: [SAMPLE], 200, 1)
+    assert "dataset.tokenizer=word, char or pretrained" in str(unwritable(pieces))
 
 
 def test_what_a_format_has_no_place_for_is_refused_before_training(
