@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,9 @@ from scratchlab.data.catalog import (
 from scratchlab.data.checking import check, described
 from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Part, parts
+from scratchlab.tracking.console import print_table
+
+PIPE_COLUMNS = 160
 
 DESCRIBED = "described.json"  # which files the tables and pictures of a folder describe
 HELP = """
@@ -226,21 +231,7 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
 
 
 def _show(tables: Sequence[Table]) -> None:
-    from rich import box
-    from rich.table import Table as Grid
-    from rich.text import Text
-
-    from scratchlab.tracking.terminal import rich_console
-
-    console = rich_console()
-    if not console.is_terminal:
-        console = rich_console(width=160)
+    """On a terminal and where COLUMNS is set as wide as that; in a pipe there is room."""
+    room = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_COLUMNS
     for table in tables:
-        # A line of its own: as a part of the table it would be folded to its width.
-        console.print(Text(table.title, style="bold"), soft_wrap=True)
-        grid = Grid(box=box.SIMPLE_HEAD)
-        for column in table.columns:
-            grid.add_column(column, overflow="fold")
-        for row in table.rows:
-            grid.add_row(*map(Text, row))
-        console.print(grid)
+        print_table(table.title, table.columns, table.rows, width=room, borders=False)

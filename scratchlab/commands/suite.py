@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -70,7 +71,6 @@ def main(arguments: Sequence[str]) -> int:
     from scratchlab.studies.runs import StudyFolder, is_done
     from scratchlab.studies.suite import SuiteSource, plan
     from scratchlab.studies.workers import run_all, share_of_threads
-    from scratchlab.tracking.console import print_table
 
     folder = StudyFolder(call.folder)
     threads = share_of_threads(call.workers, call.threads)
@@ -79,11 +79,10 @@ def main(arguments: Sequence[str]) -> int:
     if answered(call.flags, "suite", words, {m.job.name: dict(m.config) for m in members}):
         return 0
     if call.flags.dry_run:
-        rows = [
-            (m.job.name, "done" if is_done(m.job.folder) else "to run", " ".join(m.job.arguments))
-            for m in members
-        ]
-        print_table(f"Suite {call.suite.name}: {len(rows)} runs", ("run", "", "command"), rows)
+        print(f"Suite {call.suite.name}: {len(members)} runs")
+        for m in members:
+            print(f"{m.job.name} ({'done' if is_done(m.job.folder) else 'to run'}):")
+            print("  " + shlex.join(["scratchlab", *m.job.arguments]))  # to be copied
         return 0
     require_data(m.config for m in members if not is_done(m.job.folder))
     lock = folder.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,7 @@ def _show(sweep: Sweep, folder: StudyFolder) -> None:
     print_table(title, ("key", "values", ""), rows)
     if sweep.note:
         print(sweep.note)
-    print("every trial: " + " ".join([*sweep.words, *sweep.defaults]))
+    print("every trial: " + shlex.join(["scratchlab", "train", *sweep.words, *sweep.defaults]))
 
 
 def _described() -> str:

@@ -202,7 +202,7 @@ def target_figure(dataset: RowsDataset) -> Figure:
         axis.set_ylabel("rows")
         axis.set_title(f"{dataset.registered_name}: the target")
     axis.set_xlabel(label_text(dataset.raw.target_name, 60))
-    axis.legend()
+    figure.legend(loc="outside lower center", ncols=len(used))
     return figure
 
 

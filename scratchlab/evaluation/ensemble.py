@@ -130,7 +130,7 @@ def votes_figure(said: NDArray[Any], y: NDArray[Any], classes: bool, split: str)
         )
         axis.set_xlabel("share of the members that vote for the winning class")
         axis.set_xlim(0, 1 + 0.6 / bars)
-        axis.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2)
     else:
         axis.hist(said.std(axis=0), 30, color=colour(0))
         axis.set_xlabel("standard deviation among the members' predictions")

@@ -69,5 +69,5 @@ def draw(errors: list[Any]) -> Any:
         title="Quantization error by layer", ylim=(0, None),
     )  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, ncols=2)
+    figure.legend(fontsize=8, loc="outside right upper")
     return figure

@@ -281,5 +281,6 @@ def lora_row(name: str, inside: int, outside: int, rank: int, count: int = 1) ->
 
 
 def saving(full: int, low: int) -> str:
-    """The change of a number of parameters in percent: ``-89.45 %``."""
-    return f"{100 * (low / full - 1):+.2f} %"
+    """How much smaller a number of parameters has become, in words if it has not."""
+    change = 100 * (1 - low / full)
+    return f"{change:.2f} %" if change >= 0 else f"larger by {-change:.2f} %"

@@ -37,6 +37,9 @@ CSV_COLUMNS = (
     *("spread", "low", "high", "spread_meaning", "compares"),
 )
 
+# Drawn only where a suite asks for them: beside accuracy and f1_macro they show little more.
+SIBLINGS = ("precision_", "recall_", "f1_weighted")
+
 
 @dataclass(frozen=True)
 class Compared:
@@ -185,6 +188,8 @@ def write_comparison(
         )
         shown.append(Shown(title if not timed else f"{title}: cost", columns, cells, notes))
         for metric in chosen if not timed else ():
+            if metric.startswith(SIBLINGS) and metric not in metrics:
+                continue  # of two classes ten pictures would look the same
             write_bars(folder, title, rows, figures, metric)
     if made := choices(rows):
         write_json(folder / "choices.json", {choice.name: choice.as_dict() for choice in made})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # A bar that is drawn more often than this costs more than it tells.
 SECONDS_BETWEEN_DRAWINGS = 0.2
+LINE = 140  # characters of a line of progress at most
 FEW_COLUMNS = 5  # as many of a table are always shown
 # Logged for the curves; on a line they would only push the loss out of sight.
 HIDDEN = ("epoch", "seconds", "train/objective", "gradient_norm")
@@ -146,11 +148,12 @@ class Console(Tracker):
         if "epoch" in values:
             fields.append(f"epoch {values['epoch']:.2f}")
         fields += self._brief(values)
+        end = []
         first, clock = self._started
         if self._total and step > first and now > clock:
             left = (self._total - step) * (now - clock) / (step - first)
-            fields.append(f"ETA {_duration(left)}")
-        self.message("  ".join(fields))
+            end.append(f"ETA {_duration(left)}")
+        self.message(fitting(fields, end))
 
     def _brief(self, values: Mapping[str, float]) -> list[str]:
         """``name value`` for each scalar that is worth its place on a line."""
@@ -160,6 +163,16 @@ class Console(Tracker):
             for name, value in values.items()
             if name not in HIDDEN
         ]
+
+
+def fitting(fields: Sequence[str], end: Sequence[str], room: int = LINE) -> str:
+    """Fields on one line, and how many more there are where not all find room."""
+    for shown in range(len(fields), 0, -1):
+        more = [f"(+{len(fields) - shown} in metrics.jsonl)"] if shown < len(fields) else []
+        line = "  ".join([*fields[:shown], *more, *end])
+        if len(line) <= room:
+            break
+    return line
 
 
 def format_number(value: float | None) -> str:
@@ -182,10 +195,13 @@ def print_table(
     rows: Sequence[Sequence[Any]],
     file: Any = None,
     notes: Sequence[str] = (),
+    width: int | None = None,
+    borders: bool = True,
 ) -> None:
     """A table on standard output (or ``file``); columns that hold only numbers stand right.
 
-    ``notes`` stand below it, each a line of its own.
+    ``notes`` stand below it, each a line of its own. ``width``: columns, if not those of the
+    terminal (or of the variable ``COLUMNS``).
 
     Where there is no room for it, cells are folded between words; a table of a single row that
     would not fit even so stands upright, a column to a line. Of many columns, those that are too
@@ -193,17 +209,21 @@ def print_table(
     """
     from rich.text import Text
 
-    console = rich_console(file=file if file is not None else sys.stdout)
+    console = rich_console(file=file if file is not None else sys.stdout, width=width)
     if title:  # a line of its own: as a part of the table it would be folded to its width
         console.print(Text(title, style="bold"), soft_wrap=True)
-    _draw_table(console, columns, rows)
+    _draw_table(console, columns, rows, borders)
     for note in notes:
         console.print(Text(note), soft_wrap=True)
 
 
 def _draw_table(
-    console: RichConsole, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    console: RichConsole,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    borders: bool,
 ) -> None:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
@@ -222,8 +242,9 @@ def _draw_table(
         shown -= 1
         widths = column_widths(columns[:shown], [row[:shown] for row in texts], console.width)
     if widths is None:
-        shown = len(columns)
-    table = Table()
+        _draw_records(console, columns, texts)
+        return
+    table = Table(box=box.HEAVY_HEAD if borders else box.SIMPLE_HEAD)
     for index, column in enumerate(columns[:shown]):
         numeric = bool(rows) and all(_numeric(row[index]) for row in texts)
         table.add_column(
@@ -238,6 +259,24 @@ def _draw_table(
     if shown < len(columns):
         left_out = ", ".join(columns[shown:])
         console.print(Text(f"too wide to show (COLUMNS=200 shows more): {left_out}"))
+
+
+def _draw_records(
+    console: RichConsole, columns: Sequence[str], texts: Sequence[Sequence[str]]
+) -> None:
+    """Rows below each other, for what no table has room for: no word is broken."""
+    from rich.text import Text
+
+    for first, *others in texts:
+        console.print(Text(first, style="bold"), soft_wrap=True)
+        for column, text in zip(columns[1:], others, strict=True):
+            if text:
+                head, room = f"  {column}: ", max(20, console.width - 4)
+                lines = textwrap.wrap(
+                    head + text, room, subsequent_indent="    ", break_long_words=False
+                )
+                for line in lines:
+                    console.print(Text(line), soft_wrap=True)
 
 
 def column_widths(

@@ -208,4 +208,4 @@ def test_products_in_bfloat16_round_activations_and_sums_and_nothing_else(rows: 
 
 def test_loras_arithmetic_is_that_of_the_textbook_example() -> None:
     row = lora_row("projection", 512, 64, 6)
-    assert row[2:] == ("32,768", "6 · (512 + 64)", "3,456", "-89.45 %")
+    assert row[2:] == ("32,768", "6 · (512 + 64)", "3,456", "89.45 %")

@@ -233,3 +233,20 @@ def test_the_table_says_in_which_precision_the_runs_were_trained(tmp_path: Path)
     assert alike.tables[0].notes == ["trained in float32"]
     apart = write_comparison(tmp_path / "two", "seeds", rows)
     assert apart.tables[0].notes == ["trained in float32: a; bfloat16: b"]
+
+
+def test_of_many_scores_of_classes_those_that_say_the_same_are_drawn_only_on_request(
+    tmp_path: Path,
+) -> None:
+    names = ("accuracy", "f1_macro", "f1_weighted", "recall_macro")
+    rows = [
+        row(n, measured(tmp_path / n, *(Measurement(m, v) for m in names)))
+        for n, v in (("a", 0.9), ("b", 0.8))
+    ]
+
+    def drawn(name: str, *metrics: str) -> list[str]:
+        write_comparison(tmp_path / name, "classes", rows, metrics=metrics)
+        return sorted(p.stem for p in (tmp_path / name / "plots").iterdir())
+
+    assert drawn("all") == ["bars_accuracy", "bars_f1_macro"]
+    assert drawn("asked", "recall_macro") == ["bars_recall_macro"]

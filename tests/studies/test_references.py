@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scratchlab.commands.suite import main as suite_command
+from scratchlab.commands.sweep import main as sweep_command
 from scratchlab.studies.runs import StudyFolder
 from scratchlab.studies.suite import compared, plan
 from scratchlab.studies.suite_file import load_suite
@@ -57,3 +60,20 @@ def test_references_of_the_suites_of_the_package_are_for_the_data_they_use(tmp_p
     }
     rows = compared(suite, plan(suite, ["dataset=python_docs"], StudyFolder(tmp_path)), {})
     assert not any(row.reference for row in rows)
+
+
+def test_commands_of_a_dry_run_can_be_copied_as_they_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.yaml"
+    evaluators = "evaluator=[classification,confusion_matrix]"
+    words = ["model=random_forest", "dataset=digits", evaluators]
+    path.write_text(json.dumps({"overrides": words, "runs": {"forest": None}}))
+    assert suite_command([str(path), "--dry-run"]) == 0
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if "train" in line]
+    assert shlex.split(command)[:5] == ["scratchlab", "train", *words]
+    assert sweep_command(["--dry-run", *words, "model.max_depth=1,2"]) == 0
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if "train" in line]
+    assert shlex.split(command)[2:7] == ["scratchlab", "train", *words]

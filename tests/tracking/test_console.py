@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab.tracking.console import Console, print_table
+from scratchlab.tracking.console import Console, fitting, print_table
 from scratchlab.tracking.contract import RunInfo
 
 SCRIPT = """
@@ -123,3 +123,24 @@ def test_no_word_of_a_table_is_broken_where_there_is_room_for_it(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("│")[1].strip() for line in lines[1:-1]] == list(columns)
     assert lines[-2].split("│")[2].strip() == "2,090"
+
+
+def test_a_table_without_room_for_its_words_stands_in_records_that_break_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [
+        ["cnn_dailymail_pairs", "summarization", "articles and their highlights"],
+        ["b", "", "x"],
+    ]
+    print_table("data sets", ["name", "task", "what"], rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["data sets", "cnn_dailymail_pairs", "  task: summarization"]
+    assert lines[3:] == ["  what: articles and their", "    highlights", "b", "  what: x"]
+
+
+def test_a_line_of_progress_has_room_for_the_time_left() -> None:
+    fields = [f"val/measure_number_{i} 0.1234" for i in range(12)]
+    line = fitting(fields, ["ETA 0:01:00"])
+    assert len(line) <= 140 and line.endswith("(+9 in metrics.jsonl)  ETA 0:01:00")
+    assert fitting(fields[:2], []) == "  ".join(fields[:2])
