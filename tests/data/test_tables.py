@@ -292,3 +292,27 @@ def test_rows_that_all_say_the_same_cannot_be_split(tmp_path: Path) -> None:
 def test_of_the_test_wines_345_are_copies_of_training_wines(tmp_path: Path) -> None:
     copies = copies_in_train(dataset("wine_quality", tmp_path, val_fraction=0.0), "test")
     assert copies is not None and (sum(copies), len(copies)) == (345, 1300)
+
+
+def test_a_damaged_table_is_read_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    whole = csv(tmp_path).read_bytes().replace(b"red", b'"re;d"')
+    path = tmp_path / "damaged.csv"
+    for _ in range(150):
+        raw = bytearray(whole)
+        place = int(rng.integers(len(raw)))
+        kind = rng.integers(4)
+        if kind == 0:
+            for at in rng.integers(len(raw), size=int(rng.integers(1, 6))):
+                raw[at] = int(rng.integers(256))
+        elif kind == 1:
+            del raw[place:]
+        else:
+            raw[place:place] = [b'"', b"\r", b"\n,,", b";\t", "\u2028−٣".encode()][rng.integers(5)]
+        path.write_bytes(raw)
+        try:
+            data = dataset("table", tmp_path, path=str(path), missing_target="drop")
+            assert np.isfinite(data.rows("train")[0]).all() and data.notes is not None
+        except UserError as error:
+            assert "\n" not in error.message
+            assert str(path) in error.message or "split off" in error.message
