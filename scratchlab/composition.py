@@ -77,6 +77,8 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
 def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
     """Threads, seeds and device; estimators compute in NumPy and do without torch."""
     (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
+    if config["threads"] is not None:  # of the tokenizers library
+        os.environ["RAYON_NUM_THREADS"] = str(config["threads"])
     if is_estimator(config):
         if config["threads"] is not None:
             threadpool_limits(config["threads"])

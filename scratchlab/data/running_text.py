@@ -374,13 +374,10 @@ class RunningText(TextDataset):
             tokenizer = self._learn(reads)
         splits: dict[str, Any] = {}
         for split, read in reads.items():
-            pieces = (
-                tokenizer.encode(
-                    # A cut inside a line: the space there is no token of its own.
-                    piece.removesuffix(" ") if tokenizer.kind == "bpe" else piece,
-                    f"{self.registered_name} ({split})",
-                )
-                for piece in read()
+            pieces = tokenizer.encode_each(
+                # A cut inside a line: the space there is no token of its own.
+                (piece.removesuffix(" ") if tokenizer.kind == "bpe" else piece for piece in read()),
+                f"{self.registered_name} ({split})",
             )
             splits[split] = write_shards(folder, split, pieces, len(tokenizer))
             if not sum(entry["tokens"] for entry in splits[split]):

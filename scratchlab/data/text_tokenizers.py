@@ -83,6 +83,10 @@ class TextTokenizer(ABC):
             UserError: a character has no id and there is no ``<unk>``; ``where`` names the text.
         """
 
+    def encode_each(self, texts: Iterable[str], where: str = "the text") -> Iterator[Ids]:
+        """The ids of one text after the other; few are in memory at once."""
+        return (self.encode(text, where) for text in texts)
+
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids."""

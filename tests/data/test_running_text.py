@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import IGNORE, DataContext
+from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
 from scratchlab.data.text import whole_lines
 from scratchlab.data.text_datasets import TextFile
 from scratchlab.data.token_shards import Shards, write_shards
 from scratchlab.errors import UserError
+from tests.data.kinds import sentence, write_files
 
 TEXT = "".join(f"{i} green bottles hanging on the wall,\n" for i in range(300))
 
@@ -123,3 +125,15 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "nothing.txt").write_text("")
     with pytest.raises(UserError, match=r"the text is empty \(.*nothing.txt\)"):
         _ = corpus(tmp_path, paths=[str(tmp_path / "nothing.txt")]).spec
+
+
+def test_texts_that_a_checkpoints_tokenizer_reads_at_once_have_the_ids_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = load_pretrained_tokenizer(str(write_files(tmp_path / "f") / "checkpoint"), tmp_path)
+    texts = [sentence(i, 3 + i % 7) + " unknown [PAD]\n" * (i % 2) for i in range(20)]
+    wanted = [tokenizer.encode(text).tolist() for text in texts]
+    for threads in ("1", "3"):
+        monkeypatch.setenv("RAYON_NUM_THREADS", threads)
+        assert [ids.tolist() for ids in tokenizer.encode_each(iter(texts))] == wanted
+    assert list(tokenizer.encode_each([])) == []
