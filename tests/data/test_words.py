@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 import unicodedata
 from pathlib import Path
 
@@ -19,7 +20,15 @@ from scratchlab.data.text_tokenizers import (
     write_text_tokenizer,
 )
 from scratchlab.data.tokenizers import BPETokenizer, WordTokenizer, tokenizer_from_json
-from scratchlab.data.words import OLD_PATTERN, PATTERN, mark_words, parts, plain_words, unmark
+from scratchlab.data.words import (
+    OLD_PATTERN,
+    PATTERN,
+    Memory,
+    mark_words,
+    parts,
+    plain_words,
+    unmark,
+)
 from scratchlab.errors import UserError
 
 # Each is one word, or words with plain spaces between them.
@@ -146,3 +155,18 @@ def test_the_pattern_is_kept_with_a_tokenizer_and_an_unknown_one_is_refused(kind
     for wrong in (3, 0, True, "2", None, [2]):
         with pytest.raises(UserError, match="here: not a tokenizer"):
             tokenizer_from_json(described | {"pattern": wrong}, "here")
+
+
+@pytest.mark.parametrize("pattern", [OLD_PATTERN, PATTERN])
+@pytest.mark.parametrize("unit", ["a", "e\u0301", "-", "a1-", "\U0001f469\u200d", " ", "'s"])
+def test_cutting_takes_time_in_proportion_to_the_text(unit: str, pattern: int) -> None:
+    started = time.process_time()
+    mark_words(unit * 100_000 + ".", None, pattern)
+    plain_words(unit * 100_000 + ".", pattern)
+    assert time.process_time() - started < 2
+
+
+def test_a_memory_is_bounded_and_answers_all_the_same() -> None:
+    memory = Memory(lambda key: key * 2, limit=3)
+    assert [memory[i] for i in (*range(9), *range(9))] == [0, 2, 4, 6, 8, 10, 12, 14, 16] * 2
+    assert len(memory) == 3
