@@ -23,6 +23,8 @@ SEQUENTIAL = "Blues"  # one hue from white to dark: what matters stands out on w
 
 TITLE_CHARACTERS = 64  # of a line
 FOOT_CHARACTERS = 100
+SCREEN = ("backend", "interactive", "toolbar", "webagg", "tk.")  # settings that draw nothing
+
 WIDTH_PIXELS = 900  # what a README shows without shrinking
 DPI = 150
 
@@ -52,10 +54,14 @@ STYLE: Any = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw in the house's style within the block (also a decorator: ``@style()``)."""
+    """Draw in the house's style within the block (also a decorator: ``@style()``).
+
+    Alike everywhere: a file ``matplotlibrc`` of the user or of the current folder changes nothing.
+    """
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    usual = {k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith(SCREEN)}
+    with matplotlib.rc_context({**usual, **STYLE}):
         yield
 
 
