@@ -53,7 +53,7 @@ def strange_input(capfd: Captured, run: str, longest: int) -> list[str]:
 def test_prompts_are_answered_one_a_line_and_what_is_cut_is_said(
     folder: Path, capfd: Captured
 ) -> None:
-    rows = [{"prompt": sentence(i, 5), "response": sentence(i + 3, 3)} for i in range(30)]
+    rows = [{"prompt": sentence(i, 5 + i // 10), "response": sentence(i + 3, 3)} for i in range(30)]
     Path("qa.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = [
         "model=gpt", "model.d_model=16", "model.n_heads=2", "model.n_layers=1",
@@ -95,7 +95,7 @@ def bert(folder: Path) -> str:
 
 def test_texts_get_a_class_a_line_and_what_is_cut_is_said(folder: Path, capfd: Captured) -> None:
     checkpoint = bert(folder / "bert")
-    lines = [f"{sentence(i, 5)},{'good' if i % 2 else 'bad'}" for i in range(40)]
+    lines = [f"{sentence(i, 5 + i // 10)},{'good' if i % 2 else 'bad'}" for i in range(40)]
     Path("rows.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
     words = [
         "model=bert", f"model.checkpoint={checkpoint}", "dataset=text_classification",
