@@ -75,11 +75,18 @@ def write_bars(
 def _bar(row: Compared, one: Score, metric: str, scale: float) -> Bar:
     """A value with the ends of what it leaves open: never outside of what the score can be."""
     ends, given = one.ends, row.reference.get(metric)
-    if ends is None and one.spread:
-        lowest, highest = bounds_of(one)
-        ends = max(one.mean - one.spread, lowest), min(one.mean + one.spread, highest)
+    if ends is None and (sides := within_bounds(one, one.spread)):
+        ends = one.mean - sides[0], one.mean + sides[1]
     low, high = (None, None) if ends is None else (ends[0] / scale, ends[1] / scale)
     return Bar(row.label, one.mean / scale, low, high, None if given is None else given / scale)
+
+
+def within_bounds(one: Score, spread: float | None) -> tuple[float, float] | None:
+    """How far ``spread`` reaches below and above a mean without leaving what the score can be."""
+    if not spread:
+        return None
+    lowest, highest = bounds_of(one)
+    return min(spread, one.mean - lowest), min(spread, highest - one.mean)
 
 
 def bounds_of(one: Score) -> tuple[float, float]:

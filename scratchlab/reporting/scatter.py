@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scratchlab.errors import suggest
 from scratchlab.figure_style import colour, new_figure, png, style
+from scratchlab.reporting.comparison_figures import within_bounds
 from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_number, title_of
 from scratchlab.run.atomic import write_bytes
 
@@ -47,12 +48,13 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Point:
-    """One run; ``spread`` is the standard deviation of y over its seeds."""
+    """One run; ``spread`` is the standard deviation of y over its seeds, downwards and upwards as
+    far as the score can go."""
 
     label: str
     x: float
     y: float
-    spread: float | None = None
+    spread: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def write_scatter(
         x, y = found.get(picture.x), found.get(picture.y)
         if y is None or (x is None and not level):
             continue
-        point = Point(label, 0.0 if level or x is None else x.mean, y.mean, y.std)
+        point = Point(label, 0.0 if level or x is None else x.mean, y.mean, within_bounds(y, y.std))
         on_log = [getattr(point, letter) for letter in picture.log if not (level and letter == "x")]
         if any(value <= 0 for value in on_log) or not math.isfinite(point.x + point.y):
             left_out.append(
@@ -130,7 +132,7 @@ def scatter_figure(
     y_scale, y_unit = _scale(y, [p.y for p in [*points, *lines]])
     for index, point in enumerate(points):
         place = (point.x / x_scale, point.y / y_scale)
-        spread = None if point.spread is None else point.spread / y_scale
+        spread = None if point.spread is None else [[s / y_scale] for s in point.spread]
         axis.errorbar(*place, yerr=spread, fmt="o", color=colour(index), markersize=6, capsize=3)
     for index, line in enumerate(lines):
         level = line.y / y_scale
@@ -147,7 +149,13 @@ def scatter_figure(
     figure.draw_without_rendering()  # from here on places are known in pixels
     figure.set_layout_engine("none")
     shown = [
-        Point(p.label, p.x / x_scale, p.y / y_scale, (p.spread or 0.0) / y_scale) for p in points
+        Point(
+            p.label,
+            p.x / x_scale,
+            p.y / y_scale,
+            p.spread and (p.spread[0] / y_scale, p.spread[1] / y_scale),
+        )
+        for p in points
     ]
     _write_names(figure, axis, shown, [(p.y / y_scale, p.label) for p in lines])
     return figure
@@ -191,7 +199,7 @@ def _write_names(
     taken: list[Box] = [(u - radius, v - radius, u + radius, v + radius) for u, v in spots]
     for (u, _), p in zip(spots, points, strict=True):
         if p.spread:
-            low, high = (float(to_pixels((p.x, p.y + s))[1]) for s in (-p.spread, p.spread))
+            low, high = (float(to_pixels((p.x, p.y + s))[1]) for s in (-p.spread[0], p.spread[1]))
             taken.append((u - radius, low, u + radius, high))
     for level, label in levels:
         text = axis.annotate(

@@ -11,6 +11,7 @@ import pytest
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.figure_style import png
 from scratchlab.reporting.comparison import Score
+from scratchlab.reporting.comparison_figures import within_bounds
 from scratchlab.reporting.scatter import Axis, Point, Scatter, scatter_figure, write_scatter
 
 # Fifteen runs of which many nearly coincide, as quantized models do.
@@ -93,3 +94,12 @@ def test_a_metric_that_nobody_measured_is_named_with_the_nearest(
         "Measured were: perplexity, size."
     ]
     assert not (tmp_path / "plots").exists()
+
+
+def test_whiskers_end_where_the_score_does() -> None:
+    near = Score((0.99, 1.0, 0.91), Measurement("accuracy", 0.99))
+    below, above = within_bounds(near, near.std) or (0, 0)
+    assert near.mean + above == pytest.approx(1.0) and below == near.std
+    few = Score((0.1, 3.9), Measurement("bleu", 0.1))
+    assert within_bounds(few, few.std) == (few.mean, few.std)
+    assert within_bounds(few, None) is None
