@@ -142,7 +142,7 @@ def test_a_configuration_that_would_make_objects_is_refused(
     folder = tmp_path / "stranger"
     shutil.copytree(trained.path / "checkpoints/best", folder)
     text = (folder / "config.yaml").read_text()
-    sealed(folder, text + "description: !!python/object/apply:os.system ['touch broken']\n")
+    sealed(folder, text + "extra: !!python/object/apply:os.system ['touch broken']\n")
     message = launcher.run("eval", str(folder), cwd=tmp_path).refused()
     assert "is no valid YAML" in message and not (tmp_path / "broken").exists()
 
