@@ -25,6 +25,7 @@ from scratchlab.data.catalog import (
 from scratchlab.data.checking import check, described
 from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Part, parts
+from scratchlab.regular_files import expanded
 from scratchlab.tracking.console import print_table
 
 PIPE_COLUMNS = 160
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     words, where = rest[1:], Path("outputs")
     if action == "describe":
         given = [w for w in words if w.startswith("output_dir=")]
-        where = Path(given[-1].partition("=")[2]).expanduser() if given else where
+        where = expanded(given[-1].partition("=")[2]) if given else where
         words = [w for w in words if w not in given]
         return _describe(part, read_options(part, words), where / "data")
     return actions[action](part, read_options(part, words))
@@ -190,7 +191,7 @@ def _folder_of(parent: Path, part: Part, options: Mapping[str, Any]) -> tuple[Pa
         value = options.get(option.name)
         if option.limits.get("path") == "data" and value and value != option.default:
             files += [value] if isinstance(value, str) else value
-    said = {"dataset": part.name, "files": [str(Path(f).expanduser().absolute()) for f in files]}
+    said = {"dataset": part.name, "files": [str(expanded(f).absolute()) for f in files]}
     stem = re.sub(r"[^\w.+-]+", "-", Path(files[0]).name.removesuffix(".gz")) if files else ""
     name = f"{part.name}-{Path(stem).stem}".strip("-.") if stem else part.name
     taken = (parent / (f"{name}_{number}" if number > 1 else name) for number in itertools.count(1))

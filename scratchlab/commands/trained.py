@@ -13,6 +13,7 @@ from scratchlab.config.check import SECTIONS
 from scratchlab.config.root import root_options
 from scratchlab.config.words import read_word, unquoted
 from scratchlab.errors import ConfigError, UserError, nearest, shortened
+from scratchlab.regular_files import expanded
 from scratchlab.run.folder import find_run, read_trained
 
 
@@ -95,6 +96,6 @@ def _is_option(word: str) -> bool:
 
 def _exists(path: str) -> bool:
     try:
-        return Path(path).expanduser().exists()
+        return expanded(path).exists()
     except (OSError, ValueError, RuntimeError):
         return False

@@ -29,6 +29,7 @@ from scratchlab.config.sources import guard_sources
 from scratchlab.config.words import NO_WORD, SEVERAL, TEXT, TEXTS, Word, read_word
 from scratchlab.errors import ConfigError, Fault, UserError, nearest, shortened, suggest
 from scratchlab.registry import Option, section_parts
+from scratchlab.regular_files import expanded
 
 CONFIG_MODULE = "scratchlab.configs"
 STUDIES = ("suite", "sweep")  # groups of their own verbs
@@ -261,7 +262,7 @@ def parse_overrides(arguments: Sequence[str]) -> tuple[list[Word], list[Fault]]:
 def searchpath(config_dir: str | None) -> list[str]:
     if config_dir is None:
         return []
-    folder = Path(config_dir).expanduser().resolve()
+    folder = expanded(config_dir).resolve()
     if not folder.is_dir():
         raise UserError(f"--config-dir: {folder} is no folder")
     return [f"hydra.searchpath=[file://{folder}]"]

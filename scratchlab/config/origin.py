@@ -9,6 +9,7 @@ from typing import Any
 
 from scratchlab.config.reading import line_of_key, read_text
 from scratchlab.errors import Fault
+from scratchlab.regular_files import expanded
 
 GLOBAL = re.compile(r"^# *@package +_global_", re.MULTILINE)
 
@@ -16,7 +17,7 @@ GLOBAL = re.compile(r"^# *@package +_global_", re.MULTILINE)
 def config_folders(config_dir: str | None) -> list[Path]:
     """The folders that YAML files are read from, first found first used."""
     own = [Path(__file__).resolve().parents[2] / "configs", Path(__file__).parents[1] / "configs"]
-    extra = [Path(config_dir).expanduser().resolve()] if config_dir else []
+    extra = [expanded(config_dir).resolve()] if config_dir else []
     return [*extra, *(folder for folder in own if folder.is_dir())]
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from scratchlab.config.check import MULTIPLE, SECTIONS
 from scratchlab.config.root import root_options
 from scratchlab.registry import Option, section_parts
+from scratchlab.regular_files import expanded
 
 SHIPPED = ("smollm2", "minilm")  # checkpoints of packages, which come before folders of that name
 
@@ -26,7 +27,7 @@ def whole_paths(config: Mapping[str, Any]) -> dict[str, Any]:
     """A checked configuration with the relative paths in it made absolute."""
     found = _resolved(config, root_options(), None)
     given = found.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
-    root = Path(given).expanduser() if given else None
+    root = expanded(given) if given else None
     for section in SECTIONS:
         entry = found.get(section)
         if not isinstance(entry, dict):
@@ -65,7 +66,7 @@ def _whole(value: str, kind: str, root: Path | None) -> str:
     if not value or (kind == "name" and value in SHIPPED):
         return value
     try:
-        path = Path(value).expanduser()
+        path = expanded(value)
         here = path.absolute()
         if path.is_absolute() or kind == "folder" or _is_there(here, kind):
             return str(here)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import json
 import os
@@ -14,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scratchlab.config.reading import read_json, read_text, require
+from scratchlab.data.chat_templates import render
 from scratchlab.data.pretrained_files import find_pretrained
 from scratchlab.data.text_tokenizers import Ids, TextTokenizer
 from scratchlab.errors import MissingPackageError, UserError, shortened
@@ -100,18 +100,14 @@ class PretrainedTokenizer(TextTokenizer):
     def chat(self, messages: Sequence[dict[str, str]], *, prompt: bool) -> str:
         """A conversation as the checkpoint's template writes it; ``prompt`` opens an answer.
 
-        The template is rendered in jinja's sandbox. Without one: ``role: content`` lines.
+        Rendered in a sandbox within limits. Without a template: ``role: content`` lines.
         """
         if self.template is None:
             lines = [f"{m['role']}: {m['content']}\n" for m in messages]
             return "".join(lines) + ("assistant:" if prompt else "")
-        return str(
-            _compiled(self.template).render(
-                messages=list(messages),
-                add_generation_prompt=prompt,
-                **{k: v for k, v in self.special.items() if v},
-            )
-        )
+        special = {k: v for k, v in self.special.items() if v}
+        values = {"messages": list(messages), "add_generation_prompt": prompt}
+        return render(self.template, **values, **special)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -132,18 +128,6 @@ class PretrainedTokenizer(TextTokenizer):
             return cls(inner, found["special"], found["template"], found["origin"])
         except Exception as error:  # the library raises plain exceptions
             raise UserError(f"the tokenizer cannot be read: {shortened(str(error))}") from error
-
-
-@functools.cache
-def _compiled(template: str) -> Any:
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def refuse(message: str) -> None:
-        raise UserError(f"the chat template of the checkpoint refuses the conversation: {message}")
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = refuse
-    return environment.from_string(template)
 
 
 def load_pretrained_tokenizer(name: str, cache: Path) -> PretrainedTokenizer:

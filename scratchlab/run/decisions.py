@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +31,16 @@ Decision = dict[str, str]
 
 
 def cache_folder(config: Mapping[str, Any]) -> Path:
-    """Where prepared data and choices are kept: cache_dir, $SCRATCHLAB_CACHE or ~/.cache."""
+    """Where prepared data and choices are kept: cache_dir, $SCRATCHLAB_CACHE, $XDG_CACHE_HOME or
+    ~/.cache; in a container without a home, a folder of this user among the temporary ones."""
     named = config.get("cache_dir") or os.environ.get("SCRATCHLAB_CACHE")
-    folder = expanded(named or "~/.cache/scratchlab")
-    if folder.parts[:1] == ("~",):
-        raise UserError(
-            "there is no home folder that prepared data could be kept in",
-            "Say where with cache_dir=FOLDER or $SCRATCHLAB_CACHE.",
-        )
-    return folder
+    if named:
+        return expanded(named)
+    outer = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    found = expanded(outer) / "scratchlab"
+    if not found.is_absolute():
+        return Path(tempfile.gettempdir()) / f"scratchlab-cache-{os.getuid()}"
+    return found
 
 
 @dataclass(frozen=True)
