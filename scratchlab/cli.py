@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, shortened, suggest
 from scratchlab.run.streams import ReaderLeft, lasting_streams
@@ -47,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 2 a mistake in the command, 130 stopped)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = arguments[0] if arguments else ""
+    warnings.formatwarning = plain_warning
     try:
         with lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"):
             return _main(arguments)
@@ -91,6 +94,11 @@ def _main(arguments: list[str]) -> int:
         first = (str(error).strip().splitlines() or [""])[0]
         print(f"error: {type(error).__name__}: {first}\n    {logged}", file=sys.stderr)
         return 1
+
+
+def plain_warning(message: Warning | str, *place: Any, **more: Any) -> str:
+    """A warning of a library in a line, without the place in its source."""
+    return f"warning: {(str(message).strip().splitlines() or [''])[0]}\n"
 
 
 def of_the_system(error: Exception) -> UserError | None:

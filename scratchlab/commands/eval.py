@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     if given.rest:
         raise UserError(f"{given.rest[0]!r} is no option", "Options are KEY=VALUE or GROUP=CHOICE.")
+    for word in arguments[1:]:
+        if word.partition("=")[0].partition(".")[0] in ("optimizer", "scheduler", "trainer"):
+            print(f"note: {word} does nothing here: nothing is trained", file=sys.stderr)
     from scratchlab import experiment, trained
 
     own = not is_checkpoint(given.path) and os.access(given.path, os.W_OK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from scratchlab.commands.hydra_flags import read
@@ -36,5 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     from scratchlab.composition import inspect
     from scratchlab.reporting.anatomy import show_anatomy
 
-    show_anatomy(inspect(composed.config, sizes["batch"], sizes["length"]))
+    found = inspect(composed.config, sizes["batch"], sizes["length"])
+    if found.length < sizes["length"]:
+        text = f"note: length={sizes['length']}: the data set has no more than {found.length}"
+        print(text, file=sys.stderr)
+    show_anatomy(found)
     return 0

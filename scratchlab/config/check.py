@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.described import described_faults
 from scratchlab.config.evaluators import evaluator_faults, posed_tasks
+from scratchlab.config.origin import choices_of
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import ConfigError, Fault, shortened, suggest
@@ -188,7 +189,11 @@ def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part
 def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault], list[Part]]:
     known = section_parts(section)
     if not isinstance(entry, dict):
+        key = prefix.partition(".")[2]
+        owners = [n for n, p in known.items() if key in {o.name for o in p.options}]
         hint = suggest(str(entry), known)
+        if section in MULTIPLE and owners:
+            hint = f"Did you mean {' or '.join(f'{section}.{n}.{key}' for n in owners)}?"
         return None, [Fault(prefix, f"{shortened(entry)} is no {section} with options", hint)], []
     name = entry.get("name")
     if name is None and section not in MULTIPLE:
@@ -223,10 +228,10 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
             sets = [
                 n for n, p in section_parts("dataset").items() if set(posed_tasks(p)) & set(able)
             ]
-            fitting = sorted({name for one in posed for name in _names_for("model", one)})
+            fitting = choices_of("model", {n for one in posed for n in _names_for("model", one)})
             hint = (
                 f"Models for {shown}: {', '.join(fitting) or 'none'}. "
-                f"Data sets for {model.name}: {', '.join(sorted(sets)) or 'none'}."
+                f"Data sets for {model.name}: {', '.join(choices_of('dataset', sets)) or 'none'}."
             )
             problem = (
                 f"the model {model.name} is for {' and '.join(able)}, "
@@ -242,7 +247,7 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
             if not posed or able is None or set(posed) & set(able):
                 continue
             shown = " or ".join(posed)
-            fitting = sorted({name for one in posed for name in _names_for(section, one)})
+            fitting = choices_of(section, {n for one in posed for n in _names_for(section, one)})
             problem = f"the data set {dataset.name} poses {shown}, not {' or '.join(able)}"
             if section != "task":
                 problem = f"{part.name} is for {' and '.join(able)}, but {problem}"
@@ -272,6 +277,8 @@ def _exportable(form: Any, models: list[Part]) -> list[Fault]:
     if form is None or not models or form in models[0].facts.get("exports", ()):
         return []
     able = [n for n, p in section_parts("model").items() if form in p.facts.get("exports", ())]
+    if not able:  # no format at all, which is said of the option itself
+        return []
     problem = f"{models[0].name} cannot be written in the format {shortened(form)}"
     return [Fault("export", problem, f"It is for model={' and model='.join(able)}.")]
 

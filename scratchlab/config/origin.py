@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,24 @@ def config_folders(config_dir: str | None) -> list[Path]:
     own = [Path(__file__).resolve().parents[2] / "configs", Path(__file__).parents[1] / "configs"]
     extra = [expanded(config_dir).resolve()] if config_dir else []
     return [*extra, *(folder for folder in own if folder.is_dir())]
+
+
+@functools.cache
+def _files_by_part(section: str) -> dict[str, tuple[str, ...]]:
+    """The choices of a group by the registered part that each of them names."""
+    found: dict[str, set[str]] = {}
+    for folder in config_folders(None):
+        for path in (folder / section).glob("*.yaml"):
+            lines = (line.strip() for line in read_text(path).splitlines())
+            named = next((t.partition(":")[2].strip() for t in lines if t.startswith("name:")), "")
+            found.setdefault(named, set()).add(path.stem)
+    return {part: tuple(sorted(names)) for part, names in found.items()}
+
+
+def choices_of(section: str, parts: Iterable[str]) -> list[str]:
+    """What GROUP=CHOICE may say for these parts; their own names where no file names them."""
+    files = _files_by_part(section)
+    return sorted({choice for part in parts for choice in files.get(part, (part,))})
 
 
 def locate(fault: Fault, choices: Mapping[str, Any], config_dir: str | None) -> Fault:

@@ -15,7 +15,7 @@ import yaml
 
 from scratchlab.config.reading import read_mapping
 from scratchlab.config.root import FOLDER_NAME
-from scratchlab.errors import UserError, suggest, system_reason
+from scratchlab.errors import UserError, nearest, shortened, suggest, system_reason
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import open_to_append, write_json, write_text
 from scratchlab.run.decisions import STUDY_RECORD
@@ -283,8 +283,11 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
             f"{existing} is no run (a run folder holds a config.yaml)", _runs_in(existing)
         )
     known = [str(p.parent) for p in sorted(expanded(output_dir).glob("*/*/config.yaml"))]
-    hint = suggest(given, known, "Runs here") or f"There are no runs below {output_dir} yet."
-    raise UserError(f"there is no run {given!r}", hint)
+    few = known if len(known) <= 10 else [*filter(None, [nearest(given, known)]), *known[-9:]]
+    hint = suggest(given, few, "Runs here") or f"There are no runs below {output_dir} yet."
+    if len(known) > len(few):
+        hint = f"{hint.removesuffix('.')} and {len(known) - len(few):,} more."
+    raise UserError(f"there is no run {shortened(given)}", hint)
 
 
 def _runs_in(folder: Path) -> str:

@@ -30,6 +30,8 @@ class Member:
 
 def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Suite:
     """The suite with some of its runs (and those that they start from), or with other seeds."""
+    if seeds is not None and not seeds:
+        raise UserError("seeds: the list is empty", "For example seeds=[0,1,2].")
     known = [run.name for run in suite.runs]
     wanted = set(only or known)
     unknown = next((name for name in only if name not in known), None)

@@ -148,6 +148,7 @@ def load_suite(name: str, config_dir: str | None = None) -> Suite:
         run, found = _read_run(str(key), entry, options)
         faults += found
         runs += run
+    faults += [Fault(f"runs.{r.name}.seeds", "the list is empty") for r in runs if not r.seeds]
     faults += _links(runs)
     scatter, found = _read_scatter(options.get("scatter") or {}, runs)
     faults += found

@@ -50,6 +50,12 @@ def out_of_memory(
     same updates, since losses are summed and divided once.
     """
     dataset, trainer = config.get("dataset") or {}, config.get("trainer") or {}
+    if trainer.get("name") == "fit":
+        return TrainingError(
+            f"out of memory{_asked_for(error)}",
+            "Try fewer rows or features (dataset.drop), or a smaller estimator: see "
+            f"`scratchlab list model {(config.get('model') or {}).get('name')}`.",
+        )
     changes = []
     for name in BATCH_OPTIONS:
         size = dataset.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scratchlab.cli import main
+from scratchlab.cli import main, plain_warning
 
 MT = "model=transformer_mt"
 
@@ -133,6 +133,16 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no run": (["eval", "outputs/nope"], ["no run 'outputs/nope'", "no runs below outputs"]),
     "no run to go on with": (["train", "resume=nope"], ["there is no run 'nope'"]),
     "a folder that is no run": (["predict", ".", "hello"], [". is no run", "config.yaml"]),
+    "format of no model": (["train", "model=gpt", "export=onnx"], ["'onnx' is not a choice"]),
+    "option of a method that is not there": (
+        ["train", "model=gpt", "method.rank=0"],
+        ["Did you mean method.lora.rank?"],
+    ),
+    "no seeds": (["suite", "wine", "seeds=[]"], ["seeds: the list is empty"]),
+    "choices that are there": (
+        ["train", MT, "dataset=python_docs"],
+        ["Models for language_modeling: gpt, gpt2, ngram, rnn_lm, smollm2."],
+    ),
     "config folder": (["train", MT, "--config-dir", "nope"], ["nope is no folder"]),
 }
 
@@ -308,6 +318,24 @@ def test_flags_mean_the_same_in_every_verb_and_run_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
+def test_of_many_runs_a_hint_names_a_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(60):
+        run = tmp_path / "outputs" / "gpt" / f"run-{number:02}"
+        run.mkdir(parents=True)
+        (run / "config.yaml").write_text("{}")
+    assert main(["eval", "outputs/gpt/run-071"]) == 2
+    message = capsys.readouterr().err
+    assert "Did you mean 'outputs/gpt/run-07'?" in message and "and 50 more." in message
+    assert message.count("run-") == 12
+
+
+def test_warnings_of_libraries_have_no_place_in_their_sources() -> None:
+    assert plain_warning(UserWarning("x is\nodd"), UserWarning, "a.py", 3) == "warning: x is\n"
+
+
 def test_completion_of_the_shell_knows_verbs_options_and_suites(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,3 +361,25 @@ def test_a_text_that_looks_like_an_option_is_text_for_predict(trained: Any, laun
         assert (
             word[:8] in launcher.run("predict", str(trained.path), word, cwd=trained.cwd).refused()
         )
+
+
+def test_a_user_without_a_name_and_a_home_trains_and_lists(
+    tmp_path: Path,
+    tiny: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def unknown(uid: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "SCRATCHLAB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["data", "list"]) == 0
+    words = ["trainer.max_steps=1", "evaluate=false", "tracker=[]", "output_dir=~/runs"]
+    assert main(["train", *tiny, *words]) == 0, capsys.readouterr().err
+    assert [p.name for p in tmp_path.glob("scratchlab-cache-*/*")]
+    assert list(tmp_path.glob("~/runs/tiny/*/checkpoints/last/state.json"))
+    assert main(["eval", "nope"]) == 2 and "there is no run" in capsys.readouterr().err
