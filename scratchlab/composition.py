@@ -91,6 +91,7 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
         torch.set_num_threads(config["threads"])
     seed_everything(config["seed"], config["deterministic"])
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32, in convolutions as in products
     return choose_device(config["device"])
 
 

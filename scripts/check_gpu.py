@@ -22,7 +22,9 @@ Exit code 1 if a check fails.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import math
 import os
 import statistics
 import sys
@@ -54,7 +56,7 @@ from scratchlab.run.folder import read_config
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.trained import load_trained
 
-LOSS_TOLERANCE, PRECISION_TOLERANCE, QUANTIZED_TOLERANCE = 1e-5, 0.02, 1e-3
+LOSS_TOLERANCE, PRECISION_TOLERANCE, QUANTIZED_TOLERANCE = 1e-4, 0.02, 1e-3
 
 # Every model at a size that takes a moment; what is not named here runs as it is.
 SMALL = {
@@ -283,9 +285,10 @@ def training_speed(lab: Lab) -> Iterator[Row]:
     for compiled in (False, True):
         if compiled and lab.tiny:
             return
-        for fused in (True, False):
-            task = LanguageModeling(LanguageModeling.Config(fused_loss=fused), size.spec())
-            model = size.model(lab.device).train()
+        for vocabulary in (size.vocabulary, 64 * math.ceil(size.vocabulary / 64)):
+            padded = dataclasses.replace(size, vocabulary=vocabulary)
+            task = LanguageModeling(LanguageModeling.Config(), size.spec())
+            model = padded.model(lab.device).train()
             optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=lab.device == "cuda")
 
             def loss(model: nn.Module = model, task: LanguageModeling = task) -> Tensor:
@@ -305,8 +308,8 @@ def training_speed(lab: Lab) -> Iterator[Row]:
             rate = batch * size.block / lab.seconds(step, 2 if lab.tiny else 10)
             share = rate * size.flops() / lab.bf16_peak
             label = f"GPT-2 small, training, {'compiled' if compiled else 'eager'}"
-            label += ", loss in chunks" if fused else ", plain loss"
-            good = share >= 0.45 if compiled and fused else None
+            label += "" if vocabulary == size.vocabulary else f", vocabulary of {vocabulary:,}"
+            good = share >= 0.45 if compiled and vocabulary == size.vocabulary else None
             yield Row(label, f"{rate:,.0f} tokens/s, {share:.1%} of bf16 products",
                       "≥ 45 %" if good is not None else "", good)  # fmt: skip
             del model, optimizer, step, made, loss
@@ -314,7 +317,7 @@ def training_speed(lab: Lab) -> Iterator[Row]:
 
 def generation_speed(lab: Lab) -> Iterator[Row]:
     """Greedy continuations, random weights in bf16 (a token's floor is to read each weight)."""
-    size, new, prompt = (TOY, 4, 4) if lab.tiny else (GPT2_SMALL, 128, 32)
+    size, new, prompt = (TOY, 4, 4) if lab.tiny else (GPT2_SMALL, 64, 32)
     model = size.model(lab.device).eval().to(torch.bfloat16)
     decoder = Sampling(Sampling.Config(temperature=0.0, max_new_tokens=new))
     peer: Any = None
@@ -331,7 +334,7 @@ def generation_speed(lab: Lab) -> Iterator[Row]:
     for batch in (1, 8):
         prompts = torch.randint(size.vocabulary, (batch, prompt), device=lab.device)
         rows = prompts.tolist()
-        ours = lab.seconds(lambda rows=rows: decoder.generate_batch(model, rows, size.spec()), 2)
+        ours = lab.seconds(lambda rows=rows: decoder.generate_batch(model, rows, size.spec()), 1)
         floor = batch * lab.bandwidth / sum(p.nbytes for p in model.parameters())
         rate = batch * new / ours
         text = f"{rate:,.0f} tokens/s, {rate / floor:.1%} of what memory allows"
@@ -344,7 +347,7 @@ def generation_speed(lab: Lab) -> Iterator[Row]:
                 with torch.inference_mode():
                     peer.generate(input_ids=prompts, **settings, **lengths)
 
-            text += f"; transformers {batch * new / lab.seconds(theirs, 2):,.0f}"
+            text += f"; transformers {batch * new / lab.seconds(theirs, 1):,.0f}"
         yield Row(f"GPT-2 small, generation, {batch} at a time", text)
 
 
@@ -374,7 +377,7 @@ def shakespeare(lab: Lab) -> Iterator[Row]:
     root = os.environ.get("SCRATCHLAB_DATA")
     if not root or not (Path(root) / "tinyshakespeare").is_dir():
         raise Skipped("SCRATCHLAB_DATA has no tinyshakespeare")
-    steps = 2 if lab.tiny else 2500
+    steps = 2 if lab.tiny else 2000
     text = f"""
         model=gpt model.d_model=384 model.n_heads=6 model.n_layers=6 model.positions=learned
         model.dropout=0.2 model.attention_dropout=0.2 model.bias=false
@@ -399,9 +402,16 @@ def shakespeare(lab: Lab) -> Iterator[Row]:
 
 # In this order; seconds that each may take on a GPU of a data centre.
 CHECKS: dict[Callable[[Lab], Iterator[Row]], float] = {
-    machine: 10, losses: 20, training_speed: 60, resumed: 15, demo: 40, generation_speed: 15,
-    quantized: 10, precisions: 40, shakespeare: 60,
-}  # fmt: skip
+    machine: 5,
+    losses: 20,
+    resumed: 10,
+    demo: 30,
+    quantized: 5,
+    training_speed: 45,
+    generation_speed: 20,
+    shakespeare: 50,
+    precisions: 45,
+}
 
 
 def main() -> int:

@@ -42,7 +42,8 @@ class MuonAdamW(torch.optim.Optimizer):
     """Muon for the groups marked ``muon``, AdamW for the others; one state, one ``step``."""
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
-        super().__init__(groups, {"lr": 1e-3, "weight_decay": 0.0, "muon": False})
+        # "fused" tells load_state_dict to put the counts of updates where the parameters are.
+        super().__init__(groups, {"lr": 1e-3, "weight_decay": 0.0, "muon": False, "fused": True})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -82,7 +83,7 @@ class MuonAdamW(torch.optim.Optimizer):
         gradients = [p.grad for p in parameters if p.grad is not None]
         first = [self._buffer(p, "exp_avg") for p in parameters]
         second = [self._buffer(p, "exp_avg_sq") for p in parameters]
-        steps = [self.state[p].setdefault("step", torch.zeros(())) for p in parameters]
+        steps = [self._step(p) for p in parameters]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
             parameters,
@@ -99,6 +100,14 @@ class MuonAdamW(torch.optim.Optimizer):
             amsgrad=False,
             maximize=False,
         )
+
+    def _step(self, parameter: nn.Parameter) -> Tensor:
+        """The count of updates, float32 [], where the parameter is: the fused kernel asks for it."""
+        state = self.state[parameter]
+        if "step" not in state:
+            state["step"] = torch.zeros((), device=parameter.device)
+        count: Tensor = state["step"]
+        return count
 
     def _buffer(self, parameter: nn.Parameter, name: str) -> Tensor:
         state = self.state[parameter]

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scratchlab.training.muon import Muon, orthogonalise
+from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
 
 
 def gradients(like: torch.Tensor, count: int) -> list[torch.Tensor]:
@@ -68,3 +69,16 @@ def test_embeddings_and_vectors_are_trained_by_adamw_at_their_share_of_the_rate(
         peer.step()
     torch.testing.assert_close(mine, theirs)
     torch.testing.assert_close(bias, their_bias)
+
+
+def test_counts_of_updates_are_where_the_parameters_are_also_after_a_resume() -> None:
+    """On a GPU the fused kernel refused counts on the CPU: no demo could be trained there."""
+    here = nn.Parameter(torch.ones(4))
+    optimizer = Muon(Muon.Config()).build([("norm.weight", here)])
+    here.grad = torch.ones(4)
+    optimizer.step()
+    elsewhere = nn.Parameter(torch.ones(4, device="meta"))
+    again = Muon(Muon.Config()).build([("norm.weight", elsewhere)])
+    assert again._step(elsewhere).device == elsewhere.device  # type: ignore[attr-defined]
+    restore_optimizer(again, optimizer_tensors(optimizer))
+    assert {t.device.type for t in again.state[elsewhere].values()} == {"meta"}
