@@ -102,7 +102,7 @@ class MuonAdamW(torch.optim.Optimizer):
         )
 
     def _step(self, parameter: nn.Parameter) -> Tensor:
-        """The count of updates, float32 [], where the parameter is: the fused kernel asks for it."""
+        """The count of updates [], where the parameter is: the fused kernel asks for that."""
         state = self.state[parameter]
         if "step" not in state:
             state["step"] = torch.zeros((), device=parameter.device)
