@@ -178,9 +178,10 @@ class _Training:
     def _groups(self) -> Iterator[tuple[list[Any], bool]]:
         """The batches of each update to come, and whether the epoch ends with it."""
         state, job = self.progress, self.job
-        count = job.dataset.batch_count("train", seed=job.seed, epoch=state.epoch)
-        if state.position >= count > 0:  # other batches than before: this epoch is over
-            state.epoch, state.position = state.epoch + 1, 0
+        if state.position:
+            count = job.dataset.batch_count("train", seed=job.seed, epoch=state.epoch)
+            if state.position >= count > 0:  # other batches than before: this epoch is over
+                state.epoch, state.position = state.epoch + 1, 0
         while True:
             batches = job.dataset.batches(
                 "train", seed=job.seed, epoch=state.epoch, start=state.position

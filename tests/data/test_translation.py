@@ -168,12 +168,12 @@ def test_a_missing_or_damaged_vocabulary_is_named(context: DataContext, tmp_path
     with pytest.raises(UserError, match=r"vocabulary\.json is missing"):
         multi30k(replace(context, vocabulary=tmp_path))
     (tmp_path / "vocabulary.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"vocabulary\.json cannot be read"):
+    with pytest.raises(UserError, match=r"vocabulary\.json, line 1, column 2 is no valid JSON"):
         multi30k(replace(context, vocabulary=tmp_path))
     (tmp_path / "vocabulary.json").write_text(
         '{"format": 1, "shared": true, "max_length": 9}', encoding="utf-8"
     )
-    with pytest.raises(UserError, match=r"tokenizer\.json: the tokenizer cannot be read"):
+    with pytest.raises(UserError, match=r"tokenizer\.json: cannot be read"):
         multi30k(replace(context, vocabulary=tmp_path))
 
 
