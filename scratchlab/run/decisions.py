@@ -115,7 +115,8 @@ def decided_together(
     path = study / f"{what}.json"
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with os.fdopen(os.open(study / f".{what}.lock", flags, 0o644), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return _read(path), str(json.loads(path.read_text(encoding="utf-8"))["run"])
         decision = decide()
@@ -124,5 +125,5 @@ def decided_together(
 
 
 def _read(path: Path) -> Decision:
-    found = json.loads(path.read_text(encoding="utf-8"))["decision"]
+    found = dict(json.loads(path.read_text(encoding="utf-8"))["decision"])
     return {str(key): str(value) for key, value in found.items()}

@@ -1,8 +1,8 @@
 """Temporary files and folders whose names tell which process writes them.
 
 A process that is killed leaves them behind. The next one that writes to the same place removes
-those whose process is gone: on this machine, by its number and the time it started at, so that a
-number that was given anew is not taken for it.
+those whose process is gone: on this machine, by its number and when it started, so that a number
+that was given anew is not taken for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-# machine, process, when it started (seconds), chance
+# machine, process, when it started (seconds after the machine), chance
 _OWNED = re.compile(r"\.([0-9a-f]{4})-(\d+)-([0-9a-f]+)-[0-9a-f]{8}\.tmp\Z")
 TOLERANCE = 2.0  # seconds by which the start of the same process may seem to differ
 
@@ -37,17 +37,25 @@ def _this_process(pid: int) -> str:
 
 @functools.cache
 def _machine() -> str:
-    """Containers have names of their own; their processes are not seen from another one."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
+    """Of this machine, or of this container: from another one its processes are not seen, even if
+    both have the same name."""
+    try:
+        numbers = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:  # not Linux
+        numbers = 0
+    return hashlib.sha256(f"{socket.gethostname()} {numbers}".encode()).hexdigest()[:4]
 
 
 def _started(pid: int) -> float | None:
-    """When a process started (seconds since 1970); None if there is no such process."""
+    """When a process started (seconds since the machine did, so that a clock that is set changes
+    nothing); None if there is no such process."""
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time() - psutil.boot_time())
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:  # it is there, but not ours

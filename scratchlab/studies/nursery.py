@@ -186,6 +186,9 @@ def _is_alive(pid: int) -> bool:
 def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
     """Import ``modules`` and answer requests until the input ends; in a child: ``main`` of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Answers have a stream of their own: what a module prints while it is imported is none.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     for name in modules:
         with contextlib.suppress(Exception):  # the run that needs it will say what is wrong
             importlib.import_module(name)
@@ -199,12 +202,13 @@ def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
                 answer: dict[str, Any] = {"error": f"no process can be started: {error.strerror}"}
             else:
                 if pid == 0:
+                    answers.close()  # the reader must see the end when the nursery ends
                     return _run(main, **request["start"])
                 answer = {"pid": pid}
         else:
             answer = {"code": _code(codes, request["ended"], request["wait"])}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
     return 0
 
 

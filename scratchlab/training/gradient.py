@@ -231,8 +231,7 @@ class _Training:
         self.window.append((sum(totals[1:], totals[0]), sum(nlls[1:], nlls[0]), count))
         if len(self.window) >= LONGEST_WINDOW:  # a run that never logs must not grow
             sums = [sum(column) for column in zip(*self._window_values())]
-            total, nll = (torch.tensor(value, dtype=torch.float64) for value in sums[:2])
-            self.window = [(total, nll, int(sums[2]))]
+            self.window = [self._summed(*sums)]
         state.targets += count
         self._report_progress()
 
@@ -250,6 +249,13 @@ class _Training:
                 "train", seed=self.job.seed, epoch=state.epoch
             )
         return state.epoch + state.position / self.epoch_batches
+
+    def _summed(
+        self, total: float, nll: float, count: float
+    ) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Numbers as an entry of the window, on the device of those to come."""
+        values = torch.tensor([total, nll], dtype=torch.float64, device=self.job.device)
+        return values[0], values[1], int(count)
 
     def _window_values(self) -> list[tuple[float, float, int]]:
         """The losses since the last log as numbers; :class:`TrainingError` at the first bad one."""
@@ -410,10 +416,7 @@ class _Training:
         restore_carried(self.model, checkpoint.optimizer)
         if record.get("scaler"):
             self.scaler.load_state_dict(record["scaler"])
-        self.window = [
-            (torch.tensor(t, dtype=torch.float64), torch.tensor(n, dtype=torch.float64), int(c))
-            for t, n, c in self.progress.window
-        ]
+        self.window = [self._summed(*entry) for entry in self.progress.window]
         norm = record.get("gradient_norm")
         self.gradient_norm = None if norm is None else torch.tensor(norm)
         if self.progress.finished and self.progress.step < self.total_steps:

@@ -13,6 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 Named = Iterable[tuple[str, nn.Parameter]]
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum", "momentum_buffer")  # as large as their weights
 
 
 def parameter_groups(named: Named, weight_decay: float) -> list[dict[str, Any]]:
@@ -134,7 +135,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
         if index >= len(parameters):
             raise UserError(f"optimizer.safetensors: {name} belongs to no weight of the model")
         shape = torch.Size() if key == "step" else parameters[index].shape
-        if not tensor.is_floating_point() or tensor.shape != shape:
+        known = key == "step" or key in MOMENTS  # other optimizers keep what they like
+        if known and not (tensor.shape == shape and (tensor.is_floating_point() or key == "step")):
             there = f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
             problem = f"{name} is {there}, not {tuple(shape)} of floats"
             raise UserError(f"optimizer.safetensors: {problem}")

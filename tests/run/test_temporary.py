@@ -153,3 +153,14 @@ def test_a_refused_command_leaves_no_run_folder_unless_it_was_named(
     assert not (tmp_path / "outputs").exists() or names(tmp_path / "outputs") == []
     assert main([*words, "cache_dir=cache", "run_id=one"]) == 2
     assert (tmp_path / "outputs" / "few" / "one" / "train.log").is_file()
+
+
+def test_a_clock_that_is_set_while_a_process_lives_does_not_make_it_a_gone_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import psutil
+
+    name, boot, created = temporary_name(".x"), psutil.boot_time, psutil.Process.create_time
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot() + 3600)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: created(self) + 3600)
+    assert not is_abandoned(name)

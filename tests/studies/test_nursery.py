@@ -110,3 +110,14 @@ def test_estimators_do_not_have_torch_imported_for_them() -> None:
     assert "torch" not in modules_of([config])
     assert "scratchlab.estimators.mlp" in modules_of([config])
     assert "torch" in modules_of([config, {"model": {"name": "gpt"}}])
+
+
+def test_what_a_module_prints_while_it_is_imported_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talkative.py").write_text(
+        "import os\nprint('hello', flush=True)\nos.write(1, b'h')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Nursery(["talkative"]) as nursery:
+        assert nursery.start(["list", "optimizer"], tmp_path / "run.log").wait() == 0

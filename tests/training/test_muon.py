@@ -82,3 +82,14 @@ def test_counts_of_updates_are_where_the_parameters_are_also_after_a_resume() ->
     assert again._step(elsewhere).device == elsewhere.device  # type: ignore[attr-defined]
     restore_optimizer(again, optimizer_tensors(optimizer))
     assert {t.device.type for t in again.state[elsewhere].values()} == {"meta"}
+
+
+def test_what_optimizers_of_others_keep_is_put_back_whatever_its_shape() -> None:
+    weight = nn.Parameter(torch.randn(6, 4))
+    optimizer = torch.optim.Adafactor([weight], lr=0.1)
+    weight.grad = torch.randn(6, 4)
+    optimizer.step()
+    again = torch.optim.Adafactor([weight], lr=0.1)
+    restore_optimizer(again, optimizer_tensors(optimizer))
+    for name, value in optimizer.state[weight].items():
+        assert torch.equal(again.state[weight][name], value), name
