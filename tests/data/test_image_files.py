@@ -167,7 +167,7 @@ def mnist(tmp_path: Path, **changes: Any) -> Path:
     (tmp_path / "mnist").mkdir(exist_ok=True)
     for number, name in enumerate(NAMES):
         content = changes.get(f"file_{number}", arrays[number])
-        packed = content if isinstance(content, bytes) else gzip.compress(idx(content))
+        packed = content if isinstance(content, bytes) else gzip.compress(idx(content), mtime=0)
         (tmp_path / "mnist" / name).write_bytes(packed)
     return tmp_path
 
@@ -183,11 +183,11 @@ LABELS = np.arange(20) % 10
 @pytest.mark.parametrize(
     ("number", "content", "message"),
     [
-        (3, gzip.compress(b"\0\0\x08\x01\0\0"), "the header is cut off"),
-        (2, gzip.compress(b"\0\0\x08\x00"), "the header is cut off"),
-        (3, gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff"), "promises 4,294,967,295"),
-        (2, gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12), "its header promises"),
-        (3, gzip.compress(idx(LABELS) + b"\0" * 99), "more than 20 bytes"),
+        (3, gzip.compress(b"\0\0\x08\x01\0\0", mtime=0), "the header is cut off"),
+        (2, gzip.compress(b"\0\0\x08\x00", mtime=0), "the header is cut off"),
+        (3, gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff", mtime=0), "promises 4,294,967,295"),
+        (2, gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12, mtime=0), "its header promises"),
+        (3, gzip.compress(idx(LABELS) + b"\0" * 99, mtime=0), "more than 20 bytes"),
         (3, np.where(np.arange(20) == 6, 37, LABELS), "label 37 at place 7"),
         (3, LABELS[:19], "20 images, but"),
         (3, np.full(20, 4), "all 20 labels are 4"),
@@ -247,7 +247,7 @@ def test_a_damaged_file_of_digits_is_read_or_refused_in_one_line(tmp_path: Path)
     path = tmp_path / "digits"
     for number in range(200):
         packed = number % 2 == 0
-        path.write_bytes(damaged(gzip.compress(whole) if packed else whole, rng))
+        path.write_bytes(damaged(gzip.compress(whole, mtime=0) if packed else whole, rng))
         try:
             assert read_idx(path).dtype == np.uint8
         except UserError as error:
