@@ -101,6 +101,11 @@ def shortened(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
 
 
+def number_of(count: int, what: str) -> str:
+    """``1 cell``, ``1,200 cells``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def system_reason(error: OSError) -> str:
     """Why the system refused, in its words; some libraries give a text of their own instead."""
     text = error.strerror or str(error).strip() or type(error).__name__

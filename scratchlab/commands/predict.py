@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scratchlab.commands.trained import read_run
 from scratchlab.data.reading import open_unpacked, stream_lines, unpacked
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, number_of
 from scratchlab.regular_files import expanded, open_regular
 
 HELP = """
@@ -37,6 +39,11 @@ is told of on standard error and answered with an empty line; the exit code is 1
 # Texts that are handled together where nobody watches them being written.
 AT_ONCE = 16
 
+# Of remarks that differ in numbers only, these many are shown.
+ALIKE = 3
+
+LOGGER = logging.getLogger("scratchlab")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
@@ -62,6 +69,8 @@ def main(arguments: Sequence[str]) -> int:
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
     watched = sys.stdout.isatty() or not (own or given.rest)
     with remarks_shown():
+        for text in filter(os.path.isfile, given.rest):
+            LOGGER.warning("%r is read as a text; to read the file: input=%s", text, text)
         answers = predicting.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
         for answer in answers:
             for piece in answer:
@@ -87,18 +96,38 @@ class _Remark(logging.Formatter):
         return f"{kind}: {record.getMessage()}"
 
 
+class _Few(logging.Filter):
+    """Lets the first few of the notes pass that say the same, and every error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR:
+            return True
+        self.seen[str(record.msg)] += 1
+        return self.seen[str(record.msg)] <= ALIKE
+
+    def left_out(self) -> int:
+        return sum(max(0, count - ALIKE) for count in self.seen.values())
+
+
 @contextmanager
 def remarks_shown() -> Iterator[None]:
     """Remarks about the input go to standard error."""
+    few = _Few()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Remark())
     handler.setLevel(logging.WARNING)
-    logger = logging.getLogger("scratchlab")
-    logger.addHandler(handler)
+    handler.addFilter(few)
+    LOGGER.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        LOGGER.removeHandler(handler)
+        if few.left_out():
+            print(f"note: and {number_of(few.left_out(), 'more note')} like these", file=sys.stderr)
 
 
 def _lines(path: str | None) -> Iterator[str]:

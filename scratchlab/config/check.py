@@ -79,7 +79,8 @@ def _in_its_section(fault: Fault, chosen: Mapping[str, list[Part]]) -> Fault:
     ]
     if not there:
         return fault
-    return dataclasses.replace(fault, hint=f"Did you mean {' or '.join(there)}? {fault.hint}")
+    options = fault.hint.rpartition("? ")[2]  # without another guess
+    return dataclasses.replace(fault, hint=f"Did you mean {' or '.join(there)}? {options}")
 
 
 def _root_faults(root: Mapping[str, Any]) -> list[Fault]:

@@ -97,7 +97,7 @@ def _coerce(value: Any, node: ast.expr) -> Any:
                 return _coerce(value, side)
             except Mismatch:
                 continue
-        raise Mismatch(f"{shortened(value)} is not {describe(node)}")
+        raise _unlike(value, node)
     if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
         return _coerce_container(value, node, node.value.id)
     name = ast.unparse(node)
@@ -121,7 +121,7 @@ def _coerce(value: Any, node: ast.expr) -> Any:
     else:
         raise TypeError(f"options of type {name!r} are not supported")
     if not fits:
-        raise Mismatch(f"{shortened(value)} is not {describe(node)}")
+        raise _unlike(value, node)
     return value
 
 
@@ -134,14 +134,27 @@ def _coerce_container(value: Any, node: ast.Subscript, kind: str) -> Any:
         return value
     if kind == "list":
         if not isinstance(value, list | tuple):
-            raise Mismatch(f"{shortened(value)} is not {describe(node)}")
+            raise _unlike(value, node)
         return [_coerce(v, node.slice) for v in value]
     if kind == "dict" and isinstance(node.slice, ast.Tuple):
         if not isinstance(value, dict):
-            raise Mismatch(f"{shortened(value)} is not {describe(node)}")
+            raise _unlike(value, node)
         key, item = node.slice.elts
         return {_coerce(k, key): _coerce(v, item) for k, v in value.items()}
     raise TypeError(f"options of type {ast.unparse(node)!r} are not supported")
+
+
+def _unlike(value: Any, node: ast.expr) -> Mismatch:
+    """That a value has another type; of a thing where a list belongs, how that is written."""
+    problem = f"{shortened(value)} is not {describe(node)}"
+    if isinstance(value, str | int | float) and len(str(value)) < 60:
+        try:
+            _coerce([value], node)
+        except Mismatch:
+            pass
+        else:
+            problem += f": write [{value}]"
+    return Mismatch(problem)
 
 
 def _alternatives(node: ast.expr) -> list[ast.expr]:

@@ -99,14 +99,14 @@ def empty(contents: Contents, name: str) -> list[str]:
 
 
 def leaks(contents: Contents, name: str) -> list[str]:
-    """Splits that measure memory: their examples stand in training."""
+    """A note on the splits that measure memory: their examples stand in training."""
     known = {content_key(content) for content in contents.get("train", [])}
-    notes = []
+    parts = []
     for split, found in contents.items():
         copies = sum(content_key(content) in known for content in found)
         if split != "train" and copies > LEAK * len(found):
-            notes.append(
-                f"{copies:,} of {len(found):,} {name} of {split} stand in train as well: scores on "
-                "them are scores of memory"
-            )
-    return notes
+            parts.append(f"{copies:,} of {len(found):,} {name} of {split}")
+    if not parts:
+        return []
+    listed = " and ".join(parts)
+    return [f"{listed} stand in train as well: scores on them are scores of memory"]

@@ -126,8 +126,9 @@ def make_plan(cells: Cells, wishes: Wishes) -> tuple[Plan, list[str]]:
     cells.column(wishes.target, "target column")
     classes, target_reading = _target(cells, wishes)
     columns, constant, notes = [], [], []
+    written: dict[str, list[str]] = {}  # columns by how their numbers are
     if wishes.target not in wishes.categories:
-        notes += _written(wishes.target, target_reading)
+        written.setdefault(str(target_reading), []).append(wishes.target)
     for name in cells.columns:
         if name == wishes.target or name in wishes.drop:
             continue
@@ -140,7 +141,7 @@ def make_plan(cells: Cells, wishes: Wishes) -> tuple[Plan, list[str]]:
             constant.append(name)
         elif reading is not None:
             columns.append(Column(name, (), reading))
-            notes += _written(name, reading)
+            written.setdefault(str(reading), []).append(name)
         else:
             columns.append(Column(name, _categories(cells, name, known)))
             notes += _words_taken_as_missing(name, values, known)
@@ -149,6 +150,7 @@ def make_plan(cells: Cells, wishes: Wishes) -> tuple[Plan, list[str]]:
             f"{cells.path}: no column is left to learn from",
             f"All but the target {wishes.target!r} are constant or dropped.",
         )
+    notes += [f"{', '.join(n)}: numbers with {how}" for how, n in written.items() if how]
     if constant:
         notes.insert(0, f"constant columns left out: {', '.join(constant)}")
     header = tuple(cells.columns)
@@ -156,10 +158,6 @@ def make_plan(cells: Cells, wishes: Wishes) -> tuple[Plan, list[str]]:
         tuple(columns), wishes.target, classes, target_reading, header, cells.delimiter
     )  # fmt: skip
     return plan, notes
-
-
-def _written(name: str, reading: Reading) -> list[str]:
-    return [f"{name}: numbers with {reading}"] if reading != Reading() else []
 
 
 def _words_taken_as_missing(name: str, values: Sequence[str], known: set[str]) -> list[str]:

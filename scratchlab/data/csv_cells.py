@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.reading import open_unpacked, read_whole, stream_lines
-from scratchlab.errors import UserError, shortened, suggest
+from scratchlab.errors import UserError, number_of, shortened, suggest
 
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-"))
 DELIMITERS = (",", ";", "\t", "|")
@@ -273,8 +273,8 @@ class _Parsed:
 
     def _misfit(self, row: Sequence[str], first: int, last: int) -> UserError:
         return UserError(
-            f"{_lines(self.path, first, last)}: {len(row)} cells, but the header "
-            f"names {len(self.columns)} columns",
+            f"{_lines(self.path, first, last)}: {number_of(len(row), 'cell')}, but the header "
+            f"names {number_of(len(self.columns), 'column')}",
             f"Cells are parted by {self.mark!r} here (dataset.delimiter)."
             if last == first
             else "A quote that is opened in the first of these lines ends in the last.",

@@ -42,7 +42,7 @@ def _splits(dataset: RowsDataset) -> Table:
         if spec.n_classes:
             counts = np.bincount(y, minlength=spec.n_classes)
             shares = ", ".join(
-                f"{name} {count:,} ({count / len(y):.1%})"
+                f"{name}: {count:,} ({count / len(y):.1%})"
                 for name, count in zip(spec.class_names, counts.tolist(), strict=True)
             )
             present = counts[counts > 0]

@@ -97,7 +97,7 @@ def describe_labelled(dataset: TextClassDataset) -> list[Table]:
         lengths = np.array([dataset.length(text) for text in dataset.texts(split)])
         counts = dataset.class_counts(split)
         shares = ", ".join(
-            f"{name} {n:,} ({n / len(lengths):.1%})" for name, n in sorted(counts.items())
+            f"{name}: {n:,} ({n / len(lengths):.1%})" for name, n in sorted(counts.items())
         )
         middle, longest = np.median(lengths), lengths.max()
         cut = np.mean(lengths > dataset.config.max_length)

@@ -98,7 +98,7 @@ def locate_files(
             where = " and ".join(map(str, of_split))
             splits[split], dropped = without_empty(pairs, where, policy)
             if dropped:
-                found.notes.append(f"{dropped} lines of {where} left out as empty")
+                found.notes.append(f"{dropped:,} lines of {where} left out as empty")
         return splits
 
     found = Located(provenance, read)
@@ -117,6 +117,6 @@ def locate_hub(config: Any, by_hand: str) -> Located:
     for split, pairs in load_hub_pairs(where, by_hand).items():
         splits[split], dropped = without_empty(pairs, f"{where.id} ({split})", "drop")
         if dropped:
-            notes.append(f"{dropped} rows of {split} left out as empty")
+            notes.append(f"{dropped:,} rows of {split} left out as empty")
     hashes = {split: fingerprint(pairs) for split, pairs in splits.items()}
     return Located(Provenance("hub", where.description, hashes), lambda: dict(splits), notes)

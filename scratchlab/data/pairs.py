@@ -145,7 +145,10 @@ class PairDataset(TranslationDataset):
         """As the contract says; a text too long for the model loses its end, with a warning."""
         ids = self.source_tokenizer.encode(text)
         if len(ids) >= self.max_length:
-            log.warning("a source of %d tokens is cut to %d", len(ids) + 1, self.max_length)
+            log.warning(
+                "a text of %d tokens is cut to %d (dataset.max_length): its end is not read",
+                len(ids) + 1, self.max_length,
+            )  # fmt: skip
         return [*ids[: self.max_length - 1], self.source_tokenizer.eos_id]
 
     def encode_target(self, text: str) -> list[int]:
@@ -293,7 +296,7 @@ class PairDataset(TranslationDataset):
             longest = self.max_length - 1
             long = {i for i, e in enumerate(encoded) if max(len(e[0]), len(e[1])) > longest}
             if long and name == "train" and config.too_long == "drop":
-                notes.append(f"{len(long)} of {len(pairs)} training pairs dropped as too long")
+                notes.append(f"{len(long):,} of {len(pairs):,} training pairs dropped as too long")
                 pairs = [p for i, p in enumerate(pairs) if i not in long]
                 encoded = [e for i, e in enumerate(encoded) if i not in long]
                 if not pairs:
@@ -302,7 +305,9 @@ class PairDataset(TranslationDataset):
                         "Raise dataset.max_length.",
                     )
             elif long:
-                notes.append(f"{len(long)} of {len(pairs)} pairs of {name} shortened as too long")
+                notes.append(
+                    f"{len(long):,} of {len(pairs):,} pairs of {name} shortened as too long"
+                )
                 encoded = [(s[:longest], t[:longest]) for s, t in encoded]
             arrays |= pack_split(name, [p[0] for p in pairs], [p[1] for p in pairs], encoded)
         arrays["splits"] = json_array(list(splits))
@@ -323,7 +328,7 @@ class PairDataset(TranslationDataset):
             pairs = raw[name]
             limit = getattr(config, f"max_{name}_examples")
             if limit is not None and limit < len(pairs):
-                notes.append(f"{limit} of {len(pairs)} pairs of {name} taken by chance")
+                notes.append(f"{limit:,} of {len(pairs):,} pairs of {name} taken by chance")
                 random = generator(SUBSET_STREAM)
                 pairs = [pairs[i] for i in sorted(random.permutation(len(pairs))[:limit].tolist())]
             chosen[name] = [(t, s) for s, t in pairs] if config.reverse else pairs

@@ -186,7 +186,7 @@ class SpanDataset(TextDataset):
         ]
         kept = [tokens for tokens in ids if len(tokens) >= SHORTEST]
         if len(kept) < len(found):
-            self.notes.append(f"{len(found) - len(kept)} documents are too short and left out")
+            self.notes.append(f"{len(found) - len(kept):,} documents are too short and left out")
         if len(kept) <= config.held_out:
             raise UserError(
                 f"{self.registered_name}: {len(kept)} documents, of which {config.held_out} are "

@@ -239,7 +239,7 @@ def _complete(
     """The pairs with text on both sides; a note says how many were left out."""
     kept, dropped = without_empty(list(pairs), where, "drop")
     if dropped:
-        notes.append(f"{dropped} rows of {where} left out, since a side of them is empty")
+        notes.append(f"{dropped:,} rows of {where} left out, since a side of them is empty")
     return kept
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from scratchlab.data.csv_cells import DELIMITERS, stripped
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, number_of
 
 LOGGER = logging.getLogger("scratchlab")
 LONGEST_ROW = 1000  # lines; a quote that is open for longer was opened by mistake
@@ -68,9 +68,11 @@ def read_rows(
 
 def _misfit(where: str, count: int, width: int, names: Sequence[str], mark: str) -> UserError:
     if width:
-        return UserError(f"{where}: {count} cells, but the header names {width} columns")
+        columns = number_of(width, "column")
+        return UserError(f"{where}: {number_of(count, 'cell')}, but the header names {columns}")
+    given = f"{number_of(count, 'cell')} {'was' if count == 1 else 'were'} given"
     return UserError(
-        f"{where}: {count} cells were given, and this model reads {len(names)}",
+        f"{where}: {given}, and this model reads {len(names)}",
         f"In this order, with {mark!r} between them: {', '.join(names)}. "
         "Or begin with a line that names the columns.",
     )

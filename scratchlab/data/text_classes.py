@@ -285,7 +285,7 @@ class SST2Data(TextClassDataset):
         seen = [text_key(text) in trained for text, _ in splits["val"]]
         splits["val"] = [row for row, known in zip(splits["val"], seen, strict=True) if not known]
         if any(seen):
-            notes.append(f"{sum(seen)} phrases of val left out, since they stand in train")
+            notes.append(f"{sum(seen):,} phrases of val left out, since they stand in train")
         return LabelledText(Provenance("files", str(root), hashes), splits, names, notes)
 
 

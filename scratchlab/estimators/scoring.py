@@ -51,4 +51,4 @@ def _class_scores(estimator: Any, X: np.ndarray, y: np.ndarray) -> dict[str, flo
     seen = estimator.classes_[columns] == y
     true = np.where(seen, shares[np.arange(len(y)), columns], 0.0)
     accuracy = float(np.mean(estimator.classes_[shares.argmax(axis=1)] == y))
-    return {"loss": float(-np.log(true.clip(min=_SMALLEST)).mean()), "accuracy": accuracy}
+    return {"loss": float(0 - np.log(true.clip(min=_SMALLEST)).mean()), "accuracy": accuracy}

@@ -117,7 +117,7 @@ class Classification(Evaluator):
         if found.shares is not None:
             true = found.shares[np.arange(len(found.truth)), found.truth]
             smallest = np.finfo(found.shares.dtype).eps  # as scikit-learn's log_loss has it
-            loss = float(-np.log(true.clip(min=smallest)).mean())
+            loss = float(0 - np.log(true.clip(min=smallest)).mean())  # never -0
             result.append(Measurement("log_loss", loss, "nats", "lower", n=len(found.truth)))
         unseen = None if context.quick else without_copies(context, len(found.truth))
         if unseen is not None:

@@ -76,7 +76,7 @@ def format_measurement(
     if decimals is None and spread is not None:
         decimals = decimals_of([value], [spread])
     shown = decimals is not None and math.isfinite(value)
-    text = f"{value:,.{decimals}f}" if shown else format_number(value)
+    text = f"{value:z,.{decimals}f}" if shown else format_number(value)
     places = len(text.partition(".")[2]) if "e" not in text else None
     if ends is not None:
         text += " [{}, {}]".format(*(_as_exact(end, places) for end in ends))
@@ -86,7 +86,7 @@ def format_measurement(
 
 
 def _as_exact(number: float, places: int | None) -> str:
-    return f"{number:.2e}" if places is None else f"{number:,.{places}f}"
+    return f"{number:.2e}" if places is None else f"{number:z,.{places}f}"
 
 
 def meanings(found: Iterable[tuple[str, str]]) -> list[str]:

@@ -179,7 +179,7 @@ def format_number(value: float | None) -> str:
     """Four significant digits, thousands set apart, whole numbers whole; small ones as 0.00123."""
     if value is None:
         return ""
-    number = float(value)
+    number = float(value) + 0.0  # -0 is 0
     if not math.isfinite(number):
         return str(number)
     if abs(number) >= 1000 or number.is_integer():

@@ -92,7 +92,7 @@ def test_prompts_are_counted_with_copies_empty_ones_and_answers_that_do_not_fit(
     words = [f"path={train}", f"val_path={val}", f"test_path={val}", "vocab_size=300"]
     assert run("instructions", *words) == 0
     out = capsys.readouterr().out
-    assert "1 of 3 texts of val stand in train as well" in out
+    assert "1 of 3 texts of val and 1 of 3 texts of test stand in train as well" in out
     assert "share 13 words in a row with train" in out
     long = file("long.jsonl", ["Say something."] * 3, "word " * 600)
     words[1:3] = [f"val_path={long}", f"test_path={long}"]
