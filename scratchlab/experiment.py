@@ -253,7 +253,7 @@ def _with_architecture(config: dict[str, Any], overrides: Sequence[str]) -> dict
         return config
     from scratchlab.models.gpt_weights import architecture, is_hugging_face
 
-    folder = Path(config["init_from"]).expanduser()
+    folder = expanded(config["init_from"])
     if not is_hugging_face(folder):
         return config
     given = {w.partition("=")[0].lstrip("+").removeprefix("model.") for w in overrides

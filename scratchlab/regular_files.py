@@ -62,13 +62,18 @@ def open_regular(path: Path) -> BufferedReader:
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def half_of_memory() -> int:
-    """Bytes: more than this of one file is not read into memory."""
+def machine_memory() -> int:
+    """Bytes of memory that this machine, or the container that runs this, has."""
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in LIMITS:
         with contextlib.suppress(OSError, ValueError):
             sizes.append(int(Path(name).read_text(encoding="ascii")))
-    return min(sizes) // 2
+    return min(sizes)
+
+
+def half_of_memory() -> int:
+    """Bytes: more than this of one file is not read into memory."""
+    return machine_memory() // 2
 
 
 def read_regular(path: Path, limit: int | None = None) -> bytes:

@@ -12,6 +12,7 @@ from scratchlab.config.origin import GLOBAL, config_folders
 from scratchlab.config.reading import read_text, read_yaml
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import Part, section_parts
+from scratchlab.regular_files import expanded
 
 HELP = """
 usage: scratchlab list [GROUP] [NAME]
@@ -63,7 +64,7 @@ def _without_folder(arguments: Sequence[str]) -> tuple[list[str], str | None]:
             if at + 1 >= len(words):
                 raise UserError(f"{flag} needs a folder")
             folder = words[at + 1]
-            if not Path(folder).expanduser().is_dir():
+            if not expanded(folder).is_dir():
                 raise UserError(f"{flag}: {folder} is no folder")
             return words[:at] + words[at + 2 :], folder
     return words, None

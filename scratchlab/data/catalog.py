@@ -109,7 +109,7 @@ def _missing(part: Part, config: Mapping[str, Any]) -> Fault | None:
     if not files or "embedded" in part.facts.get("sources", ()) or options.get("source") == "hub":
         return None
     root = config.get("data_dir") or os.environ.get(ROOT_VARIABLE)
-    folder = Path(root).expanduser() if root else None
+    folder = expanded(root) if root else None
     missing = [name for name, path in located(files, folder) if path is None]
     if not missing:
         return None
@@ -133,8 +133,8 @@ def _hub_may_help(hub_id: str) -> bool:
         return False
     if Path(hub_id).is_dir():
         return True
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")).expanduser()
+    home = expanded(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    cache = expanded(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     if any(cache.glob(hub_id.replace("/", "___") + "*")):
         return True
     from scratchlab.data.hub import is_reachable

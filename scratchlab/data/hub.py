@@ -68,7 +68,9 @@ def load_tables(
     datasets.disable_progress_bars()
     if Path(hub_id).is_dir():
         for path in sorted(Path(hub_id).rglob("*")):
-            _check_text(path, texts)
+            hidden = any(name.startswith(".") for name in path.relative_to(hub_id).parts)
+            if not hidden and path.is_file():
+                _check_text(path, texts)
     try:
         with _no_vain_retries(hub_id):
             builder = datasets.load_dataset_builder(hub_id, config, revision=revision)
@@ -87,11 +89,12 @@ def _check_text(path: Path, texts: Sequence[str]) -> None:
     if kind in (".csv", ".tsv"):
         read_cells(path, "," if kind == ".csv" else "\t", wanted=texts)
     elif kind in (".jsonl", ".ndjson", ".json"):
-        try:
-            if kind == ".json" and isinstance(json.loads(read_whole(path)), list):
+        if kind == ".json":
+            try:
+                json.loads(read_whole(path))
                 return
-        except (ValueError, RecursionError):
-            pass  # not one document, so one a line
+            except (ValueError, RecursionError):
+                pass  # not one document, so one a line
         read_objects(path, ())
 
 

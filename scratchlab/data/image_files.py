@@ -169,7 +169,11 @@ def _open(path: Path, read: Any) -> Any:
     """What ``read`` makes of an opened picture; UserError that names the file."""
     from PIL import Image
 
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        there = False
+    if not there:
         raise UserError(f"there is no image {path}")
     if not path.is_file():
         raise UserError(f"{path} is no regular file")

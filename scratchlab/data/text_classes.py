@@ -189,8 +189,7 @@ class TextClassDataset(Dataset):
         return len(self.tokenizer.encode(text)) + sum(i is not None for i in special)
 
     def _with_special(self, ids: list[int]) -> list[int]:
-        first = self.tokenizer.cls_id if self.tokenizer.cls_id is not None else None
-        last = self.tokenizer.sep_id
+        first, last = self.tokenizer.cls_id, self.tokenizer.sep_id
         room = self.config.max_length - (first is not None) - (last is not None)
         head = [] if first is None else [first]
         return [*head, *ids[:room], *([] if last is None else [last])]
@@ -249,7 +248,7 @@ class TextClassDataset(Dataset):
     "sst2",
     task="classification",
     sources=("files",),
-    files=("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv"),
+    files=SST2,
     origin="https://gluebenchmark.com (SST-2; test.tsv is its dev set)",
 )
 class SST2Data(TextClassDataset):

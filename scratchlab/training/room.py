@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from scratchlab.errors import UserError
+from scratchlab.regular_files import machine_memory
 from scratchlab.training.anatomy import optimizer_bytes
-
-CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> nn.Module | None:
@@ -80,12 +77,3 @@ def require_room(model: nn.Module, optimizer: Any | None, config: Mapping[str, A
 
 def gigabytes(size: int) -> str:
     return f"{size / 1e9:,.1f} GB"
-
-
-def machine_memory() -> int:
-    """Bytes of memory that this machine, or the container that runs this, has."""
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(whole, int(CGROUP.read_text(encoding="ascii")))
-    except (OSError, ValueError):  # no such file, or "max"
-        return whole

@@ -182,3 +182,13 @@ def test_a_fault_of_a_folder_is_not_laid_on_the_hub(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pairs cannot be loaded: \w+: ") as caught:
         load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
     assert "hub" not in caught.value.message.lower().replace(str(tmp_path).lower(), "")
+
+
+def test_what_describes_a_folder_beside_its_data_is_no_damaged_data(
+    flat: Path, context: DataContext
+) -> None:
+    (flat / "dataset_infos.json").write_text(json.dumps({"features": {"en": "text"}}, indent=2))
+    (flat / ".cache").mkdir()
+    (flat / ".cache" / "notes.csv").write_text('"never closed\n')
+    config = Multi30k.Config(source="hub", hub_id=str(flat), vocab_size=400)
+    assert Multi30k(config, context).sources("val") == [p[0] for p in PAIRS["val"]]

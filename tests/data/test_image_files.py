@@ -252,3 +252,8 @@ def test_a_damaged_file_of_digits_is_read_or_refused_in_one_line(tmp_path: Path)
             assert read_idx(path).dtype == np.uint8
         except UserError as error:
             assert str(path) in error.message and "\n" not in error.message
+
+
+def test_a_line_that_is_too_long_for_a_name_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no image"):
+        read_image(tmp_path / ("a" * 300))
