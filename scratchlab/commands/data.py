@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import re
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.reading import read_json, read_mapping
 from scratchlab.data.catalog import (
     ROOT_VARIABLE,
     Table,
@@ -201,8 +201,8 @@ def _folder_of(parent: Path, part: Part, options: Mapping[str, Any]) -> tuple[Pa
 def _said(folder: Path) -> Any:
     """What a folder describes, as far as it says it."""
     try:
-        return json.loads((folder / DESCRIBED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / DESCRIBED)
+    except UserError:
         return None
 
 
@@ -213,7 +213,6 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
         ConfigError: everything that is wrong with them.
     """
     from scratchlab.config.origin import config_folders
-    from scratchlab.config.reading import read_mapping
     from scratchlab.config.schema import check_options
     from scratchlab.config.words import read_values
 

@@ -7,7 +7,6 @@ transformers, and pickled ``.bin`` files are not opened.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from scratchlab.config.reading import read_json, require
+from scratchlab.config.schema import check_options
 from scratchlab.data.contract import Spec
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, shortened
 from scratchlab.models.gpt import GPT
+from scratchlab.registry import find
 from scratchlab.run.atomic import write_bytes, write_json
 
 PREFIX = "transformer."
@@ -33,6 +35,18 @@ ASSUMED: dict[str, Any] = {
     "add_cross_attention": False,
     "layer_norm_epsilon": 1e-5,
 }
+# The options of model=gpt → the keys of config.json.
+OPTIONS = {
+    "d_model": "n_embd",
+    "n_heads": "n_head",
+    "n_layers": "n_layer",
+    "d_ff": "n_inner",
+    "block_size": "n_positions",
+    "dropout": "resid_pdrop",
+    "attention_dropout": "attn_pdrop",
+    "tie_embeddings": "tie_word_embeddings",
+}
+SIZES = ("d_model", "n_heads", "n_layers", "block_size")
 # ours → theirs within a block, and whether it is a Conv1D
 LAYERS = {
     "attention_norm": ("ln_1", False),
@@ -48,35 +62,31 @@ def read_gpt2_config(folder: Path) -> tuple[GPT.Config, int]:
     """The configuration and vocabulary size of a checkpoint folder; UserError where it differs
     from GPT-2's architecture."""
     path = folder / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for key, value in ASSUMED.items():
-            found = content.get(key, value if key != "model_type" else None)
-            if found != value:
-                raise UserError(
-                    f"{path}: {key} is {found!r}; scratchlab's gpt computes {key}={value!r} only"
-                )
-        activation = content.get("activation_function", "gelu_new")
-        if activation not in TANH_GELU:
-            raise UserError(f"{path}: activation_function is {activation!r}, not gelu_new")
-        config = GPT.Config(
-            d_model=int(content["n_embd"]),
-            n_heads=int(content["n_head"]),
-            n_layers=int(content["n_layer"]),
-            d_ff=content.get("n_inner"),
-            block_size=int(content["n_positions"]),
-            dropout=content.get("resid_pdrop", 0.1),
-            attention_dropout=content.get("attn_pdrop", 0.1),
-            positions="learned",
-            tie_embeddings=content.get("tie_word_embeddings", True),
-        )
-        return config, int(content["vocab_size"])
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UserError(
             f"{folder} holds no config.json", "Give the folder of a Hugging Face GPT-2 checkpoint."
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no GPT-2 configuration: {error!r}") from error
+        )
+    content = require(read_json(path), {"vocab_size": "int"}, path)
+    for key, value in ASSUMED.items():
+        found = content.get(key, value if key != "model_type" else None)
+        if found != value:
+            raise UserError(
+                f"{path}: {key} is {shortened(found)}; scratchlab's gpt computes {key}={value!r} "
+                "only"
+            )
+    activation = content.get("activation_function", "gelu_new")
+    if activation not in TANH_GELU:
+        raise UserError(f"{path}: activation_function is {shortened(activation)}, not gelu_new")
+    gpt = find("model", "gpt")
+    values = {ours: content[theirs] for ours, theirs in OPTIONS.items() if theirs in content}
+    values = {"positions": "learned", "tie_embeddings": True, **values}
+    complete, faults = check_options("", values, gpt.options, gpt.rules)
+    missing = [theirs for ours, theirs in OPTIONS.items() if ours in SIZES and ours not in values]
+    problems = [f"{theirs} is missing" for theirs in missing]
+    problems += [f"{OPTIONS.get(f.where, f.where)}: {f.problem}" for f in faults]
+    if problems:
+        raise UserError(f"{path} is no GPT-2 configuration: {problems[0]}")
+    return GPT.Config(**complete), content["vocab_size"]
 
 
 def architecture(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
@@ -225,7 +235,8 @@ def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
     names = ["model.safetensors"]
     try:
         if (folder / INDEX).is_file():
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            index = read_json(folder / INDEX)
+            index = require(index, {"weight_map": "dict[str, str]"}, folder / INDEX)
             names = sorted(set(index["weight_map"].values()))
         for name in names:
             if Path(name).name != name:

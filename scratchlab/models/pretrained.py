@@ -7,7 +7,6 @@ cache that is set aside once. Methods change the layers inside.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.data.contract import DataContext, Spec
 from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.errors import UserError
@@ -47,7 +47,7 @@ def load_inner(
     built = {"attn_implementation": "sdpa", "trust_remote_code": False}
     try:
         if skeleton and described is not None and described.is_file():
-            content = json.loads(described.read_text(encoding="utf-8"))
+            content = require(read_json(described), {"model_type": "str"}, described)
             return auto.from_config(AutoConfig.for_model(**content), **built).float(), None
         found = find_pretrained(checkpoint, context.cache)
         local = {"local_files_only": True, "trust_remote_code": False}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchlab.config.reading import read_json
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.tables import csv_text, markdown, results_notes, results_table
@@ -54,7 +55,7 @@ def _read(path: Path) -> list[Measurement]:
     if not path.exists():
         return []
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = read_json(path)
         known = {f.name for f in fields(Measurement)}
         return [
             Measurement(
@@ -65,7 +66,7 @@ def _read(path: Path) -> list[Measurement]:
             )
             for entry in entries
         ]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (UserError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} cannot be read as results: {error}") from error
 
 
@@ -106,8 +107,8 @@ def arithmetic(rows: Mapping[str, Sequence[Path]]) -> list[str]:
 def _precision(run: Path) -> str | None:
     for name in ("last", "best"):
         try:
-            text = (run / "checkpoints" / name / "state.json").read_text(encoding="utf-8")
-            return str(json.loads(text)["state"]["precision"])
-        except (OSError, ValueError, KeyError, TypeError):
+            content = read_json(run / "checkpoints" / name / "state.json")
+            return str(content["state"]["precision"])
+        except (UserError, KeyError, TypeError):
             continue
     return None

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import write_json
@@ -88,8 +89,8 @@ def decided_once(
     # Choices that were kept without regard to the load do not count.
     text = json.dumps({**circumstances, "load": "low"}, sort_keys=True, default=str)
     path = cache / "decisions" / what / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return _read(path), True
+    with contextlib.suppress(UserError):
+        return _read(path)["decision"], True
     load = machine_load() if threads else None
     if load is not None and not load.leaves(threads):
         return (decide() if busy is None else busy(load)), False
@@ -117,13 +118,14 @@ def decided_together(
     with os.fdopen(os.open(study / f".{what}.lock", flags, 0o644), "w") as lock:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return _read(path), str(json.loads(path.read_text(encoding="utf-8"))["run"])
+        with contextlib.suppress(UserError):
+            content = _read(path, {"run": "str"})
+            return content["decision"], content["run"]
         decision = decide()
         write_json(path, {"decision": decision, "run": run})
     return decision, run
 
 
-def _read(path: Path) -> Decision:
-    found = dict(json.loads(path.read_text(encoding="utf-8"))["decision"])
-    return {str(key): str(value) for key, value in found.items()}
+def _read(path: Path, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What was written of a choice; UserError if it cannot be read."""
+    return require(read_json(path), {"decision": "dict[str, str]", **(more or {})}, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import json
 import logging
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import IO, Any
 
 import yaml
 
-from scratchlab.config.reading import read_mapping
+from scratchlab.config.reading import read_json, read_mapping, read_yaml, require
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, nearest, shortened, suggest, system_reason
 from scratchlab.regular_files import expanded
@@ -199,8 +198,8 @@ class RunFolder:
 
     def _overrides(self) -> list[str]:
         try:
-            found = yaml.safe_load((self.path / "overrides.yaml").read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            found = read_yaml(self.path / "overrides.yaml")
+        except UserError:
             return []
         return [str(word) for word in found] if isinstance(found, list) else []
 
@@ -217,10 +216,9 @@ class RunFolder:
     def status(self) -> dict[str, Any]:
         """What :meth:`write_status` wrote last; ``{"status": "unknown"}`` if it cannot be read."""
         try:
-            status = json.loads((self.path / "status.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return require(read_json(self.path / "status.json"), {"status": "str"}, "status.json")
+        except UserError:
             return {"status": "unknown"}
-        return status if isinstance(status, dict) else {"status": "unknown"}
 
 
 def refuse_links(root: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 import resource
@@ -18,6 +17,7 @@ from typing import Any
 import threadpoolctl
 
 import scratchlab
+from scratchlab.config.reading import read_json
 from scratchlab.errors import UserError
 
 PACKAGES = (
@@ -114,8 +114,8 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 def read_manifest(path: Path) -> dict[str, Any]:
     """What was written; empty if it cannot be read (a run of before had none)."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except UserError:
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("resumed", []), list) else {}
 

@@ -151,6 +151,9 @@ def test_checkpoints_of_something_else_are_named(tmp_path: Path) -> None:
         ({"n_layer": 3}, r"lacks the tensor 'h\.2\.ln_1\.weight'"),
         ({"n_positions": 32}, r"wpe\.weight is \[16, 32\] in the checkpoint"),
         ({"n_embd": None}, "no GPT-2 configuration"),
+        ({"n_head": 0}, "no GPT-2 configuration: n_head"),
+        ({"n_embd": 10**12}, "no GPT-2 configuration: n_embd"),
+        ({"n_inner": "many"}, "no GPT-2 configuration: n_inner"),
     ):
         config.write_text(json.dumps({**right, **change}))
         with pytest.raises(UserError, match=message):
