@@ -22,6 +22,11 @@ from torch import Tensor
 # On a CPU a chunk of logits should stay in the last cache but leave the matrix product tall rows.
 CPU_CHUNK_BYTES = 8 << 20
 GPU_CHUNK_BYTES = 512 << 20
+# Tensor cores read rows of whole blocks: at GPT-2's 50,257 classes, products take half as long
+# again as at 50,304.
+GPU_BLOCK = 64
+
+AUTOCAST = [d for d in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(d)]
 
 
 def chunk_rows(n_classes: int, device: torch.device, itemsize: int = 4) -> int:
@@ -30,13 +35,21 @@ def chunk_rows(n_classes: int, device: torch.device, itemsize: int = 4) -> int:
     return max(64, budget // (n_classes * itemsize) // 16 * 16)
 
 
+def missing_rows(n_classes: int, device: torch.device) -> int:
+    """How many rows of zeros a weight is given, so that a GPU multiplies it quickly."""
+    return 0 if device.type == "cpu" else -n_classes % GPU_BLOCK
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float, chunk: int
     ) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
-        n_classes = weight.shape[0]
+        n_classes, own = weight.shape[0], weight
+        padding = missing_rows(n_classes, hidden.device)
+        if padding:
+            weight = F.pad(weight, (0, 0, 0, padding))
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
@@ -46,9 +59,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.shape[0], chunk):
             h = hidden[start : start + chunk]  # [C, D]
             y = target[start : start + chunk, None]  # [C, 1]
-            z = (h @ weight.t()).to(logits_dtype)  # [C, V]
+            z = (h @ weight.t()).to(logits_dtype)  # [C, V and padding]
+            if padding:
+                z[:, n_classes:] = float("-inf")
             z_y = z.gather(1, y)[:, 0]
-            p, log_p = _softmax(z, y, z_y, h, weight)
+            p, log_p = _softmax(z, y, z_y, h, own)
             nll -= log_p.sum(dtype=torch.float64)
             if weight_sum is not None:
                 # lse - mean(z), with lse = z_y - log p_y
@@ -71,7 +86,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_weight is not None and smoothing:
             grad_weight.sub_(hidden.sum(0), alpha=smoothing / n_classes)
         if grad_weight is not None:
-            grad_weight = grad_weight.to(weight.dtype)
+            grad_weight = grad_weight[:n_classes].to(weight.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight)
         nll = nll.to(logits_dtype)
         total = (1 - smoothing) * nll + smoothing * uniform.to(logits_dtype)
@@ -125,7 +140,7 @@ def linear_cross_entropy(
     The gradient is computed together with the loss; a second derivative does not exist.
     """
     device = hidden.device.type
-    has_autocast = torch.amp.is_autocast_available(device)
+    has_autocast = device in AUTOCAST  # asked once: the compiler cannot trace the question
     if has_autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         hidden, weight = hidden.to(dtype), weight.to(dtype)

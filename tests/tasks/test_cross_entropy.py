@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scratchlab.tasks import cross_entropy
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
 
 
@@ -30,6 +31,22 @@ def test_loss_and_gradients_equal_torchs_whatever_the_chunk(smoothing: float, ch
     wanted = torch.autograd.grad(3 * expected, (hidden, weight))
     for a, b in zip(found, wanted, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_rows_that_a_gpu_is_given_for_speed_change_nothing(
+    smoothing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cross_entropy.missing_rows(50_257, torch.device("cuda")) == 50_304 - 50_257
+    assert cross_entropy.missing_rows(50_257, torch.device("cpu")) == 0
+    hidden, weight, target = problem()
+    expected = linear_cross_entropy(hidden, weight, target, smoothing, 8)
+    wanted = torch.autograd.grad(expected[0], (hidden, weight))
+    monkeypatch.setattr(cross_entropy, "missing_rows", lambda *_: 3)
+    padded = linear_cross_entropy(hidden, weight, target, smoothing, 8)
+    found = torch.autograd.grad(padded[0], (hidden, weight))
+    for a, b in zip((*padded, *found), (*expected, *wanted), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_the_plain_path_equals_the_fused_one_in_single_precision() -> None:
