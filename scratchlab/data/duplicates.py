@@ -102,7 +102,8 @@ def copies_table(contents: Contents, name: str) -> list[Table]:
             if split == "train":
                 trained = set().union(*found_runs)
             shared = sum(not of_text.isdisjoint(trained) for of_text in found_runs)
-            row.append("" if split == "train" else _share(shared, len(keys)))
+            told = split != "train" and "train" in known
+            row.append(_share(shared, len(keys)) if told else "")
         rows.append(row)
         known[split] = distinct
     columns = ["split", name, "copies within", "also in train", "also in val"]

@@ -7,8 +7,8 @@ nothing. It never looks for modules in the current folder (``python -P``), nor d
 
 It reads one JSON request a line and answers each with one line: ``{"start": {...}}`` with
 ``{"pid": N}`` or ``{"error": text}``, ``{"ended": N, "wait": bool}`` with ``{"code": N or null}``
-(minus the signal if one killed it). When its input ends it ends, and the kernel asks its children
-to save and stop (see :mod:`scratchlab.studies.orphans`).
+(minus the signal if one killed it); both have the ``number`` of the request. When its input ends it
+ends, and the kernel asks its children to save and stop (see :mod:`scratchlab.studies.orphans`).
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class Nursery:
         self.modules = modules
         self.environment = {**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}
         self._process: subprocess.Popen[str] | None = None
+        self._asked = 0
 
     def __enter__(self) -> Nursery:
         return self
@@ -130,14 +131,17 @@ class Nursery:
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
             return None
+        self._asked += 1
         try:
-            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.write(json.dumps({**request, "number": self._asked}) + "\n")
             process.stdin.flush()
-            line = process.stdout.readline()
+            for line in process.stdout:
+                answer: dict[str, Any] = json.loads(line)
+                if answer["number"] == self._asked:  # else to a question that a signal cut short
+                    return answer
         except OSError:
-            line = ""
-        answer: dict[str, Any] | None = json.loads(line) if line else None
-        return answer
+            pass
+        return None
 
 
 class Child:
@@ -207,7 +211,7 @@ def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
                 answer = {"pid": pid}
         else:
             answer = {"code": _code(codes, request["ended"], request["wait"])}
-        answers.write(json.dumps(answer) + "\n")
+        answers.write(json.dumps({**answer, "number": request["number"]}) + "\n")
         answers.flush()
     return 0
 

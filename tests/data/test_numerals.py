@@ -133,3 +133,14 @@ def test_targets_of_dialects_are_numbers_and_classes_are_told_by_value(tmp_path:
     (tmp_path / "t.csv").write_text("\n".join(["x;y", *lines]) + "\n")
     data = cls(cls.Config(path=str(tmp_path / "t.csv")), DataContext(None, tmp_path))
     assert data.spec.class_names == ("1", "2") and data.raw.y[:4].tolist() == [0, 0, 1, 1]
+
+
+def test_classes_with_decimal_commas_are_one_class_however_they_are_written(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "x;y\n" + "".join(f"{i};{['1,5', '2,0', '2', '1,50'][i % 4]}\n" for i in range(40))
+    )
+    cls = find("dataset", "table").load()
+    config = cls.Config(path=str(tmp_path / "t.csv"), target_type="class", decimal="comma")
+    data = cls(config, DataContext(None, tmp_path))
+    assert data.spec.class_names == ("1,5", "2")
+    assert np.bincount(data.raw.y).tolist() == [20, 20]

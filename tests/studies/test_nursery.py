@@ -121,3 +121,14 @@ def test_what_a_module_prints_while_it_is_imported_is_no_answer(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Nursery(["talkative"]) as nursery:
         assert nursery.start(["list", "optimizer"], tmp_path / "run.log").wait() == 0
+
+
+def test_a_question_that_a_signal_cut_short_leaves_no_answer_for_the_next_one(
+    nursery: Nursery, tmp_path: Path
+) -> None:
+    run: Any = nursery.start(["list", "optimizer"], tmp_path / "run.log")
+    process: Any = nursery._process
+    process.stdin.write(json.dumps({"ended": run.pid, "wait": False, "number": 0}) + "\n")
+    process.stdin.flush()  # and nobody reads what it says
+    other = nursery.start(["train", "model=nonsense"], tmp_path / "other.log")
+    assert (run.wait(), other.wait()) == (0, 2)
