@@ -16,9 +16,15 @@ from scratchlab.run.temporary import use_own_folder
 def compiled(module: nn.Module) -> Callable[..., Any]:
     """The module compiled for batches of any size.
 
-    The compiler's results are kept between runs in the machine's folder of prepared data (never in
-    one that a configuration names: they are run). Its temporary files go with the process.
+    The compiler's results are kept between runs in the machine's folder of prepared data: never in
+    one that a configuration names, nor in one that another user has made, since they are run. Its
+    temporary files go with the process.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder({}) / "compiled"))
-    use_own_folder()
+    own, kept = use_own_folder(), cache_folder({}) / "compiled"
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        mine = all(path.lstat().st_uid == os.getuid() for path in (kept.parent, kept))
+    except OSError:
+        mine = False
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept if mine else own / "compiled"))
     return torch.compile(module, dynamic=True)

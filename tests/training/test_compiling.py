@@ -1,0 +1,27 @@
+"""What the compiler keeps between runs is run, so nobody else may have written it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from scratchlab.run.temporary import use_own_folder
+from scratchlab.training.compiling import compiled
+
+
+def test_compiled_code_is_kept_in_a_folder_of_this_user_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCRATCHLAB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    for user, kept in ((os.getuid(), True), (os.getuid() + 1, False)):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+        monkeypatch.setattr("scratchlab.training.compiling.os.getuid", lambda user=user: user)
+        compiled(nn.Linear(1, 1))
+        folder = tmp_path if kept else use_own_folder()
+        assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "compiled")
