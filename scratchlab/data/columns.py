@@ -203,10 +203,9 @@ def _target(cells: Cells, wishes: Wishes) -> tuple[tuple[str, ...], Reading]:
     values = cells.values(wishes.target)
     known = known_cells(values, wishes.missing)
     if wishes.target_type == "class":
-        reading = Reading(wishes.decimal or ".")
-        names = _class_names(known, reading)
-        numbers = None not in values_of(names, reading)
-        return names, reading if numbers else Reading()
+        asked = Reading(wishes.decimal or ".")
+        names = _class_names(known, asked)
+        return names, Reading() if None in values_of(names, asked) else asked
     reading = _reading(cells, wishes.target, values, known, wishes)
     if wishes.target_type == "number":
         return (), reading or Reading(wishes.decimal or ".")

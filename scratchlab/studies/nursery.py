@@ -124,7 +124,11 @@ class Nursery:
             raise OSError(f"the process that starts runs has ended (code {self._process.poll()})")
         if "error" in answer:
             raise OSError(answer["error"])
-        return Child(self, int(answer["pid"]))
+        return Child(self, self._process, int(answer["pid"]))
+
+    def is_served_by(self, process: object) -> bool:
+        """Whether this very process answers, and no other that took its place."""
+        return self._process is process
 
     def ask(self, **request: Any) -> dict[str, Any] | None:
         """The answer to a request; None where there is nobody to answer."""
@@ -147,8 +151,8 @@ class Nursery:
 class Child:
     """A run that was forked from a nursery."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
-        self.nursery, self.pid = nursery, pid
+    def __init__(self, nursery: Nursery, parent: object, pid: int) -> None:
+        self.nursery, self.parent, self.pid = nursery, parent, pid
         self.code: int | None = None
 
     def poll(self) -> int | None:
@@ -161,7 +165,9 @@ class Child:
 
     def _ended(self, *, wait: bool) -> int | None:
         if self.code is None:
-            answer = self.nursery.ask(ended=self.pid, wait=wait)
+            answer = None
+            if self.nursery.is_served_by(self.parent):
+                answer = self.nursery.ask(ended=self.pid, wait=wait)
             if answer is not None:
                 self.code = answer["code"]
             elif not _is_alive(self.pid):  # nobody is left to tell how it ended

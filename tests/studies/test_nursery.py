@@ -80,6 +80,19 @@ def test_runs_stop_with_a_checkpoint_when_the_process_they_came_from_is_killed(
         assert nursery.start(["list", "optimizer"], tmp_path / "b.log").wait() == 0
 
 
+def test_a_nursery_that_takes_the_place_of_a_killed_one_is_not_asked_for_its_runs(
+    tmp_path: Path,
+) -> None:
+    with Nursery([], {"OMP_NUM_THREADS": "1"}) as nursery:
+        lost = nursery.start(["list", "optimizer"], tmp_path / "a.log")
+        assert nursery._process is not None
+        nursery._process.kill()
+        nursery._process.wait()
+        next_one = nursery.start(["list", "optimizer"], tmp_path / "b.log")
+        assert lost.wait() == -signal.SIGKILL
+        assert next_one.wait() == 0
+
+
 def test_what_lies_in_the_current_folder_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
