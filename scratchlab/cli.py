@@ -34,6 +34,7 @@ Options are KEY=VALUE; groups are GROUP=CHOICE (model, dataset, optimizer, exper
   scratchlab train experiment=NAME          a prepared run
   scratchlab train … --cfg job              show the whole configuration, run nothing
   scratchlab VERB --help                    more about one verb
+  eval "$(scratchlab -sc install=bash)"     completion with Tab (also zsh, fish)
 Data files are looked for below $SCRATCHLAB_DATA; runs are written to outputs/.
 """
 

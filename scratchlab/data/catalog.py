@@ -144,9 +144,9 @@ def _hub_may_help(hub_id: str) -> bool:
 
 def layout_table(part: Part, root: Path | None) -> Table:
     """The files that are expected below the data folder, and which of them are there."""
-    where = str(root) if root else f"(set {ROOT_VARIABLE} to a folder)"
+    where = f"in {root}" if root else f"below ${ROOT_VARIABLE}, which is not set"
     rows: list[list[Any]] = []
     for name, path in located(files_of(part), root):
         size = f"{path.stat().st_size:,} bytes" if path else "missing"
         rows.append([name, size])
-    return Table(f"files expected in {where}", ["file", "here"], rows)
+    return Table(f"files expected {where}", ["file", "here"], rows)

@@ -143,7 +143,11 @@ def test_options_are_checked_all_together() -> None:
 @pytest.mark.parametrize(
     ("name", "words", "pictures"),
     [
-        ("wine_cultivars", ["mean", "class_0 ", "proline"], {"features", "correlations", "target"}),
+        (
+            "wine_cultivars",
+            ["mean", "class_0: ", "proline"],
+            {"features", "correlations", "target"},
+        ),
         ("noisy_digits", ["1 × 8 × 8: channels", "1.1 : 1", "models see"], {"samples", "target"}),
     ],
 )
