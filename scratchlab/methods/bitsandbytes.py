@@ -121,7 +121,8 @@ def has_kernel(name: str, device: torch.device) -> bool:
     """Whether the library multiplies on this kind of device by a kernel of its own."""
     key = {"cpu": "CPU", "cuda": "CUDA", "xpu": "XPU"}.get(device.type, "")
     operator = f"bitsandbytes::{name}"
-    return bool(key) and torch._C._dispatch_has_kernel_for_dispatch_key(operator, key)
+    known = bool(key) and hasattr(torch.ops.bitsandbytes, name)  # older versions have fewer
+    return known and torch._C._dispatch_has_kernel_for_dispatch_key(operator, key)
 
 
 @register(

@@ -17,7 +17,7 @@ from typing import Any
 import threadpoolctl
 
 import scratchlab
-from scratchlab.config.reading import read_json
+from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
 
 PACKAGES = (
@@ -113,11 +113,11 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """What was written; empty if it cannot be read (a run of before had none)."""
+    sessions = {"data?": "dict[str, Any]", "resumed?": "list[dict[str, Any]]"}
     try:
-        found = read_json(path)
+        return require(read_json(path), sessions, path)
     except UserError:
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("resumed", []), list) else {}
 
 
 def versions() -> dict[str, str]:

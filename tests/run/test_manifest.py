@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pytest
 
-from scratchlab.run.manifest import peak_memory_bytes
+from scratchlab.run.manifest import peak_memory_bytes, read_manifest
 
 MEASURE = "from scratchlab.run.manifest import peak_memory_bytes; print(peak_memory_bytes())"
 
@@ -20,3 +22,9 @@ def test_peak_memory_is_the_processs_own_and_not_its_parents() -> None:
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True
     )
     assert 1 << 20 < int(child.stdout) < 200 << 20
+
+
+@pytest.mark.parametrize("text", ["", "[" * 9000, "[]", '{"resumed": [1]}', '{"data": 3}'])
+def test_a_damaged_manifest_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    assert read_manifest(tmp_path / "manifest.json") == {}
