@@ -94,10 +94,10 @@ def file_of(path: Path, content: str | bytes) -> Path:
     ("name", "content", "message"),
     [
         ("a.csv", "text,label\nfine,1\nwarm, and short,1\n", "line 3: 3 cells"),
-        ("a.csv", "text,label\nfine,1\nlonely\n", "line 3: 1 cells"),
+        ("a.csv", "text,label\nfine,1\nlonely\n", "line 3: 1 cell,"),
         ("a.csv", "text,label\nfine,1\nunknown,\n", "line 3: no class in 'label'"),
         ("a.tsv", "text\tlabel\nfine\t1\nwarm\tand short\t1\n", "line 3: 3 cells"),
-        ("a.tsv", "text\tlabel\nfine\t1\nlonely\n", "line 3: 1 cells"),
+        ("a.tsv", "text\tlabel\nfine\t1\nlonely\n", "line 3: 1 cell,"),
         ("a.jsonl", '{"text": "fine", "label": 1}\n{"text": "a"}\n', "line 2: no field 'label'"),
         ("a.jsonl", '{"text": "fine", "label": 1}\n["a", 1]\n', "line 2: is no JSON object"),
         ("a.jsonl", '{"text": "fine", "label": null}\n', "line 1: no class in 'label'"),
