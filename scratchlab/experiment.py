@@ -190,7 +190,7 @@ def _train_steps(
     write_results(folder.path, measurements)
     tracker.table(f"Results of {folder.name}/{folder.run_id}", *results_table(measurements))
     for note in results_notes(measurements):
-        tracker.message(note)
+        tracker.remark(note)
     export(folder.path, parts, config, tracker)
     raise_failed(failed)
     tracker.flush()  # a run whose metrics cannot be written is not done

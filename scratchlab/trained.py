@@ -95,7 +95,7 @@ def evaluate_trained(
         write_results(folder.path, found)
         tracker.table(f"Results of {trained.checkpoint}", *results_table(found))
         for note in results_notes(found):
-            tracker.message(note)
+            tracker.remark(note)
         export(folder.path, trained, config, tracker)
         tracker.message(f"written to {folder.path}")
         raise_failed(failed)

@@ -104,6 +104,9 @@ class Console(Tracker):
         self._close_bar()
         print_table(name, columns, rows)
 
+    def remark(self, text: str) -> None:
+        rich_console(file=sys.stdout).print(text, markup=False, soft_wrap=True)
+
     def finish(self, status: str) -> None:
         self._close_bar()
         if self._errors is not None:

@@ -61,6 +61,10 @@ class Tracker(ABC):
     ) -> None:
         """A finished table (results, samples)."""
 
+    def remark(self, text: str) -> None:
+        """A line below the table that was shown last."""
+        self.message(text)
+
     @abstractmethod
     def finish(self, status: str) -> None:
         """``done``, ``stopped`` or ``failed``: close everything."""

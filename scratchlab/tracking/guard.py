@@ -55,6 +55,9 @@ class Trackers(Tracker):
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self._each("table", name, columns, rows)
 
+    def remark(self, text: str) -> None:
+        self._each("remark", text)
+
     def finish(self, status: str) -> None:
         self._each("finish", status)
 

@@ -63,7 +63,7 @@ class Gradient:
         average: float | None = option(
             None, "decay of a moving average of the weights; null: none", min=0, below=1
         )
-        log_every: int = option(20, "updates between two logs", min=1)
+        log_every: int = option(20, "updates between two logs; the first is always logged", min=1)
         validate_every: int | None = option(
             None, "updates between two validations; null: once an epoch", min=1
         )
@@ -135,7 +135,7 @@ class _Training:
             for group, end_of_epoch in self._groups():
                 self._update(group)
                 last = state.step >= self.total_steps
-                if state.step % self.config.log_every == 0 or last:
+                if state.step % self.config.log_every == 0 or state.step == 1 or last:
                     self._log()
                 every = self.config.validate_every
                 due = state.step % every == 0 if every else end_of_epoch
@@ -303,12 +303,11 @@ class _Training:
         now = time.perf_counter()
         state.seconds += now - self.clock
         self.clock = now
-        timing = {
-            "seconds": state.seconds,
-            "targets_per_second": (state.targets - self.log_targets)
-            / max(now - self.log_clock, 1e-9),
-        }
-        self.log_clock, self.log_targets = now, state.targets
+        timing = {"seconds": state.seconds}
+        if state.step > 1:  # one alone would tell how long warming up takes: it counts in the next
+            speed = (state.targets - self.log_targets) / max(now - self.log_clock, 1e-9)
+            timing["targets_per_second"] = speed
+            self.log_clock, self.log_targets = now, state.targets
         self.job.tracker.log(state.step, scalars, timing)
 
     def _validate(self) -> None:

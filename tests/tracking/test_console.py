@@ -24,6 +24,7 @@ for step in range(22, 41):
     c.progress(step, step / 10, {"targets_per_second": 12345.6})
 c.log(40, {"epoch": 4.0, "val/loss": 1.25, "val/bleu": 41.5}, {})
 c.table("results", ["metric", "value"], [["BLEU", 41.5]])
+c.remark("[ ] 95 % interval")
 c.finish("done")
 """
 
@@ -45,6 +46,7 @@ def test_without_a_terminal_progress_is_plain_lines_on_standard_error() -> None:
     assert lines[-1] == "Run done."
     assert "\x1b" not in errors + output and "\r" not in errors
     assert "BLEU" in output and "BLEU" not in errors
+    assert output.splitlines()[-1] == "[ ] 95 % interval" and "interval" not in errors
 
 
 def test_in_a_terminal_there_is_a_bar_and_tables_still_go_to_standard_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,30 @@ def test_losses_do_not_pile_up_in_a_run_that_never_logs(
         return [e["train/loss"] for e in entries if "train/loss" in e], state["window"]
 
     whole, kept = train("whole")
-    assert len(whole) == 1 and len(kept) == 20
+    assert len(whole) == 2 and len(kept) == 19  # the first update is logged, and the last
     monkeypatch.setattr(gradient, "LONGEST_WINDOW", 6)
     folded, kept = train("folded")
     assert len(kept) <= 6
     assert folded == pytest.approx(whole, rel=1e-12)
+
+
+def test_curves_begin_at_the_first_update_and_a_resumed_run_has_the_same_lines(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "text.txt").write_text("a cat sees a dog and a dog sees a cat\n" * 40)
+    words = [*WORDS, f"dataset.paths=[{tmp_path / 'text.txt'}]", f"output_dir={tmp_path}"]
+    words += [f"cache_dir={tmp_path / 'cache'}", "run_id=one", "resume=true"]
+    words += ["trainer.log_every=12", "trainer.checkpoint_every=1"]
+    run = experiment.train(compose(words).config, [], ["train"])
+    whole = (run / "metrics.jsonl").read_text()
+    entries = [e for e in map(json.loads, whole.splitlines()) if "train/loss" in e]
+    assert [e["step"] for e in entries] == [1, 12, 24]
+    lines = map(json.loads, (run / "timings.jsonl").read_text().splitlines())
+    speeds = {e["step"]: "targets_per_second" in e for e in lines}
+    assert speeds == {1: False, 12: True, 24: True}  # a first update is no measure of speed
+    shutil.rmtree(run / "checkpoints/last")
+    (run / "checkpoints/previous").rename(run / "checkpoints/last")
+    experiment.train(compose(words).config, [], ["train"])
+    assert (run / "metrics.jsonl").read_text() == whole
+    state = json.loads((run / "checkpoints/last/state.json").read_text())["state"]
+    assert state["step"] == 24
