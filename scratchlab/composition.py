@@ -30,6 +30,7 @@ from scratchlab.run.decisions import cache_folder
 from scratchlab.run.folder import find_run, is_checkpoint
 from scratchlab.run.seeds import seed_everything
 from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
+from scratchlab.training.memory import is_out_of_memory, out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -210,7 +211,8 @@ def evaluate(
                 if failed is None or isinstance(error, Stopped):
                     raise
                 LOGGER.error("evaluator %s failed:\n%s", name, traceback.format_exc())
-                failed[name] = error
+                lacking = is_out_of_memory(error)
+                failed[name] = out_of_memory(error, parts.config, None) if lacking else error
     alike = compares(parts.config)
     for measurement in measurements:
         measurement.split = measurement.split or split
@@ -224,7 +226,10 @@ def raise_failed(failed: Mapping[str, Exception]) -> None:
     """TrainingError if evaluators failed; what the others measured is written by then."""
     if failed:
         said = [f"evaluator {name} failed: {_first_line(e)}" for name, e in failed.items()]
-        raise TrainingError("; ".join(said), "The results of the others are written.")
+        hints = dict.fromkeys(
+            e.hint for e in failed.values() if isinstance(e, UserError) and e.hint
+        )
+        raise TrainingError("; ".join(said), " ".join([*hints, "The other results are written."]))
 
 
 def _first_line(error: Exception) -> str:

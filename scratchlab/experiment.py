@@ -24,6 +24,7 @@ from scratchlab.composition import (
     starting_point,
 )
 from scratchlab.config.check import check
+from scratchlab.config.root import FOLDER_KEYS, NO_MATTER
 from scratchlab.errors import Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.registry import build, find, is_estimator
@@ -44,11 +45,6 @@ from scratchlab.training.job import Job
 from scratchlab.training.memory import memory_advice
 
 LOGGER = logging.getLogger("scratchlab")
-
-# Where a run lies: its own for good, however the command that goes on with it names it.
-FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
-# What a run that is done need not be trained or measured again for.
-NO_MATTER = (*FOLDER_KEYS, "accept_changed_data", "threads", "keep_memory", "cache_dir")
 
 
 def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:

@@ -19,6 +19,7 @@ from scratchlab.composition import (
     evaluate,
     raise_failed,
 )
+from scratchlab.config.reading import require
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.experiment import check_export, costs, export
@@ -26,6 +27,7 @@ from scratchlab.registry import build, is_estimator
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.reporting.tables import results_notes, results_table
+from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder, refuse_links
 from scratchlab.run.manifest import changed_data, latest, manifest, read_manifest
@@ -50,10 +52,13 @@ def load_trained(config: dict[str, Any], run: Path, which: str = "best") -> Trai
     parts = build_parts(config, source)
     if not is_estimator(config):
         parts.model.eval()
-    state = source.content.state
-    return Trained(
-        **vars(parts), checkpoint=source.path, step=int(state["step"]), epoch=float(state["epoch"])
+    state = require(
+        source.content.state,
+        {"step": "int", "epoch": "float"},
+        source.path / checkpoints.STATE,
+        ("state",),
     )
+    return Trained(**vars(parts), checkpoint=source.path, step=state["step"], epoch=state["epoch"])
 
 
 def evaluate_trained(

@@ -27,6 +27,8 @@ was learned from those before (tpe, a tree-structured Parzen estimator). Several
 syntax; quote parentheses for the shell:
 
   optimizer.lr=1e-4,1e-3              a list (also choice(…); parts too: model=gpt,rnn_lm)
+  "model.hidden=[64,64],[128]"        two values, each a list
+  "KEY='a, b','c'"                    two texts; what holds a comma has quotes of its own
   "seed=range(3)"                     0, 1, 2; range(start,stop,step)
   "model.dropout=interval(0,0.5)"     anything between (random, tpe)
   "optimizer.lr=tag(log,interval(1e-4,1e-2))"   the same by its logarithm

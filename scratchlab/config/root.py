@@ -16,6 +16,16 @@ LONGEST_NAME = 200
 files)."""
 
 
+FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
+"""Where a run lies: its own for good, however the command that goes on with it names it."""
+
+NO_MATTER = (
+    *(*FOLDER_KEYS, "accept_changed_data", "description"),
+    *("threads", "keep_memory", "cache_dir"),  # these in the last bits at most
+)
+"""What results do not depend on: a run need not be made again for it, nor can a sweep vary it."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Top-level keys of a configuration."""

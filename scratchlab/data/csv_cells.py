@@ -14,6 +14,7 @@ import re
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast, overload
@@ -126,6 +127,16 @@ class Cells:
         return f"{path}, line {self.lines[row]}, column {column!r}"
 
 
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Inside, the csv module takes cells of any length (its own limit is 131,072 characters)."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def is_missing(cell: str, words: frozenset[str] = MISSING) -> bool:
     """Whether a cell says that nothing is known; ``words`` are in small letters."""
     return cell.strip().lower() in words
@@ -227,6 +238,7 @@ class _Parsed:
         self.long: list[tuple[int, int]] = []  # first and last lines of rows over several
         self._blocks: list[list[NDArray[Any]]] = []
 
+    @long_cells()
     def read(self, lines: Iterable[str], quoted: bool) -> None:
         reader = csv.reader(
             iter(lines),
@@ -234,7 +246,6 @@ class _Parsed:
             quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
             strict=True,
         )
-        before = csv.field_size_limit(sys.maxsize)  # the library's own limit is 131,072
         first, block = 1, []
         try:
             self.columns = next(reader)
@@ -259,8 +270,6 @@ class _Parsed:
                 f"{_lines(self.path, first, reader.line_num)}: {error}",
                 UNCLOSED,
             ) from error
-        finally:
-            csv.field_size_limit(before)
         self._keep(block)
 
     def rows(self) -> Rows:

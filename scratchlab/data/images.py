@@ -27,7 +27,7 @@ from scratchlab.data.image_rows import ImageDataset, ImageOptions
 from scratchlab.data.locating import layout_hint
 from scratchlab.data.rows import Raw
 from scratchlab.data.sources import find_file, sha256_of
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, shortened
 from scratchlab.registry import option, register
 from scratchlab.regular_files import expanded
 
@@ -39,6 +39,7 @@ MNIST_FILES = (
     "mnist/t10k-labels-idx1-ubyte.gz",
 )
 KEPT_SCHEMA = {"classes": "list[str]", "shape": "list[int]", "greatest?": "float | None"}
+LARGEST = 65_535  # pixels of a side
 MNIST_HUB = "ylecun/mnist"
 HUB_PARTS = ("train, images", "train, labels", "test, images", "test, labels")
 MNIST_ORIGIN = "http://yann.lecun.com/exdb/mnist"
@@ -215,7 +216,7 @@ class ImageFolder(ImageDataset):
         if "train" not in parts:
             parts = {"": root}
         found = {split: image_paths(folder) for split, folder in parts.items()}
-        kept = require(kept, KEPT_SCHEMA, "preparation", ("own",)) if kept else None
+        kept = _kept(kept) if kept else None
         names = tuple(kept["classes"]) if kept else tuple(next(iter(found.values())))
         paths: list[Path] = []
         labels: list[int] = []
@@ -275,6 +276,18 @@ def _greatest(paths: list[Path]) -> float | None:
     """What white is in those of the pictures that do not say it."""
     tops = [top for path in paths if (top := greatest_value(path)) is not None]
     return value_range(tops) if tops else None
+
+
+def _kept(content: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its images, checked."""
+    found = require(content, KEPT_SCHEMA, "preparation", ("own",))
+    shape = found["shape"]
+    if len(shape) != 3 or shape[0] not in (1, 3) or not all(1 <= n <= LARGEST for n in shape):
+        raise UserError(
+            f"preparation: own.shape: {shortened(shape)} is no shape of images",
+            f"It has 1 or 3 channels, a height and a width (each at most {LARGEST:,}).",
+        )
+    return found
 
 
 def pixel_names(shape: tuple[int, ...]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scratchlab.data.csv_cells import DELIMITERS, stripped
+from scratchlab.data.csv_cells import DELIMITERS, long_cells, stripped
 from scratchlab.errors import UserError, number_of
 
 LOGGER = logging.getLogger("scratchlab")
@@ -95,6 +95,7 @@ def _records(lines: Iterator[str], delimiter: str) -> Iterator[tuple[str, str]]:
             yield f"row {place}", text
 
 
+@long_cells()
 def _is_open(text: str, delimiter: str) -> bool:
     if '"' not in text:
         return False
@@ -105,6 +106,7 @@ def _is_open(text: str, delimiter: str) -> bool:
     return False
 
 
+@long_cells()
 def _cells(text: str, mark: str) -> list[str]:
     """The cells of a row; none if it cannot be parsed so."""
     try:

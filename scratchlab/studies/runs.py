@@ -11,7 +11,7 @@ from typing import Any
 
 from scratchlab.config.check import check
 from scratchlab.config.places import whole_paths
-from scratchlab.config.root import FOLDER_NAME
+from scratchlab.config.root import FOLDER_NAME, NO_MATTER
 from scratchlab.errors import UserError
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import write_json
@@ -20,11 +20,6 @@ from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.run.manifest import changed_data, latest, read_manifest
 from scratchlab.studies.workers import Job, Outcome
 
-# What does not change a run's results (threads only in the last bits).
-PLACE = (
-    *("output_dir", "name", "run_id", "resume", "threads", "description", "cache_dir"),
-    *("keep_memory", "accept_changed_data"),
-)
 FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
 
 
@@ -132,7 +127,7 @@ def differences(
 ) -> Iterator[tuple[str, Any, Any]]:
     """Options that differ between two configurations: full key and both values."""
     for key in sorted({*before, *now}):
-        if not prefix and key in PLACE:
+        if not prefix and key in NO_MATTER:
             continue
         a, b = before.get(key), now.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):

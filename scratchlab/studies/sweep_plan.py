@@ -9,6 +9,7 @@ from typing import Any
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, check
 from scratchlab.config.compose import Composed, compose, config_groups
+from scratchlab.config.root import NO_MATTER
 from scratchlab.errors import ConfigError, Fault, UserError
 from scratchlab.registry import section_parts
 from scratchlab.studies.search_space import (
@@ -21,8 +22,6 @@ from scratchlab.studies.search_space import (
 )
 from scratchlab.studies.sweep_metric import choose_metric
 from scratchlab.studies.sweep_options import Config
-
-PLACE_KEYS = ("name", "output_dir", "run_id", "resume", "threads", "description")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Sweep:
 
 def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) -> Sweep:
     """Read and check; :class:`ConfigError` with all faults of all values."""
-    fixed, dimensions, faults = read_space(words, PLACE_KEYS)
+    fixed, dimensions, faults = read_space(words, NO_MATTER)
     given = {word.lstrip("+").partition("=")[0] for word in fixed}
     for key in ("run_id", "resume"):
         if key in given:

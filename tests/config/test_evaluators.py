@@ -147,6 +147,26 @@ def test_one_evaluator_that_fails_leaves_the_results_of_the_others(tmp_path: Pat
         assert json.loads((folder / "status.json").read_text())["status"] == "failed"
 
 
+def test_an_evaluator_without_memory_says_what_to_change_and_the_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratchlab.evaluation.size import Size
+
+    def full(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Size, "evaluate", full)
+    words = ["model=logistic", "dataset=wine_cultivars", "evaluator=[size,classification]",
+             "tracker=[]", "run_id=one", f"output_dir={tmp_path}",
+             f"cache_dir={tmp_path / 'cache'}"]  # fmt: skip
+    with pytest.raises(TrainingError) as error:
+        experiment.train(compose(words).config, words, ["train", *words])
+    said = str(error.value)
+    assert "evaluator size failed: out of memory: there was no room for 20.00 GiB more" in said
+    assert "Try fewer rows or features" in said and "The other results are written." in said
+    assert "accuracy" in (next(tmp_path.glob("*/one")) / "results.json").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "tokenizer", "message"),
     [

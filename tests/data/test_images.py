@@ -39,6 +39,17 @@ def folder(tmp_path: Path, per_class: int = 10) -> Path:
     return root
 
 
+@pytest.mark.parametrize(
+    "shape", [[], [1], [6, 5], [3, 0, 5], [2, 6, 5], [3, -6, 5], [3, 6, 10**9], [1, 1, 1, 1]]
+)
+def test_a_kept_shape_that_no_image_has_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    data = dataset("image_folder", tmp_path, path=str(folder(tmp_path, 4)))
+    kept = {**data.own_preparation, "shape": shape}
+    with pytest.raises(UserError, match=r"own\.shape: \[.*is no shape of images"):
+        data.read(kept)
+    assert data.read(data.own_preparation).image_shape == (3, 6, 5)
+
+
 def test_a_folder_of_pictures_has_a_class_for_each_folder(tmp_path: Path) -> None:
     data = dataset("image_folder", tmp_path, path=str(folder(tmp_path)))
     assert data.spec.class_names == ("cat", "dog") and data.spec.image_shape == (3, 6, 5)

@@ -57,6 +57,15 @@ def test_the_file_that_trained_a_model_can_be_asked_with_or_without_its_header(d
     assert np.allclose(np.concatenate(told(data, *short)), data.expected[chosen])
 
 
+def test_a_cell_may_be_longer_than_the_csv_module_takes_by_itself(data: Any) -> None:
+    """131,072 characters is its own limit; the file that trained a model has none."""
+    long = "x" * 200_000
+    first = lines()[0].split(";")
+    for cell in (long, f'"{long}"'):
+        (row,) = told(data, HEADER, ";".join([*first[:2], cell, *first[3:]]))
+        assert np.allclose(row, data.expected[0])
+
+
 def test_columns_go_by_name_in_any_order_and_others_are_told_of(
     data: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

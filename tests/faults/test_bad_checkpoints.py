@@ -205,6 +205,21 @@ def test_weights_that_are_no_floats_are_refused_not_converted(
     assert f"{name} holds {kind} in the checkpoint and float32 in the model" in shown
 
 
+@pytest.mark.parametrize("key", ["step", "epoch"])
+def test_a_state_that_does_not_say_how_far_training_was_is_refused_in_a_line(
+    run_of: Any, tmp_path: Path, capsys: Any, monkeypatch: Any, key: str
+) -> None:
+    run = run_of("mlp")
+    monkeypatch.chdir(run.parents[2])
+    last = alone(run, tmp_path / "outputs" / "copies" / "one")
+    content = json.loads((last / "state.json").read_text())
+    del content["state"][key]
+    (last / "state.json").write_text(json.dumps(content))
+    seal(last)
+    assert main(["eval", str(last), *SIZE]) == 2
+    assert f"state.json: state.{key} is missing" in capsys.readouterr().err
+
+
 def test_a_position_beyond_the_epoch_ends_it_and_one_that_cannot_be_is_refused(
     run_of: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:

@@ -213,6 +213,7 @@ def test_mistakes_are_named_before_anything_runs(
         "model.dropout=glob(*)",
         "seed=range(3,3)",
         "run_id=a,b",
+        "cache_dir=a,b",
         "~decoding",
         "model.bias=true,true",
     )
@@ -220,6 +221,7 @@ def test_mistakes_are_named_before_anything_runs(
         "glob() is not used here",
         "seed=range(3,3): is empty",
         "run_id=a,b: has one value for the whole sweep",
+        "cache_dir=a,b: has one value for the whole sweep",
         "~decoding: takes something away",
         "names a value twice",
     ):
