@@ -278,7 +278,7 @@ def _greatest(paths: list[Path]) -> float | None:
     return value_range(tops) if tops else None
 
 
-def _kept(content: dict[str, Any]) -> dict[str, Any]:
+def _kept(content: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of its images, checked."""
     found = require(content, KEPT_SCHEMA, "preparation", ("own",))
     shape = found["shape"]
