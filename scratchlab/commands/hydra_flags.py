@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -100,7 +101,8 @@ def hand_to_hydra(arguments: list[str], verb: str) -> None:
     def nothing(config: Any) -> None:
         """Only flags that end before the task are handed over."""
 
-    before = sys.argv
+    root = logging.getLogger()
+    before, handlers, level = sys.argv, root.handlers[:], root.level
     sys.argv = [f"scratchlab {verb}", *arguments]
     try:
         hydra.main(config_path=f"pkg://{CONFIG_MODULE}", config_name="train", version_base="1.3")(
@@ -111,3 +113,5 @@ def hand_to_hydra(arguments: list[str], verb: str) -> None:
             raise
     finally:
         sys.argv = before
+        root.handlers[:] = handlers  # Hydra's would go on writing to the output of now
+        root.setLevel(level)
