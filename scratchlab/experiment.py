@@ -276,16 +276,14 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
     """Write the model as it is in the format that ``config`` asks for, if it does."""
     if not config["export"]:
         return
-    from scratchlab.models.exporting import export_model
+    from scratchlab.models.exporting import export_model, tokenizer_unwritable
 
     path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
-    tokenizer = getattr(parts.dataset, "tokenizer", None)
-    if config["export"] == "hf" and tokenizer is not None:
-        from scratchlab.data.hf_tokenizer import unwritable
-
-        if why := unwritable(tokenizer):
-            tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")
+    has_tokenizer = getattr(parts.dataset, "tokenizer", None) is not None
+    if config["export"] == "hf" and has_tokenizer and not (path / "tokenizer.json").exists():
+        why = tokenizer_unwritable(parts.dataset)
+        tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")
 
 
 def costs(training_seconds: float | None = None) -> list[Measurement]:

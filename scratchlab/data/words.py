@@ -79,6 +79,11 @@ def plain_pattern(pattern: int) -> str:
     return _expression(_PLAIN, pattern)
 
 
+def marked_pattern(pattern: int) -> str:
+    """The regular expression whose matches in a text are its words, each with the space before."""
+    return _expression(_MARKED, pattern)
+
+
 @functools.cache
 def _compiled(template: str, pattern: int) -> Any:
     import regex
@@ -113,7 +118,7 @@ def mark_words(text: str, known: frozenset[str] | None = None, pattern: int = PA
     for match in _compiled(_MARKED, pattern).finditer(text):
         gap, word = match.groups()[:2]
         if gap and not words:  # a sentence that starts with a space
-            words.append(f"{START}{_escape(' ')}{JOINER}")
+            words.append(f"{START}{escape(' ')}{JOINER}")
             gap = ""
         elif not gap and words:
             if word[0].isalnum() and not _ends_open(before, pattern):
@@ -137,7 +142,8 @@ def _is_mark(character: str) -> bool:
     )
 
 
-def _escape(character: str) -> str:
+def escape(character: str) -> str:
+    """How a character without an id of its own is spelled."""
     return f"{ESCAPE}{ord(character):X}{ESCAPE}"
 
 
@@ -149,7 +155,7 @@ def _spell(word: str, known: frozenset[str] | None) -> str:
     if plain:
         return word
     return "".join(
-        c if c != " " and c not in _MARKS and (known is None or c in known) else _escape(c)
+        c if c != " " and c not in _MARKS and (known is None or c in known) else escape(c)
         for c in word
     )
 

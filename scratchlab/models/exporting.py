@@ -9,6 +9,7 @@ import numpy as np
 
 from scratchlab.data.contract import Dataset
 from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
+from scratchlab.data.running_text import RunningText
 from scratchlab.errors import UserError
 from scratchlab.estimators.ngram import NGram
 from scratchlab.estimators.ngram_arpa import check_words
@@ -17,6 +18,7 @@ from scratchlab.models.gpt import GPT
 from scratchlab.models.gpt_weights import check_convertible, export_gpt2
 
 FORMATS = {"hf": "gpt", "arpa": "ngram"}
+SAMPLE = 20_000  # tokens of a text that an exported tokenizer is compared on
 
 
 def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
@@ -64,7 +66,7 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
         export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
         dataset.save_vocabulary(target)
         tokenizer = getattr(dataset, "tokenizer", None)
-        if tokenizer is not None and unwritable(tokenizer) is None:
+        if tokenizer is not None and tokenizer_unwritable(dataset) is None:
             write_hf_tokenizer(tokenizer, target, model.block_size)
         return target
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,19 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
     target = folder / "model.arpa"
     model.export_arpa(target)
     return target
+
+
+def tokenizer_unwritable(dataset: Any) -> str | None:
+    """Why transformers cannot read the tokenizer of a data set; None if it can.
+
+    That is tried out on every token and on the beginning of the training text.
+    """
+    tokenizer = dataset.tokenizer
+    sample = tokenizer.decode(range(len(tokenizer)))
+    if isinstance(dataset, RunningText):
+        train = dataset.tokens("train")
+        sample += tokenizer.decode(train.slice(0, min(SAMPLE, len(train))).tolist())
+    return unwritable(tokenizer, sample)
 
 
 def arpa_words(tokens: list[str]) -> list[str]:

@@ -103,12 +103,60 @@ def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
     assert theirs.eos_token == ends
 
 
-def test_pieces_are_said_to_have_no_form_that_transformers_reads() -> None:
-    from scratchlab.data.hf_tokenizer import unwritable
+def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    import argparse
+
+    from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
     from scratchlab.data.text_tokenizers import learn_tokenizer
 
+    code = Path(argparse.__file__).read_text(encoding="utf-8")[:60_000]
+    tokenizer = learn_tokenizer("bpe", lambda: [SAMPLE, code], list, 600, 1)
+    assert unwritable(tokenizer, SAMPLE + code) is None
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    write_hf_tokenizer(tokenizer, tmp_path, 64)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    edges = [
+        "",
+        "\n",
+        " ",
+        "  ",
+        "   ",
+        "a ",
+        " a",
+        "  a",
+        "a  b",
+        "\n\n a \n",
+        "a\r\nb",
+        "\ta\t b",
+    ]
+    signs = [
+        "<unk> <pad> <eos>",
+        "▁",
+        "a▁b ￭x￮41￮",
+        "￭ 5 ",
+        "(1 )2 e\u0301(e\u0301)e \u0301 \u0301a",
+    ]
+    unknown = ["a’s “b”—€", "Œß\x00\x7f", "😀A1 5😀", "«\u00a0a\u00a0»"]
+    for text in [*edges, *signs, *unknown, SAMPLE, SAMPLE[::-1], *code.splitlines(), code]:
+        ids = theirs(text)["input_ids"]
+        assert ids == tokenizer.encode(text).tolist(), text
+        assert theirs.decode(ids) == tokenizer.decode(ids) == text
+    for text in ("ж Ω北京", "𠮷a", "a\U0001f9ff"):  # spelled as code points, and left so
+        ids = theirs(text)["input_ids"]
+        assert ids == tokenizer.encode(text).tolist(), text
+    assert theirs.eos_token == "\n" and theirs.eos_token_id == tokenizer.eos_id
+
+
+def test_a_tokenizer_that_transformers_would_read_otherwise_is_not_written() -> None:
+    from scratchlab.data.hf_tokenizer import unwritable
+    from scratchlab.data.text_tokenizers import Pieces, learn_tokenizer
+
+    masked = Pieces.learn([SAMPLE], 200, 1, with_mask=True)
+    assert "dataset.tokenizer=char or pretrained" in str(unwritable(masked))
     pieces = learn_tokenizer("bpe", lambda: [SAMPLE], lambda: [SAMPLE], 200, 1)
-    assert "dataset.tokenizer=word, char or pretrained" in str(unwritable(pieces))
+    why = str(unwritable(pieces, "ok\na \U0003ffff"))
+    assert "cuts 'a \\U0003ffff' in another way" in why
 
 
 def test_what_a_format_has_no_place_for_is_refused_before_training(
@@ -129,6 +177,21 @@ def test_positions_that_gpt2_does_not_have_are_refused_before_training(
     message = launcher.run(*words, cwd=tmp_path).refused()
     assert "model.positions=learned" in message
     assert not list((tmp_path / "outputs/out/one/checkpoints").glob("*"))
+
+
+def test_a_model_that_reads_pieces_is_exported_with_its_tokenizer(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    from scratchlab.models.gpt import GPT
+
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = {"paths": [str(tmp_path / "text.txt")], "tokenizer": "bpe", "block_size": 8}
+    dataset = TextFile(TextFile.Config(**options), DataContext(None, tmp_path / "cache"))
+    sizes = {"d_model": 8, "n_heads": 2, "n_layers": 1, "positions": "learned"}
+    model = GPT(GPT.Config(**sizes), dataset.spec)
+    theirs = transformers.AutoTokenizer.from_pretrained(
+        export_model(model, dataset, "hf", tmp_path)
+    )
+    assert theirs(TEXT)["input_ids"] == dataset.encode(TEXT)
 
 
 @pytest.mark.parametrize("tokenizer", ["word", "char"])
