@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ SEQUENTIAL = "Blues"  # one hue from white to dark: what matters stands out on w
 
 TITLE_CHARACTERS = 64  # of a line
 FOOT_CHARACTERS = 100
+TICK_CHARACTERS = 24  # of a name at an axis
+ROOM_FOR_TICKS = 70  # characters below a picture
+MOST_TICKS = 24
+LINE_INCHES = 0.19  # of height that a line of text takes
+SLANTED_INCHES = 0.038  # of height that a character takes
 SCREEN = ("backend", "interactive", "toolbar", "webagg", "tk.")  # settings that draw nothing
 
 WIDTH_PIXELS = 900  # what a README shows without shrinking
@@ -82,19 +88,51 @@ def head(figure: Figure, title: str) -> None:
     """The title of a figure: at its left edge, on as many lines as it needs."""
     lines = textwrap.wrap(title, TITLE_CHARACTERS) or [""]
     text = "\n".join(lines).replace("$", r"\$")
+    _heighten(figure, LINE_INCHES * (len(lines) - 1))
     figure.suptitle(text, fontweight="bold", fontsize=10, x=0.01, ha="left")
 
 
 def foot(figure: Figure, text: str) -> None:
     """A remark at the lower edge of a figure, on as many lines as it needs."""
-    wrapped = "\n".join(textwrap.wrap(text, FOOT_CHARACTERS)).replace("$", r"\$")
+    lines = textwrap.wrap(text, FOOT_CHARACTERS)
+    wrapped = "\n".join(lines).replace("$", r"\$")
+    _heighten(figure, LINE_INCHES * len(lines))
     figure.supxlabel(wrapped, fontsize=8, x=0.01, ha="left", color="#555555")
+
+
+def _heighten(figure: Figure, inches: float) -> None:
+    """More height, so that what stands around the axes does not make them smaller."""
+    figure.set_figheight(figure.get_figheight() + inches)
 
 
 def label_text(text: str, longest: int) -> str:
     """A name for a picture: cut if it is too long; ``$`` as it is, not read as a formula."""
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
     return cut.replace("$", r"\$")
+
+
+def name_ticks(axis: Any, names: Sequence[str]) -> None:
+    """Names at 0, 1, 2 … of a horizontal axis: slanted where they would run into each other, of
+    very many only every second, third …"""
+    shown = [label_text(name, TICK_CHARACTERS) for name in names]
+    longest = max(map(len, shown), default=0)
+    slanted: Any = {}
+    if len(shown) * (longest + 2) > ROOM_FOR_TICKS:
+        slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+        _heighten(axis.figure, SLANTED_INCHES * longest)
+    step = math.ceil(len(shown) / MOST_TICKS) or 1
+    axis.set_xticks(range(0, len(shown), step), shown[::step], **slanted)
+
+
+def legend_above(axis: Any) -> None:
+    """What marks mean, between the title and the axes, where it hides neither."""
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4)
+    _heighten(axis.figure, LINE_INCHES)
+
+
+def legend_beside(axis: Any) -> None:
+    """Names of many lines in their order, right of the axes and below the title."""
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def colour(index: int) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.evaluation.comparable import expected, parts_of
-from scratchlab.figure_style import colour, dash, head, new_figure, png, style
+from scratchlab.figure_style import (
+    colour,
+    dash,
+    head,
+    legend_beside,
+    name_ticks,
+    new_figure,
+    png,
+    style,
+)
 from scratchlab.reporting.plots import (
     LOSS_LABEL,
     LOWER_IS_BETTER,
@@ -91,11 +100,13 @@ def within_bounds(one: Score, spread: float | None) -> tuple[float, float] | Non
 
 def bounds_of(one: Score) -> tuple[float, float]:
     """What the values of a metric lie between."""
-    if one.unit == "%":
-        return 0.0, 100.0
-    if one.first.name.startswith(SHARES):
+    return (0.0, 100.0) if one.unit == "%" else _bounds(one.first.name)
+
+
+def _bounds(metric: str) -> tuple[float, float]:
+    if metric.startswith(SHARES):
         return 0.0, 1.0
-    return (-math.inf, math.inf) if one.first.name == "r2" else (0.0, math.inf)
+    return (-math.inf, math.inf) if metric == "r2" else (0.0, math.inf)
 
 
 def write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> str:
@@ -135,17 +146,18 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
     """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
     lines: dict[str, _Line] = {}
     by_epoch = True
+    metric = name.removeprefix("val/").removeprefix("train/")
     for place, row in enumerate(rows):
         entries = [read_lines(f / METRICS) for f in row.folders]
         found = [dict(zip(*curve(e, name), strict=True)) for e in entries]
         found = [f for f in found if f]
         steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
         if len(steps) > 1:  # one point is a number for the table, and no curve
-            lines[row.label] = _Line.over(steps, [[f[s] for f in found] for s in steps], place)
+            values = [[f[s] for f in found] for s in steps]
+            lines[row.label] = _Line.over(steps, values, place, metric)
             by_epoch = by_epoch and all(map(counts_epochs, entries))
     if not lines:
         return None
-    metric = name.removeprefix("val/").removeprefix("train/")
     where = {"val": " on the validation split", "train": " in training"}.get(name.split("/")[0], "")
     better = "lower" if any(word in metric for word in LOWER_IS_BETTER) else "higher"
     what = LOSS_LABEL if metric == "loss" and not by_epoch else title_of(metric)
@@ -159,22 +171,29 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
 
 @dataclass(frozen=True)
 class _Line:
-    """Points of a line; ``place`` is that of its row, which has one colour in all pictures."""
+    """Points of a line, and the ends of a band around each where there are several seeds.
+
+    ``place`` is that of its row, which has one colour in all pictures.
+    """
 
     x: Sequence[Any]
     y: Sequence[float]
-    spread: Sequence[float] | None
+    band: Sequence[tuple[float, float]] | None
     place: int
 
     @classmethod
-    def over(cls, x: Sequence[Any], values: Sequence[Sequence[float]], place: int) -> _Line:
-        several = min(len(v) for v in values) > 1
-        return cls(
-            x,
-            [statistics.fmean(v) for v in values],
-            [statistics.stdev(v) for v in values] if several else None,
-            place,
-        )
+    def over(
+        cls, x: Sequence[Any], values: Sequence[Sequence[float]], place: int, metric: str
+    ) -> _Line:
+        """Means and deviations of ``metric``, the band within what its values lie between."""
+        means, band = [statistics.fmean(v) for v in values], None
+        if min(len(v) for v in values) > 1:
+            lowest, highest = _bounds(metric)
+            if min(map(min, values)) < lowest or max(map(max, values)) > highest:
+                lowest, highest = -math.inf, math.inf  # it is something else, or in other units
+            spreads = zip(means, map(statistics.stdev, values), strict=True)
+            band = [(max(lowest, m - s), min(highest, m + s)) for m, s in spreads]
+        return cls(x, means, band, place)
 
 
 @style()
@@ -188,9 +207,8 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
         few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
         shown = label.replace("$", r"\$")
         axis.plot(line.x, line.y, color=colour(index), linestyle=dash(index), label=shown, **few)
-        if line.spread is not None:
-            low = [y - s for y, s in zip(line.y, line.spread, strict=True)]
-            high = [y + s for y, s in zip(line.y, line.spread, strict=True)]
+        if line.band is not None:
+            low, high = zip(*line.band, strict=True)
             axis.fill_between(line.x, low, high, color=colour(index), alpha=0.18, linewidth=0)
     values = [y for line in lines.values() for y in line.y]
     if min(values) > 0 and max(values) > 50 * min(values):
@@ -201,13 +219,15 @@ def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, tit
         axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_xlim(left=0)
+    else:
+        name_ticks(axis, list(dict.fromkeys(x for line in lines.values() for x in line.x)))
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
     head(figure, title)
     if len(lines) <= 4 and sum(map(len, lines)) + 8 * len(lines) <= 90:
         figure.legend(loc="outside lower center", ncols=len(lines))
     else:
-        figure.legend(loc="outside right upper")
+        legend_beside(axis)
     return figure
 
 
@@ -224,7 +244,8 @@ def write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: 
                 labels, found = read[0][0], [values for _, values in read]
         steps = [x for x in found[0] if all(x in f for f in found)] if found else []
         if steps:
-            lines[row.label] = _Line.over(steps, [[f[x] for f in found] for x in steps], place)
+            columns = [[f[x] for f in found] for x in steps]
+            lines[row.label] = _Line.over(steps, columns, place, labels[1])
     if lines:
         figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
         write_bytes(folder / "plots" / f"{name}.png", png(figure))

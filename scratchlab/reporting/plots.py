@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.figure_style import colour, dash, foot, head, new_figure, png, style
+from scratchlab.figure_style import (
+    colour,
+    dash,
+    foot,
+    head,
+    legend_above,
+    legend_beside,
+    new_figure,
+    png,
+    style,
+)
 from scratchlab.reporting.tables import (
     ARROWS,
     decimals_of,
@@ -217,7 +227,7 @@ def _mark_references(axis: Any, bars: Sequence[Bar]) -> None:
             zorder=4,
         )
     if given:
-        axis.figure.legend(loc="outside upper right")
+        legend_above(axis)
 
 
 @style()
@@ -240,12 +250,12 @@ def lines_figure(
         axis.set_yscale("log")
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)
-    axis.set_title(title)
+    head(figure, title)
     if len(curves) > 1:
         if len(curves) <= 4:
             axis.legend()
         else:  # beside the curves, in their order, since no corner is free any more
-            figure.legend(loc="outside right upper")
+            legend_beside(axis)
     return figure
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scratchlab.errors import suggest
-from scratchlab.figure_style import colour, new_figure, png, style
+from scratchlab.figure_style import colour, head, new_figure, png, style
 from scratchlab.reporting.comparison_figures import within_bounds
 from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_number, title_of
 from scratchlab.run.atomic import write_bytes
@@ -145,7 +145,7 @@ def scatter_figure(
     plain_numbers(axis.yaxis, "y" in log)
     axis.set_xlabel(x.label(x_unit))
     axis.set_ylabel(y.label(y_unit))
-    axis.set_title(title)
+    head(figure, title)
     figure.draw_without_rendering()  # from here on places are known in pixels
     figure.set_layout_engine("none")
     shown = [

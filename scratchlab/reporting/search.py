@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, png, style
+from scratchlab.figure_style import (
+    SEQUENTIAL,
+    colour,
+    head,
+    label_text,
+    legend_above,
+    name_ticks,
+    new_figure,
+    png,
+    style,
+)
 from scratchlab.reporting.plots import Bar, bars_figure
 from scratchlab.reporting.scatter import plain_numbers
 from scratchlab.reporting.tables import (
@@ -26,6 +37,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = "#D55E00"
+ROOM = 80  # characters beside each other in a picture
+MARKS = 14  # of a lane that do not touch
 
 
 @dataclass(frozen=True)
@@ -184,8 +197,8 @@ def history_figure(search: Search) -> Figure:
         _log_axis(axis, "y")
     axis.set_xlabel("trial, in the order in which they began")
     axis.set_ylabel(search.label)
-    axis.set_title(f"{search.title}: trials")
-    figure.legend(loc="outside right upper")
+    head(figure, f"{search.title}: trials")
+    legend_above(axis)
     return figure
 
 
@@ -211,16 +224,17 @@ def parallel_figure(search: Search) -> Figure:
         axis.plot(range(len(lanes)), heights, color=shade, linewidth=width, zorder=2)
     axis.set_xlim(-0.3, len(lanes) - 0.55)
     axis.set_ylim(-0.06, 1.06)
-    axis.set_xticks(range(len(lanes)), [*(_broken(k) for k in search.keys), search.label])
+    room = ROOM // len(lanes)
+    axis.set_xticks(range(len(lanes)), [_broken(k, room) for k in (*search.keys, search.label)])
     axis.set_yticks([])
     axis.grid(visible=False)
     for side in axis.spines.values():
         side.set_visible(False)
     for lane, scale in enumerate(lanes):
         axis.axvline(lane, color="#999999", linewidth=0.8, zorder=1)
-        for height, text in scale.ticks:
+        for height, text in scale.ticks[:: math.ceil(len(scale.ticks) / MARKS)]:
             axis.annotate(
-                text,
+                label_text(text, room),
                 (lane, height),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -229,7 +243,7 @@ def parallel_figure(search: Search) -> Figure:
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
                 zorder=3,
             )
-    axis.set_title(f"{search.title}: {len(ranked)} trials (darker is better, orange the best)")
+    head(figure, f"{search.title}: {len(ranked)} trials (darker is better, orange the best)")
     return figure
 
 
@@ -251,6 +265,7 @@ def heat_map(search: Search) -> Figure:
     # Dark is good, whatever the direction.
     scale = Normalize(low, high if high > low else low + 1)
     colours: Any = matplotlib.colormaps[SEQUENTIAL + ("_r" if search.better == "lower" else "")]
+    size = max(4.5, min(9.0, 62 / len(columns)))  # points
     for y, line in enumerate(lines):
         for x, column in enumerate(columns):
             t = found.get((shown_value(line), shown_value(column)))
@@ -261,7 +276,7 @@ def heat_map(search: Search) -> Figure:
                 face, text, dark = (0.95, 0.95, 0.95, 1.0), t.status if t else "×", False
             axis.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=face, edgecolor="white"))
             ink = "white" if dark else "#222222"
-            axis.text(x, y, text, ha="center", va="center", color=ink)
+            axis.text(x, y, text, ha="center", va="center", color=ink, fontsize=size)
     best = ranked[0]
     x = [shown_value(c) for c in columns].index(shown_value(best.params[across]))
     y = [shown_value(c) for c in lines].index(shown_value(best.params[down]))
@@ -270,12 +285,12 @@ def heat_map(search: Search) -> Figure:
     )
     axis.set_xlim(-0.5, len(columns) - 0.5)
     axis.set_ylim(len(lines) - 0.5, -0.5)
-    axis.set_xticks(range(len(columns)), [shown_value(c) for c in columns])
-    axis.set_yticks(range(len(lines)), [shown_value(c) for c in lines])
+    name_ticks(axis, [shown_value(c) for c in columns])
+    axis.set_yticks(range(len(lines)), [label_text(shown_value(c), 24) for c in lines])
     axis.grid(visible=False)
     axis.set_xlabel(across)
-    axis.set_ylabel(down)
-    axis.set_title(f"{search.title}: {search.label} (the best framed)")
+    axis.set_ylabel(_broken(down, 20))
+    head(figure, f"{search.title}: {search.label} (the best framed)")
     return figure
 
 
@@ -298,7 +313,10 @@ def map_figure(search: Search) -> Figure:
         if key in search.logarithmic:
             getattr(axis, f"set_{name}scale")("log")
         elif not numbers:
-            getattr(axis, f"set_{name}ticks")(range(len(labels)), labels)
+            if name == "x":
+                name_ticks(axis, labels)
+            else:
+                axis.set_yticks(range(len(labels)), [label_text(label, 24) for label in labels])
     if pruned:
         x, y = zip(*(places[t.run] for t in pruned), strict=True)
         axis.plot(x, y, "v", color="#777777", markerfacecolor="none", label="pruned")
@@ -331,9 +349,9 @@ def map_figure(search: Search) -> Figure:
         if key in search.logarithmic:
             plain_numbers(scale, log=True)
     axis.set_xlabel(x_key)
-    axis.set_ylabel(y_key)
-    axis.set_title(f"{search.title}: {len(ranked)} trials")
-    figure.legend(loc="outside upper right", ncols=2)
+    axis.set_ylabel(_broken(y_key, 20))
+    head(figure, f"{search.title}: {len(ranked)} trials")
+    legend_above(axis)
     return figure
 
 
@@ -392,10 +410,14 @@ def _values(search: Search, key: str) -> list[Any]:
     return sorted(found) if numbers else found
 
 
-def _broken(key: str) -> str:
-    """A long key on two lines."""
-    head, dot, tail = key.rpartition(".")
-    return f"{head}.\n{tail}" if dot and len(key) > 14 else key
+def _broken(key: str, room: int) -> str:
+    """A long key on lines of ``room`` characters, broken where its words end."""
+    lines = [""]
+    for word in re.split(r"(?<=[._ ])", key):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > room:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(label_text(line.rstrip(), room) for line in lines)
 
 
 def _log_axis(axis: Any, name: str) -> None:
