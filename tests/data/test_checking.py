@@ -26,6 +26,12 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SCRATCHLAB_DATA", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of a table stays one."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def run(*words: str) -> int:
     return cli.main(["data", "check", *words])
 

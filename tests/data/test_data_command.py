@@ -27,7 +27,13 @@ def run(
         [sys.executable, "-m", "scratchlab", "data", *arguments],
         capture_output=True,
         text=True,
-        env={**variables, "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent", **environment},
+        env={
+            **variables,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": "/nonexistent",
+            "COLUMNS": "200",
+            **environment,
+        },
         cwd=REPOSITORY,
         check=False,
     )
