@@ -64,6 +64,9 @@ def answered(flags: Namespace, verb: str, words: Sequence[str], config: Any) -> 
     """
     if flags.multirun:
         raise UserError("--multirun is not used here", "Several values: scratchlab sweep …")
+    if (flags.package or flags.resolve) and not (flags.cfg or flags.info):
+        flag = "--package" if flags.package else "--resolve"
+        raise UserError(f"{flag} says how a configuration is shown", f"Add --cfg job to {flag}.")
     if flags.hydra_help:
         hand_to_hydra(["--hydra-help"], verb)
     elif flags.info or flags.cfg in ("hydra", "all"):

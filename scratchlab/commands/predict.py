@@ -65,18 +65,35 @@ def main(arguments: Sequence[str]) -> int:
     path = own[-1].partition("=")[2] if own else None
     if path is not None:
         open_regular(expanded(path)).close()  # refused before the model is loaded
-    lines = iter(given.rest) if given.rest else _lines(path)
+    where = "the text" if given.rest else "standard input" if path is None else path
+    lines = _told_if_blank(iter(given.rest) if given.rest else _lines(path), where)
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
     watched = sys.stdout.isatty() or not (own or given.rest)
     with remarks_shown():
         for text in filter(os.path.isfile, given.rest):
             LOGGER.warning("%r is read as a text; to read the file: input=%s", text, text)
         answers = predicting.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
+        answered = False
         for answer in answers:
+            answered = True
             for piece in answer:
                 _write(piece)
             print(flush=True)
+        if not answered and not (where == "standard input" and sys.stdin.isatty()):
+            raise UserError(
+                f"{where}: there is nothing to answer", "Give a text, or lines of them."
+            )
     return 0
+
+
+def _told_if_blank(lines: Iterator[str], where: str) -> Iterator[str]:
+    """The lines; a remark at their end if nothing is written in any of them."""
+    count = written = 0
+    for line in lines:
+        count, written = count + 1, written + bool(line.strip())
+        yield line
+    if count and not written:
+        LOGGER.warning("%s holds nothing but %s", where, number_of(count, "blank line"))
 
 
 def _write(text: str) -> None:

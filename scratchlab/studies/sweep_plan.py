@@ -143,17 +143,16 @@ def _variants(
     for dimension in dimensions:
         for value in dimension.ends():
             faults: list[Fault] = []
-            if dimension.key in groups:
+            grouped = dimension.key in groups
+            if not grouped:
+                variant, faults = check(_changed(composed.config, dimension.key, value))
+            if grouped or (faults and isinstance(value, str)):  # a text may stand for a list
                 point = point_words(dimensions, {**start, dimension.key: value})
                 try:
                     variant = compose([*fixed, *point], config_dir=config_dir).config
+                    faults = []
                 except ConfigError as error:
                     faults = error.faults
-            elif value in dimension.values and isinstance(value, str):
-                # A text may stand for a list: the trial itself is checked.
-                variant = _changed(composed.config, dimension.key, value)
-            else:
-                variant, faults = check(_changed(composed.config, dimension.key, value))
             for fault in faults:
                 found[(fault.where, fault.problem)] = fault
             if not faults:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from scratchlab.errors import Stopped
+from scratchlab.errors import Stopped, UserError, number_of
 from scratchlab.run.folder import RunFolder
 from scratchlab.studies.nursery import Nursery, Process
 from scratchlab.training.interrupt import Interrupt
@@ -24,6 +24,7 @@ from scratchlab.training.interrupt import Interrupt
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_SAVE = 60.0
 TAIL_BYTES = 20_000
+WORKERS_OF_A_CORE = 8  # at most
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -232,8 +233,18 @@ def in_use(folder: Path) -> bool:
 
 
 def share_of_threads(workers: int, threads: int | None) -> int | None:
-    """Threads for each process: as asked; else the cores shared out; None for a single worker."""
+    """Threads for each process: as asked; else the cores shared out; None for a single worker.
+
+    Raises:
+        UserError: more workers than any machine of so many cores gains from.
+    """
+    affinity = hasattr(os, "sched_getaffinity")
+    cores = (len(os.sched_getaffinity(0)) if affinity else os.cpu_count()) or 1
+    if workers > (most := WORKERS_OF_A_CORE * cores):
+        raise UserError(
+            f"workers: {workers} runs at a time are too many for {number_of(cores, 'core')}",
+            f"At most {most}; each is a process that holds data and a model of its own.",
+        )
     if threads is not None or workers == 1:
         return threads
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (cores or 1) // workers)
+    return max(1, cores // workers)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -218,6 +219,32 @@ def test_a_state_that_does_not_say_how_far_training_was_is_refused_in_a_line(
     seal(last)
     assert main(["eval", str(last), *SIZE]) == 2
     assert f"state.json: state.{key} is missing" in capsys.readouterr().err
+
+
+def test_a_width_far_from_that_of_the_weights_is_refused_before_memory_is_asked_for(
+    run_of: Any, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    run = run_of("translator")
+    monkeypatch.chdir(tmp_path)
+    last = alone(run, tmp_path / "outputs" / "copies" / "one")
+    config = yaml.safe_load((last / "config.yaml").read_text())
+    config["model"]["d_model"] = 20_000
+    (last / "config.yaml").write_text(yaml.safe_dump(config))
+    seal(last)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert main(["eval", str(last), *SIZE]) == 2
+    assert "20000" in (shown := capsys.readouterr().err) and "in the checkpoint" in shown
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize("verb", ["train", "inspect"])
+def test_sizes_beyond_any_machine_are_refused_by_arithmetic(
+    tiny: list[str], tmp_path: Path, capsys: Any, monkeypatch: Any, verb: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [w for w in tiny if w != "train"]
+    assert main([verb, *words, "model.d_model=1000000000"]) == 2
+    assert "it has more numbers than can be counted" in capsys.readouterr().err
 
 
 def test_a_position_beyond_the_epoch_ends_it_and_one_that_cannot_be_is_refused(

@@ -143,6 +143,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["train", MT, "dataset=python_docs"],
         ["Models for language_modeling: gpt, gpt2, ngram, rnn_lm, smollm2."],
     ),
+    "a flag of --cfg alone": (
+        ["train", MT, "--package=model"],
+        ["--package says how a configuration is shown", "Add --cfg job"],
+    ),
     "config folder": (["train", MT, "--config-dir", "nope"], ["nope is no folder"]),
 }
 

@@ -226,6 +226,7 @@ def test_mistakes_are_named_before_anything_runs(
         "names a value twice",
     ):
         assert part in many, (part, many)
+    assert "'1e-' is not a number" in message("optimizer.lr=1e-3,1e-")  # no text stands for it
     log = message(
         "sweep=random", "optimizer.lr=tag(log,interval(0,1))", "model.dropout=interval(1,0)"
     )

@@ -13,7 +13,7 @@ import pytest
 from scratchlab.errors import UserError
 from scratchlab.studies import workers
 from scratchlab.studies.nursery import Process
-from scratchlab.studies.workers import Job, Outcome, run_all
+from scratchlab.studies.workers import Job, Outcome, run_all, share_of_threads
 
 
 class Jobs:
@@ -124,3 +124,11 @@ def test_python_m_imports_no_file_of_the_current_folder(
     monkeypatch.chdir(tmp_path)
     by_hand = [sys.executable, "-m", "scratchlab", "list", "optimizer"]
     assert "adamw" in subprocess.run(by_hand, capture_output=True, text=True, check=True).stdout
+
+
+def test_more_workers_than_the_cores_can_use_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert share_of_threads(1, None) is None and share_of_threads(2, None) == 1
+    assert share_of_threads(16, 3) == 3 and share_of_threads(16, None) == 1
+    with pytest.raises(UserError, match="workers: 256 runs at a time are too many for 2 cores"):
+        share_of_threads(256, 1)
