@@ -61,7 +61,7 @@ def test_the_best_of_two_regressions_has_the_lower_rmse_whatever_their_losses_co
         (("model=logistic,adaline", "dataset=digits"), "val/accuracy", "higher"),
         (
             (
-                *("model=gpt", "dataset.tokenizer=char,words"),
+                *("model=gpt", "dataset.tokenizer=char,word"),
                 "evaluator.perplexity.per_character=true",
             ),
             "bits_per_character",
@@ -84,11 +84,11 @@ def test_trials_are_compared_by_the_loss_or_by_what_is_alike_in_all(
             ("val/loss is not the same", "scale_target=True", "val/rmse"),
         ),
         (
-            ("model=gpt", "dataset.tokenizer=char,words"),
+            ("model=gpt", "dataset.tokenizer=char,word"),
             ("not the same in all trials", "tokenizer=char", "metric=bits_per_character"),
         ),
         (
-            ("model=gpt", "dataset.tokenizer=char,words", "sweep.metric=perplexity"),
+            ("model=gpt", "dataset.tokenizer=char,word", "sweep.metric=perplexity"),
             ("perplexity is not the same", "metric=bits_per_character"),
         ),
         (
