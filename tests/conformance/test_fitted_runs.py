@@ -156,7 +156,10 @@ def test_what_does_not_fit_is_said_in_one_line(
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["logistic", "mlp_regressor", "random_forest"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("mlp_regressor", "random_forest")]
+
+
+@pytest.mark.parametrize("name", ["logistic", *SLOW])
 def test_an_estimator_is_trained_and_measured_without_torch(
     light_launcher: Any, tmp_path: Path, name: str
 ) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors import safe_open
 
 TINY = [
@@ -33,6 +34,7 @@ def results(folder: Path) -> dict[str, float]:
     return {row["name"]: row["value"] for row in rows}
 
 
+@pytest.mark.slow
 def test_an_adapter_on_another_run_is_trained_saved_alone_and_measured_again(
     launcher: Any, tmp_path: Path
 ) -> None:

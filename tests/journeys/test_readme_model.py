@@ -70,6 +70,7 @@ def run(verb: str, *words: str) -> int:
     return code
 
 
+@pytest.mark.slow
 def test_the_model_of_the_readme_works_in_every_verb(
     package: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def run(tmp_path: Path, *words: str) -> Path:
     return experiment.train(compose([*words, *own]).config, [], ["train"])
 
 
+@pytest.mark.slow
 def test_a_denoiser_restores_images_that_a_classifier_then_reads(tmp_path: Path) -> None:
     from scratchlab.config.change import change
     from scratchlab.run.folder import read_config

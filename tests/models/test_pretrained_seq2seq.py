@@ -154,7 +154,7 @@ def test_source_and_target_are_framed_as_the_checkpoint_was_trained(
     assert again.decode([*again.encode("a file"), 60]) == "a file"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["t5", pytest.param("bart", marks=pytest.mark.slow)])
 def test_a_run_trains_with_lora_translates_and_is_measured(
     kind: str, checkpoints: Path, launcher: Any, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def running(run: Path) -> int | None:
     return told.get("process") if told["status"] == "running" else None
 
 
+@pytest.mark.slow
 def test_a_grid_with_a_crash_and_a_killed_trial_keeps_the_rest_and_mends_it(
     launcher: Any, model_words: list[str], tmp_path: Path
 ) -> None:
