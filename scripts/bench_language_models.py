@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
-from scratchlab.estimators.ngram import NGram
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.models.gpt import GPT
 from scratchlab.run.manifest import peak_memory_bytes
 from scratchlab.tasks.language_modeling import LanguageModeling

@@ -65,8 +65,8 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
     import torch
     import transformers  # noqa: F401  (what is imported must not count as the model's)
 
-    from scratchlab import composition
     from scratchlab.config.compose import compose
+    from scratchlab.lab import parts as composition
 
     words = [
         "model=smollm2", f"model.checkpoint={checkpoint}", "dataset=docstrings", "threads=1",

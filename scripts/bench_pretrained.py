@@ -30,8 +30,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
-from scratchlab.data.summaries import Docstrings
+from scratchlab.data.sets.summaries import Docstrings
+from scratchlab.data.sources.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.lora import LoRA
 from scratchlab.models.pretrained import PretrainedLM

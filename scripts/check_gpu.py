@@ -40,19 +40,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor, nn
 
-from scratchlab import experiment
-from scratchlab.composition import build_parts
 from scratchlab.config.change import change
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
+from scratchlab.lab import train as experiment
+from scratchlab.lab.evaluate import load_trained
+from scratchlab.lab.parts import build_parts
 from scratchlab.models.gpt import GPT
 from scratchlab.registry import parts
 from scratchlab.reporting.results import read_results
 from scratchlab.run.folder import read_config
 from scratchlab.tasks.language_modeling import LanguageModeling
-from scratchlab.trained import load_trained
 
 LOSS_TOLERANCE, PRECISION_TOLERANCE, QUANTIZED_TOLERANCE = 1e-4, 0.02, 1e-3
 

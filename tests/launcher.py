@@ -39,12 +39,12 @@ def preload(everything: bool) -> None:
         import torch._dynamo  # the first step of an optimizer imports it
         import torch._inductor  # what torch's deterministic mode imports, in seconds
 
-        import scratchlab.data.text_datasets
-        import scratchlab.data.translation
+        import scratchlab.data.sets.corpora
+        import scratchlab.data.sets.translation
         import scratchlab.decoding.greedy
+        import scratchlab.lab.predict
         import scratchlab.models.gpt
         import scratchlab.models.transformer_mt
-        import scratchlab.predicting
         import scratchlab.reporting.comparison
         import scratchlab.training.gradient  # noqa: F401
 

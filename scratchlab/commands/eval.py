@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     for word in arguments[1:]:
         if word.partition("=")[0].partition(".")[0] in ("optimizer", "scheduler", "trainer"):
             print(f"note: {word} does nothing here: nothing is trained", file=sys.stderr)
-    from scratchlab import experiment, trained
+    from scratchlab.lab import evaluate as trained
+    from scratchlab.lab import train as experiment
 
     own = not is_checkpoint(given.path) and os.access(given.path, os.W_OK)
     where: Path | RunFolder = given.path if own else Path.cwd()

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     composed = read(rest, HELP, "inspect")
     if composed is None:
         return 0
-    from scratchlab.composition import inspect
+    from scratchlab.lab.parts import inspect
     from scratchlab.reporting.anatomy import show_anatomy
 
     found = inspect(composed.config, sizes["batch"], sizes["length"])

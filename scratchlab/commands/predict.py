@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scratchlab.commands.trained import read_run
-from scratchlab.data.reading import open_unpacked, stream_lines, unpacked
+from scratchlab.data.sources.reading import open_unpacked, stream_lines, unpacked
 from scratchlab.errors import UserError, number_of
 from scratchlab.regular_files import expanded, open_regular
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(f"text {number}: character {error.start + 1} is no UTF-8") from error
-    from scratchlab import predicting
+    from scratchlab.lab import predict as predicting
 
     path = own[-1].partition("=")[2] if own else None
     if path is not None:

@@ -81,7 +81,7 @@ def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -
     from scratchlab.data.catalog import require_data
 
     require_data([config])
-    from scratchlab import experiment
+    from scratchlab.lab import train as experiment
 
     done = experiment.already_done(config)
     if done is not None:

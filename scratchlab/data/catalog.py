@@ -82,7 +82,7 @@ def presence(part: Part, root: Path | None) -> str:
 
 def located(files: tuple[str, ...], root: Path | None) -> list[tuple[str, Path | None]]:
     """Each wanted file with where it is, packed or not, or None."""
-    from scratchlab.data.sources import find_file
+    from scratchlab.data.sources.reading import find_file
 
     return [(name, find_file(root / name) if root else None) for name in files]
 
@@ -117,7 +117,7 @@ def _missing(part: Part, config: Mapping[str, Any]) -> Fault | None:
     hub_id = str(options.get("hub_id") or part.facts.get("hub"))
     if by_hub and len(missing) == len(files) and _hub_may_help(hub_id):
         return None
-    from scratchlab.data.locating import layout_hint
+    from scratchlab.data.sources.locating import layout_hint
 
     where = f"no file {folder / missing[0]}" if folder else f"{ROOT_VARIABLE} is not set"
     more = f" (and {len(missing) - 1} more)" if folder and len(missing) > 1 else ""
@@ -137,7 +137,7 @@ def _hub_may_help(hub_id: str) -> bool:
     cache = expanded(os.environ.get("HF_DATASETS_CACHE", home / "datasets"))
     if any(cache.glob(hub_id.replace("/", "___") + "*")):
         return True
-    from scratchlab.data.hub import is_reachable
+    from scratchlab.data.sources.hub import is_reachable
 
     return is_reachable()
 

@@ -9,11 +9,11 @@ import numpy as np
 from scratchlab.data.catalog import Table
 from scratchlab.data.checking import Checked, hash_table, leaks
 from scratchlab.data.duplicates import Contents, copies_table
-from scratchlab.data.sources import Located
+from scratchlab.data.sources.pair_files import Located
 
 if TYPE_CHECKING:
-    from scratchlab.data.batching import Lengths
-    from scratchlab.data.pairs import PairDataset
+    from scratchlab.data.batching.plans import Lengths
+    from scratchlab.data.kinds.pairs import PairDataset
 
 SAMPLES = 3
 # Below this the lengths of sentences and of their translations hardly go together.

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.catalog import Table
-from scratchlab.figure_style import colour, label_text, new_figure, style
+from scratchlab.figures.style import colour, label_text, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scratchlab.data.rows import RowsDataset
+    from scratchlab.data.kinds.rows import RowsDataset
 
 MOST_FEATURES = 20  # in the picture of correlations
 MOST_HISTOGRAMS = 32

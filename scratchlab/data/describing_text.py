@@ -11,10 +11,10 @@ import numpy as np
 from scratchlab.data.catalog import Table
 
 if TYPE_CHECKING:
-    from scratchlab.data.knowledge import QuestionDataset
-    from scratchlab.data.running_text import RunningText
-    from scratchlab.data.spans import SpanDataset
-    from scratchlab.data.text_classes import TextClassDataset
+    from scratchlab.data.kinds.questions import QuestionDataset
+    from scratchlab.data.kinds.running_text import RunningText
+    from scratchlab.data.kinds.spans import SpanDataset
+    from scratchlab.data.kinds.text_classes import TextClassDataset
 
 SAMPLE_TOKENS = 60
 FREQUENT = 12

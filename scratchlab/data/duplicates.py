@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.catalog import Table
-from scratchlab.data.splitting import text_key
+from scratchlab.data.sources.splitting import text_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scratchlab.data.contract import TextDataset
-from scratchlab.data.knowledge import QuestionDataset
+from scratchlab.data.kinds.questions import QuestionDataset
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratchlab.figure_style import SEQUENTIAL, WIDTH_PIXELS, new_figure, style
+from scratchlab.figures.style import SEQUENTIAL, WIDTH_PIXELS, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.figure_style import SEQUENTIAL, colour, new_figure, style
+from scratchlab.figures.style import SEQUENTIAL, colour, new_figure, style
 from scratchlab.tracking.console import format_number
 
 if TYPE_CHECKING:

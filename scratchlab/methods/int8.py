@@ -29,7 +29,7 @@ from scratchlab.methods.replace import (
     sharers,
     without_adapters,
 )
-from scratchlab.models.token_layers import token_layers
+from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.registry import option, register
 
 

@@ -20,7 +20,7 @@ from scratchlab.methods.peft_format import (
     write_adapter,
 )
 from scratchlab.methods.replace import find_layers
-from scratchlab.models.token_layers import token_layers
+from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.registry import option, register
 
 # Kinds that stand before the input instead of inside layers.

@@ -26,7 +26,7 @@ from scratchlab.methods.contract import (
 from scratchlab.methods.finetune import fresh_names
 from scratchlab.methods.peft_format import trained_modules
 from scratchlab.methods.replace import name_of, replace_module
-from scratchlab.models.token_layers import token_layers
+from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_bytes, write_text
 
@@ -241,7 +241,7 @@ def input_embedding(model: nn.Module) -> tuple[str, nn.Module]:
     if found is None:
         raise UserError(
             f"soft_prompt: {type(model).__name__} names no embedding of tokens",
-            "A model of one's own says so by token_layers (scratchlab.models.token_layers).",
+            "A model of one's own says so by token_layers (scratchlab.models.layers.token_layers).",
         )
     return name_of(model, found.embeddings[0]), found.embeddings[0]
 

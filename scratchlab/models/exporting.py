@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from scratchlab.data.contract import Dataset
-from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
-from scratchlab.data.running_text import RunningText
+from scratchlab.data.kinds.running_text import RunningText
+from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
 from scratchlab.errors import UserError
-from scratchlab.estimators.ngram import NGram
-from scratchlab.estimators.ngram_arpa import check_words
-from scratchlab.estimators.ngram_counts import MARKERS
+from scratchlab.estimators.ngrams.arpa import check_words
+from scratchlab.estimators.ngrams.counts import MARKERS
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.models.gpt import GPT
 from scratchlab.models.gpt_weights import check_convertible, export_gpt2
 

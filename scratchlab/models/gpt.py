@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
-from scratchlab.models.attention import Weights, attend
-from scratchlab.models.dropout import Dropout
-from scratchlab.models.few_rows import Packed, few_rows, pack
-from scratchlab.models.gelu import gelu
-from scratchlab.models.positions import Positions, Rotary
-from scratchlab.models.token_layers import TokenLayers, plain_weight
+from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.layers.attention import Weights, attend
+from scratchlab.models.layers.dropout import Dropout
+from scratchlab.models.layers.gelu import gelu
+from scratchlab.models.layers.linear import Packed, few_rows, pack
+from scratchlab.models.layers.positions import Positions, Rotary
+from scratchlab.models.layers.token_layers import TokenLayers, plain_weight
 from scratchlab.registry import option, register
 
 

@@ -20,11 +20,11 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from scratchlab.config.reading import read_json, require
 from scratchlab.data.contract import DataContext, Spec
-from scratchlab.data.pretrained_files import find_pretrained, quiet_transformers
+from scratchlab.data.sources.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.errors import UserError
-from scratchlab.models.few_rows import few_rows
+from scratchlab.models.layers.linear import few_rows
+from scratchlab.models.layers.token_layers import TokenLayers, distinct, plain_weight
 from scratchlab.models.pretrained_cache import SlotCache, positions_of
-from scratchlab.models.token_layers import TokenLayers, distinct, plain_weight
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 

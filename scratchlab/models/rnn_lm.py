@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
-from scratchlab.models.recurrent_cells import State, make_layer, run_layer
-from scratchlab.models.token_layers import TokenLayers, plain_weight
+from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.layers.recurrent_cells import State, make_layer, run_layer
+from scratchlab.models.layers.token_layers import TokenLayers, plain_weight
 from scratchlab.registry import option, register
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.attention import (
+from scratchlab.models.layers.attention import (
     CrossAttention,
     KeyValueCache,
     SelfAttention,
@@ -25,9 +25,9 @@ from scratchlab.models.attention import (
     initialize,
     padding_mask,
 )
-from scratchlab.models.dropout import Dropout
-from scratchlab.models.positions import Positions, Rotary
-from scratchlab.models.token_layers import TokenLayers, distinct, plain_weight
+from scratchlab.models.layers.dropout import Dropout
+from scratchlab.models.layers.positions import Positions, Rotary
+from scratchlab.models.layers.token_layers import TokenLayers, distinct, plain_weight
 from scratchlab.registry import option, register
 
 

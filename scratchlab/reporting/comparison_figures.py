@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.evaluation.comparable import expected, parts_of
-from scratchlab.figure_style import (
+from scratchlab.figures.style import (
     colour,
     dash,
     head,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scratchlab.errors import suggest
-from scratchlab.figure_style import colour, head, new_figure, png, style
+from scratchlab.figures.style import colour, head, new_figure, png, style
 from scratchlab.reporting.comparison_figures import within_bounds
 from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_number, title_of
 from scratchlab.run.atomic import write_bytes

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.figure_style import (
+from scratchlab.figures.style import (
     SEQUENTIAL,
     colour,
     head,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.figure_style import png
+from scratchlab.figures.style import png
 from scratchlab.reporting.tables import write_table
 from scratchlab.run.atomic import write_bytes, write_text
 from scratchlab.tracking.contract import Tracker

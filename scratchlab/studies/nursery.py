@@ -55,7 +55,7 @@ class Process(Protocol):
 # What every run imports: the verbs, and what draws curves and prints tables.
 ALWAYS = (
     *("scratchlab.commands.train", "scratchlab.commands.eval"),
-    *("scratchlab.experiment", "scratchlab.trained", "scratchlab.reporting.plots"),
+    *("scratchlab.lab.train", "scratchlab.lab.evaluate", "scratchlab.reporting.plots"),
     *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "rich.console", "rich.table"),
 )
 OF_ESTIMATORS = ("sklearn.metrics", "sklearn.model_selection", "sklearn.datasets")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab import experiment, trained
 from scratchlab.config.compose import compose
 from scratchlab.config.evaluators import ASKS, DATA
 from scratchlab.errors import ConfigError, TrainingError
+from scratchlab.lab import evaluate as trained
+from scratchlab.lab import train as experiment
 from scratchlab.registry import parts
 
 MISFITS = {
@@ -88,9 +89,9 @@ def test_evaluators_that_fit_are_taken(words: list[str]) -> None:
 
 def test_what_data_sets_say_that_they_hold_is_what_their_classes_are() -> None:
     from scratchlab.data.contract import ArrayDataset, TranslationDataset
-    from scratchlab.data.image_rows import ImageDataset
-    from scratchlab.data.knowledge import QuestionDataset
-    from scratchlab.data.prompted import PromptedDataset
+    from scratchlab.data.kinds.image_rows import ImageDataset
+    from scratchlab.data.kinds.prompted import PromptedDataset
+    from scratchlab.data.kinds.questions import QuestionDataset
 
     kinds = {
         "rows": (ArrayDataset,),
@@ -150,7 +151,7 @@ def test_one_evaluator_that_fails_leaves_the_results_of_the_others(tmp_path: Pat
 def test_an_evaluator_without_memory_says_what_to_change_and_the_others_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scratchlab.evaluation.size import Size
+    from scratchlab.evaluation.cost.size import Size
 
     def full(*_: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")

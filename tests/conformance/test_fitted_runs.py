@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment, predicting, trained
 from scratchlab.commands.predict import remarks_shown
 from scratchlab.config.change import change
 from scratchlab.config.compose import compose
 from scratchlab.errors import UnansweredRows, UserError
+from scratchlab.lab import evaluate as trained
+from scratchlab.lab import predict as predicting
+from scratchlab.lab import train as experiment
 from scratchlab.registry import parts
 from scratchlab.run.folder import read_config
 

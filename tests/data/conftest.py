@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab.data import phrasebook
 from scratchlab.data.contract import DataContext
+from scratchlab.data.generated.phrasebook import corpus as phrasebook
 
 PAIRS = phrasebook.generate(3, 300, 20, 20)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scratchlab.data.batching import Ragged, generator, padding_share, plan_batches
+from scratchlab.data.batching.plans import Ragged, padding_share, plan_batches
+from scratchlab.data.random_streams import generator
 
 
 def lengths(count: int = 3000) -> tuple[np.ndarray, np.ndarray]:

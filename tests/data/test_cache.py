@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab.data.cache import Arrays, cached, content_key, pack_text, unpack_text
+from scratchlab.data.batching.cache import Arrays, cached, content_key, pack_text, unpack_text
 
 
 def arrays() -> Arrays:

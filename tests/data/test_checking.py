@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab import cli, experiment
+from scratchlab import cli
 from scratchlab.config.compose import compose
 from scratchlab.data.checking import LEAK, check
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.describing import verify_pairs
 from scratchlab.data.duplicates import copies_table, near_copies, runs
-from scratchlab.data.sources import Located
+from scratchlab.data.sources.pair_files import Located
+from scratchlab.lab import train as experiment
 from scratchlab.registry import find
 
 Printed = pytest.CaptureFixture[str]

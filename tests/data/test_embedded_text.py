@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from scratchlab.data.duplicates import near_copies
-from scratchlab.data.embedded_text import (
+from scratchlab.data.generated.embedded_text import (
     STDLIB_MODULES,
     biographies,
     docstring_packages,
@@ -19,9 +19,9 @@ from scratchlab.data.embedded_text import (
     docstrings,
     python_documents,
 )
-from scratchlab.data.splitting import text_key
-from scratchlab.data.text import sentence_lines
-from scratchlab.data.text_datasets import _share
+from scratchlab.data.sets.corpora import _share
+from scratchlab.data.sources.corpus import sentence_lines
+from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
 
 
@@ -50,7 +50,7 @@ def test_docs_are_read_without_importing_the_modules_and_are_the_same_in_each_pr
     assert list(STDLIB_MODULES) == sorted(STDLIB_MODULES)
     printed = in_a_fresh_python(
         "import sys, hashlib\n"
-        "from scratchlab.data.embedded_text import python_documents\n"
+        "from scratchlab.data.generated.embedded_text import python_documents\n"
         "print(hashlib.sha256(repr(python_documents()).encode()).hexdigest())\n"
         "print(sorted({'turtle', 'imaplib', 'asyncio', 'xml'} & set(sys.modules)))"
     )
@@ -61,7 +61,7 @@ def test_docs_are_read_without_importing_the_modules_and_are_the_same_in_each_pr
 def test_docstrings_are_read_without_importing_the_libraries() -> None:
     printed = in_a_fresh_python(
         "import sys, hashlib\n"
-        "from scratchlab.data.embedded_text import docstrings\n"
+        "from scratchlab.data.generated.embedded_text import docstrings\n"
         "print(hashlib.sha256(repr(docstrings()).encode()).hexdigest())\n"
         "print(sorted({'turtle', 'imaplib', 'numpy', 'sklearn'} & set(sys.modules)))"
     )
@@ -183,7 +183,7 @@ def test_the_constant_answer_is_right_for_five_in_a_hundred_and_no_place_is_comm
 
 def test_the_same_seed_gives_the_same_biographies_in_each_process() -> None:
     printed = in_a_fresh_python(
-        "from scratchlab.data.embedded_text import biographies\n"
+        "from scratchlab.data.generated.embedded_text import biographies\n"
         "facts = biographies(2, 50, 2, 20, 5, 5)\n"
         "print(facts.documents[0], facts.test[0])"
     )

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.hub import HubText, load_hub_pairs
-from scratchlab.data.hub_text import HubCorpus, load_hub_text
-from scratchlab.data.translation import Multi30k, ParallelText, Tatoeba
+from scratchlab.data.sets.translation import Multi30k, ParallelText, Tatoeba
+from scratchlab.data.sources.hub import HubText, load_hub_pairs
+from scratchlab.data.sources.hub_text import HubCorpus, load_hub_text
 from scratchlab.errors import MissingPackageError, UserError
 
 from .conftest import PAIRS

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.image_files import greatest_value, image_paths, read_idx, read_image
+from scratchlab.data.sources.image_files import greatest_value, image_paths, read_idx, read_image
 from scratchlab.errors import UserError
 from scratchlab.registry import find
 

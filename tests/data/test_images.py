@@ -14,8 +14,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.image_files import read_idx
-from scratchlab.data.noise import add_noise
+from scratchlab.data.kinds.noise import add_noise
+from scratchlab.data.sources.image_files import read_idx
 from scratchlab.errors import UserError
 from scratchlab.registry import find
 

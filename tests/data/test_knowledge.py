@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import IGNORE, DataContext
-from scratchlab.data.knowledge import BiographyQuestions, Birthplaces
-from scratchlab.data.spans import Biographies, WikiSpans
-from scratchlab.data.text_tokenizers import read_text_tokenizer
+from scratchlab.data.kinds.questions import BiographyQuestions, Birthplaces
+from scratchlab.data.kinds.spans import Biographies, WikiSpans
+from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer
 from scratchlab.errors import UserError
 
 PEOPLE = {"people": 40, "train_questions": 20, "val_questions": 10, "test_questions": 10}

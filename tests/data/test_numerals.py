@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.numerals import Reading, is_number
+from scratchlab.data.sources.numerals import Reading, is_number
 from scratchlab.errors import UserError
 from scratchlab.registry import find
 

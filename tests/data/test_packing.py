@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from scratchlab.data.batching.packing import pack
 from scratchlab.data.contract import IGNORE, DataContext, Spec
-from scratchlab.data.packing import pack
 from scratchlab.errors import UserError
 from scratchlab.models.gpt import GPT
 from scratchlab.models.pretrained import PretrainedLM

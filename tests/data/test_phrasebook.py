@@ -8,18 +8,18 @@ from itertools import pairwise
 
 import pytest
 
-from scratchlab.data.phrasebook import (
+from scratchlab.data.generated.phrasebook.corpus import (
     Corpus,
     combinations,
     generate,
     held_out_combinations,
     sentences,
 )
-from scratchlab.data.phrasebook_grammar import (
+from scratchlab.data.generated.phrasebook.grammar import (
     english,
     french,
 )
-from scratchlab.data.phrasebook_lexicon import (
+from scratchlab.data.generated.phrasebook.lexicon import (
     NOUNS,
 )
 

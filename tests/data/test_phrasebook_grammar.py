@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import pytest
 
-from scratchlab.data.phrasebook_grammar import (
+from scratchlab.data.generated.phrasebook.grammar import (
     WHO,
     Clause,
     Existence,
@@ -18,7 +18,7 @@ from scratchlab.data.phrasebook_grammar import (
     french,
     join_french,
 )
-from scratchlab.data.phrasebook_lexicon import (
+from scratchlab.data.generated.phrasebook.lexicon import (
     ADJECTIVES,
     BE,
     FREQUENCIES,
@@ -34,8 +34,8 @@ from scratchlab.data.phrasebook_lexicon import (
     VERBS,
     A,
 )
-from scratchlab.data.phrasebook_sampling import sample_sentence
-from scratchlab.data.phrasebook_words import (
+from scratchlab.data.generated.phrasebook.sampling import sample_sentence
+from scratchlab.data.generated.phrasebook.words import (
     Determiner,
     conjugate_er,
     conjugate_ir,

@@ -62,7 +62,7 @@ def test_no_kind_of_data_set_plans_an_epoch_twice(tmp_path: Path, planned: list[
 def test_the_training_loop_plans_and_counts_batches_once_an_epoch(
     tmp_path: Path, planned: list[Any], monkeypatch: pytest.MonkeyPatch, tiny: list[str]
 ) -> None:
-    from scratchlab.data.pairs import PairDataset
+    from scratchlab.data.kinds.pairs import PairDataset
 
     counted: list[int] = []
     count = PairDataset.batch_count

@@ -13,16 +13,16 @@ import pytest
 
 from scratchlab.commands.predict import _lines
 from scratchlab.data.contract import DataContext
-from scratchlab.data.csv_cells import read_cells
-from scratchlab.data.instructions import Instructions
-from scratchlab.data.knowledge_sources import read_questions
-from scratchlab.data.locating import own_file
-from scratchlab.data.reading import read_objects, read_text, read_unpacked, sha256_of
-from scratchlab.data.summaries import read_pairs
-from scratchlab.data.text import joined, pieces_of, read_pieces
-from scratchlab.data.text_sources import locate_files
+from scratchlab.data.kinds.knowledge_sources import read_questions
+from scratchlab.data.sets.instructions import Instructions
+from scratchlab.data.sets.summaries import read_pairs
+from scratchlab.data.sources.corpus import joined, pieces_of, read_pieces
+from scratchlab.data.sources.csv_cells import read_cells
+from scratchlab.data.sources.locating import own_file
+from scratchlab.data.sources.reading import read_objects, read_text, read_unpacked, sha256_of
+from scratchlab.data.sources.text_sources import locate_files
 from scratchlab.errors import UserError
-from scratchlab.evaluation.other_runs import read_table
+from scratchlab.evaluation.outputs.other_runs import read_table
 
 
 def written(path: Path, content: bytes | str) -> Path:
@@ -102,7 +102,7 @@ def test_a_packed_file_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path / "bomb.txt", gzip.compress(bytes(5_000_000)))
-    monkeypatch.setattr("scratchlab.data.reading.half_of_memory", lambda: 1_000_000)
+    monkeypatch.setattr("scratchlab.data.sources.reading.half_of_memory", lambda: 1_000_000)
     assert "holds more than 1,000,000 bytes of text" in refusal(read_unpacked, path)
 
 
@@ -241,7 +241,7 @@ def test_predict_reads_packed_files_and_drops_the_mark(
     assert "is a device" in refusal(list, _lines("/dev/zero"))
     damaged = written(tmp_path / "b.txt", gzip.compress(content)[:-4])
     assert "b.txt: damaged gzip file" in refusal(list, _lines(str(damaged)))
-    monkeypatch.setattr("scratchlab.data.reading.LONGEST_LINE", 100)
+    monkeypatch.setattr("scratchlab.data.sources.reading.LONGEST_LINE", 100)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"a" * 200))))
     assert "standard input, line 1: longer than 100 bytes" in refusal(list, _lines(None))
 

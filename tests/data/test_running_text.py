@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchlab.data.batching.token_shards import Shards, write_shards
 from scratchlab.data.contract import IGNORE, DataContext
-from scratchlab.data.pretrained_tokenizer import load_pretrained_tokenizer
-from scratchlab.data.text import whole_lines
-from scratchlab.data.text_datasets import TextFile
-from scratchlab.data.token_shards import Shards, write_shards
+from scratchlab.data.sets.corpora import TextFile
+from scratchlab.data.sources.corpus import whole_lines
+from scratchlab.data.tokenizers.pretrained_tokenizer import load_pretrained_tokenizer
 from scratchlab.errors import UserError
 from tests.data.kinds import sentence, write_files
 

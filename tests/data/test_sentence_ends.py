@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from scratchlab.data.embedded_text import python_documents
-from scratchlab.data.sentence_ends import split_sentences
-from scratchlab.data.text import sentence_lines
+from scratchlab.data.generated.embedded_text import python_documents
+from scratchlab.data.sources.corpus import sentence_lines
+from scratchlab.data.sources.sentence_ends import split_sentences
 
 ENGLISH = re.compile(r"(?<=\w\w)([.!?][\"'”’)\]]*) +(?=[\"'“‘(\[]*[A-Z0-9])")
 ROUGE = re.compile(r"(?<=[.!?])[\"'”’)]*\s+(?=[\"'“‘(A-Z0-9])")

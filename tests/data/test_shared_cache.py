@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from scratchlab.data.cache import content_key
+from scratchlab.data.batching.cache import content_key
 from scratchlab.data.contract import Dataset
-from scratchlab.data.hub import fingerprint
+from scratchlab.data.sources.hub import fingerprint
 from scratchlab.registry import parts
 from tests.data.kinds import build, variants, write_files
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab.data.sources import (
+from scratchlab.data.sources.pair_files import (
     align,
     find_file,
     first_shift,

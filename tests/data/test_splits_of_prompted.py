@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.instructions import Instructions
-from scratchlab.data.splitting import text_key
-from scratchlab.data.summaries import CNNDailyMail, news_pairs
+from scratchlab.data.sets.instructions import Instructions
+from scratchlab.data.sets.summaries import CNNDailyMail, news_pairs
+from scratchlab.data.sources.splitting import text_key
 
 
 def jsonl(path: Path, prompts: list[str]) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratchlab import experiment
 from scratchlab.commands.predict import main
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import UnansweredRows, UserError
+from scratchlab.lab import train as experiment
 from scratchlab.registry import find
 
 HEADER = '"Weight, kg";"Height, cm";note;colour;kind'

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scratchlab import experiment
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import DataContext
 from scratchlab.data.duplicates import copies_in_train
-from scratchlab.data.rows import PREPARATION
+from scratchlab.data.kinds.rows import PREPARATION
 from scratchlab.errors import UserError
+from scratchlab.lab import train as experiment
 from scratchlab.registry import find
 
 SHARED = os.environ.get("SCRATCHLAB_DATA")
@@ -154,7 +154,7 @@ def test_a_delimiter_of_several_characters_is_refused(tmp_path: Path) -> None:
 
 
 def test_rows_of_a_block_and_of_old_systems_stand_in_order(tmp_path: Path) -> None:
-    from scratchlab.data.csv_cells import BLOCK, read_cells
+    from scratchlab.data.sources.csv_cells import BLOCK, read_cells
 
     path = tmp_path / "t.csv"
     path.write_bytes(b"a,b\r" + b"".join(b'%d,"x\ny"\r' % i for i in range(BLOCK + 5)))

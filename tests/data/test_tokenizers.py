@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from scratchlab.data.batching import generator
-from scratchlab.data.bpe import learn_merges
-from scratchlab.data.dropout import POOL, DropoutEncoder
-from scratchlab.data.tokenizers import (
+from scratchlab.data.batching.bpe_dropout import POOL, DropoutEncoder
+from scratchlab.data.random_streams import generator
+from scratchlab.data.tokenizers.bpe import learn_merges
+from scratchlab.data.tokenizers.pair_words import (
     BPETokenizer,
     CharTokenizer,
     Tokenizer,
@@ -25,8 +25,14 @@ from scratchlab.data.tokenizers import (
     read_tokenizer,
     tokenizer_from_json,
 )
-from scratchlab.data.vocabulary import SPECIAL_TOKENS, UNK_ID, Vocabulary
-from scratchlab.data.words import join_plain_words, mark_words, piece_label, plain_words, unmark
+from scratchlab.data.tokenizers.vocabulary import SPECIAL_TOKENS, UNK_ID, Vocabulary
+from scratchlab.data.tokenizers.words import (
+    join_plain_words,
+    mark_words,
+    piece_label,
+    plain_words,
+    unmark,
+)
 from scratchlab.errors import UserError
 
 from .conftest import PAIRS
@@ -111,7 +117,7 @@ def test_too_small_a_vocabulary_is_refused_with_the_size_needed() -> None:
 
 def test_bpe_learns_the_same_in_another_process_with_other_threads(bpe: BPETokenizer) -> None:
     program = (
-        "import json, sys; from scratchlab.data.tokenizers import BPETokenizer;"
+        "import json, sys; from scratchlab.data.tokenizers.pair_words import BPETokenizer;"
         "texts = json.load(sys.stdin);"
         "json.dump(BPETokenizer.train(texts, 500, 2).to_json(), sys.stdout)"
     )

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab.data.text_tokenizers import (
+from scratchlab.data.tokenizers.pair_words import BPETokenizer, WordTokenizer, tokenizer_from_json
+from scratchlab.data.tokenizers.text_tokenizers import (
     Pieces,
     TextTokenizer,
     Words,
     read_text_tokenizer,
     write_text_tokenizer,
 )
-from scratchlab.data.tokenizers import BPETokenizer, WordTokenizer, tokenizer_from_json
-from scratchlab.data.words import (
+from scratchlab.data.tokenizers.words import (
     OLD_PATTERN,
     PATTERN,
     Memory,

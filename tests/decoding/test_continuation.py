@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.text_datasets import TextFile
+from scratchlab.data.sets.corpora import TextFile
 from scratchlab.decoding.continuation import Continuation
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
-from scratchlab.estimators.ngram import NGram
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.models.gpt import GPT
 
 TEXT = 'He said: "Wait (a while), it\'s 5 % of the well-known cost."\nShe did not wait.\n'

@@ -13,16 +13,20 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from scratchlab.estimators.bagging import BaggingClassifier, BaggingRegressor
-from scratchlab.estimators.protocol import InputError
-from scratchlab.estimators.stacking import StackingClassifier, StackingRegressor, deal_folds
-from scratchlab.estimators.trees import (
+from scratchlab.estimators.ensembles.bagging import BaggingClassifier, BaggingRegressor
+from scratchlab.estimators.ensembles.stacking import (
+    StackingClassifier,
+    StackingRegressor,
+    deal_folds,
+)
+from scratchlab.estimators.ensembles.trees import (
     BoostedTreesClassifier,
     BoostedTreesRegressor,
     DecisionTreeClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from scratchlab.estimators.protocol import InputError
 
 SETS = {"digits": load_digits, "breast_cancer": load_breast_cancer, "wine": load_wine}
 

@@ -13,9 +13,9 @@ import pytest
 from safetensors.numpy import load, save
 
 from scratchlab.errors import UserError
-from scratchlab.estimators import ngram as ngram_module
-from scratchlab.estimators.ngram import NGram
-from scratchlab.estimators.ngram_counts import rank
+from scratchlab.estimators.ngrams import model as ngram_module
+from scratchlab.estimators.ngrams.counts import rank
+from scratchlab.estimators.ngrams.model import NGram
 
 Sentences = list[list[str]]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.translation import Phrasebook
+from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.evaluation.contract import EvaluationContext

@@ -14,10 +14,10 @@ from torch import nn
 
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import UserError
-from scratchlab.estimators.bagging import BaggingClassifier
-from scratchlab.estimators.trees import RandomForestClassifier, RandomForestRegressor
+from scratchlab.estimators.ensembles.bagging import BaggingClassifier
+from scratchlab.estimators.ensembles.trees import RandomForestClassifier, RandomForestRegressor
 from scratchlab.evaluation.contract import EvaluationContext, Measurement
-from scratchlab.evaluation.ensemble import votes_figure
+from scratchlab.evaluation.inside.ensemble import votes_figure
 from scratchlab.evaluation.intervals import wilson
 from scratchlab.registry import build, find
 from scratchlab.reporting.sink import FolderSink

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scratchlab.errors import UserError
-from scratchlab.evaluation.hf_metric import TRUSTED, HubMetric
+from scratchlab.evaluation.text.hf_metric import TRUSTED, HubMetric
 
 SCRIPT = """
 import pathlib

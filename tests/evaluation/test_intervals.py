@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest, bootstrap
 
 from scratchlab.evaluation.intervals import BOOTSTRAP, BOUNDED, mean_interval, wilson
-from scratchlab.evaluation.rouge import rouge_measurements
+from scratchlab.evaluation.text.rouge import rouge_measurements
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 25), (3, 25), (25, 25), (199, 200)])

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import save
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.translation import Phrasebook
+from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.errors import UserError
-from scratchlab.evaluation.attention_maps import AttentionMaps
+from scratchlab.evaluation.cost.latency import Latency, percentile
+from scratchlab.evaluation.cost.size import Size
 from scratchlab.evaluation.figures import attention_figure
-from scratchlab.evaluation.latency import Latency, percentile
-from scratchlab.evaluation.perplexity import Perplexity, first_examples
-from scratchlab.evaluation.size import Size
-from scratchlab.figure_style import png
+from scratchlab.evaluation.inside.attention_maps import AttentionMaps
+from scratchlab.evaluation.text.perplexity import Perplexity, first_examples
+from scratchlab.figures.style import png
 from scratchlab.models.transformer_mt import TransformerMT
 
 Make = Callable[..., Any]

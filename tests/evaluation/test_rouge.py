@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scratchlab.evaluation.rouge import rouge_scores
-from scratchlab.evaluation.rouge_words import CHARACTERS, PLAIN, UNICODE, UnicodeWords
+from scratchlab.evaluation.text.rouge import rouge_scores
+from scratchlab.evaluation.text.rouge_words import CHARACTERS, PLAIN, UNICODE, UnicodeWords
 
 pytest.importorskip("rouge_score")
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.text_datasets import TextFile
-from scratchlab.estimators.ngram import NGram
+from scratchlab.data.sets.corpora import TextFile
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext
-from scratchlab.evaluation.perplexity import Perplexity
-from scratchlab.evaluation.perplexity_by_length import PerplexityByLength, group_by_length
-from scratchlab.evaluation.text_scores import line_scores
+from scratchlab.evaluation.text.perplexity import Perplexity
+from scratchlab.evaluation.text.perplexity_by_length import PerplexityByLength, group_by_length
+from scratchlab.evaluation.text.text_scores import line_scores
 from scratchlab.models.gpt import GPT
 from scratchlab.models.rnn_lm import RNNLM
 from scratchlab.tasks.language_modeling import LanguageModeling

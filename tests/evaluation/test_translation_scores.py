@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sacrebleu import corpus_bleu, corpus_chrf
 
-from scratchlab.data.translation import Phrasebook
+from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.errors import UserError
-from scratchlab.evaluation.bleu import Bleu
-from scratchlab.evaluation.chrf import Chrf
-from scratchlab.evaluation.samples import Samples
-from scratchlab.evaluation.translations import clip_sources, translations
+from scratchlab.evaluation.outputs.translations import clip_sources, translations
+from scratchlab.evaluation.text.bleu import Bleu
+from scratchlab.evaluation.text.chrf import Chrf
+from scratchlab.evaluation.text.samples import Samples
 
 Make = Callable[..., Any]
 

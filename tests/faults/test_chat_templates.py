@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from scratchlab.data.chat_templates import render
+from scratchlab.data.tokenizers.chat_templates import render
 from scratchlab.errors import UserError
 
 LOOPS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from scratchlab.commands.predict import _lines
-from scratchlab.data.hub import HubText, load_hub_pairs
+from scratchlab.data.sources.hub import HubText, load_hub_pairs
 from scratchlab.errors import UserError
 from tests.data.kinds import build, sentence, write_files
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment
 from scratchlab.config.compose import compose
 from scratchlab.errors import UserError, system_reason
+from scratchlab.lab import train as experiment
 from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers

@@ -101,9 +101,9 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run.write_config(compose(CLASSIC).config, CLASSIC)
     (run.path / "checkpoints").mkdir(exist_ok=True)
     ends: dict[str, Any] = {
-        "scratchlab.experiment.train": None,
-        "scratchlab.trained.evaluate_trained": None,
-        "scratchlab.predicting.predict": [["x"]],
+        "scratchlab.lab.train.train": None,
+        "scratchlab.lab.evaluate.evaluate_trained": None,
+        "scratchlab.lab.predict.predict": [["x"]],
         "scratchlab.studies.workers.run_all": None,
         "scratchlab.commands.sweep._run": 0,
         "scratchlab.commands.suite._report": None,
@@ -113,7 +113,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     for name, answer in ends.items():
         monkeypatch.setattr(name, lambda *_, answer=answer, **__: answer)
-    monkeypatch.setattr("scratchlab.composition.inspect", lambda *_: _Seen())
+    monkeypatch.setattr("scratchlab.lab.parts.inspect", lambda *_: _Seen())
     monkeypatch.setattr("scratchlab.reporting.anatomy.show_anatomy", lambda _: None)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment
 from scratchlab.config.compose import compose
 from scratchlab.errors import UserError
+from scratchlab.lab import train as experiment
 from scratchlab.tracking.jsonl import Jsonl
 
 WORDS = ["model=logistic", "dataset=wine_cultivars", "model.epochs=30", "tracker=[jsonl]"]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scratchlab import experiment
 from scratchlab.commands.eval import main as evaluate
 from scratchlab.config.check import SECTIONS
 from scratchlab.config.compose import compose
 from scratchlab.config.root import root_options
+from scratchlab.lab import train as experiment
 from scratchlab.registry import section_parts
 
 

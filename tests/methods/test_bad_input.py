@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from scratchlab.data.pretrained_files import dequantized, find_pretrained
+from scratchlab.data.sources.pretrained_files import dequantized, find_pretrained
 from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.int8 import Int8
@@ -112,7 +112,7 @@ def test_a_damaged_gguf_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 def test_texts_longer_than_the_context_are_cut_and_summaries_are_not(tmp_path: Path) -> None:
     from scratchlab.data.contract import IGNORE, DataContext
-    from scratchlab.data.summaries import Docstrings
+    from scratchlab.data.sets.summaries import Docstrings
 
     options: dict[str, Any] = {"vocab_size": 600, "train_examples": 200}
     context = DataContext(None, tmp_path)

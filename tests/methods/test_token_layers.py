@@ -18,8 +18,8 @@ from scratchlab.methods.lora import LoRA
 from scratchlab.methods.nf4 import NormalFloat4
 from scratchlab.methods.quantized import QuantizingMethod
 from scratchlab.methods.soft_prompt import SoftPrompt
+from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.models.rnn_lm import RNNLM
-from scratchlab.models.token_layers import token_layers
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.tasks.seq2seq import Seq2Seq

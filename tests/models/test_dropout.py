@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchlab.models.attention import attend
-from scratchlab.models.dropout import Dropout, keep_mask
+from scratchlab.models.layers.attention import attend
+from scratchlab.models.layers.dropout import Dropout, keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.text_datasets import TextFile
-from scratchlab.estimators.ngram import NGram
+from scratchlab.data.sets.corpora import TextFile
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.models.exporting import arpa_words, export_model
 
 TEXT = "One for sorrow,\nTwo for joy,\nThree for a girl,\nFour for a boy.\n" * 20
@@ -63,7 +63,7 @@ def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
 
     # The tokenizer is there as well; a measurement exports nothing again, also of another model.
     ids = transformers.AutoTokenizer.from_pretrained(folder)(TEXT[:40])["input_ids"]
-    from scratchlab.data.text_tokenizers import read_text_tokenizer
+    from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer
 
     assert ids == read_text_tokenizer(folder).encode(TEXT[:40]).tolist()
     for more in ([], ["method=int8"]):
@@ -86,8 +86,8 @@ def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
     tmp_path: Path, kind: str
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
-    from scratchlab.data.text_tokenizers import learn_tokenizer
+    from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
+    from scratchlab.data.tokenizers.text_tokenizers import learn_tokenizer
 
     tokenizer = learn_tokenizer(kind, lambda: [SAMPLE], lambda: [SAMPLE], None, 1)
     assert unwritable(tokenizer) is None
@@ -107,8 +107,8 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     import argparse
 
-    from scratchlab.data.hf_tokenizer import unwritable, write_hf_tokenizer
-    from scratchlab.data.text_tokenizers import learn_tokenizer
+    from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
+    from scratchlab.data.tokenizers.text_tokenizers import learn_tokenizer
 
     code = Path(argparse.__file__).read_text(encoding="utf-8")[:60_000]
     tokenizer = learn_tokenizer("bpe", lambda: [SAMPLE, code], list, 600, 1)
@@ -149,8 +149,8 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
 
 
 def test_a_tokenizer_that_transformers_would_read_otherwise_is_not_written() -> None:
-    from scratchlab.data.hf_tokenizer import unwritable
-    from scratchlab.data.text_tokenizers import Pieces, learn_tokenizer
+    from scratchlab.data.tokenizers.hf_tokenizer import unwritable
+    from scratchlab.data.tokenizers.text_tokenizers import Pieces, learn_tokenizer
 
     masked = Pieces.learn([SAMPLE], 200, 1, with_mask=True)
     assert "dataset.tokenizer=char or pretrained" in str(unwritable(masked))

@@ -11,9 +11,9 @@ from torch import nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.decoding.sampling import Sampling
-from scratchlab.models import few_rows as module
-from scratchlab.models.few_rows import few_rows, pack
 from scratchlab.models.gpt import GPT
+from scratchlab.models.layers import linear as module
+from scratchlab.models.layers.linear import few_rows, pack
 
 SPEC = Spec(task="language_modeling", vocab_size=61, max_length=48)
 

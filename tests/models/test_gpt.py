@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.gelu import gelu
 from scratchlab.models.gpt import GPT
+from scratchlab.models.layers.gelu import gelu
 
 SPEC = Spec(task="language_modeling", vocab_size=23, max_length=12)
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from scratchlab import experiment, trained
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.lab import evaluate as trained
+from scratchlab.lab import train as experiment
 from scratchlab.registry import build
 from scratchlab.reporting.results import read_results
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scratchlab.errors import UserError
-from scratchlab.models.positions import Positions, Rotary, sinusoidal_table
+from scratchlab.models.layers.positions import Positions, Rotary, sinusoidal_table
 
 
 def test_sinusoidal_positions_follow_the_formula_of_the_paper() -> None:

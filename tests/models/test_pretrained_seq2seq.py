@@ -139,8 +139,8 @@ def write_tokenizer(folder: Path, prefix: bool) -> None:
 def test_source_and_target_are_framed_as_the_checkpoint_was_trained(
     kind: str, checkpoints: Path, tmp_path: Path
 ) -> None:
-    from scratchlab.data.pair_tokenizer import load_pair_tokenizer
-    from scratchlab.data.tokenizers import tokenizer_from_json
+    from scratchlab.data.tokenizers.pair_tokenizer import load_pair_tokenizer
+    from scratchlab.data.tokenizers.pair_words import tokenizer_from_json
 
     write_tokenizer(checkpoints / kind, prefix=kind == "bart")
     tokenizer = load_pair_tokenizer(str(checkpoints / kind), tmp_path)

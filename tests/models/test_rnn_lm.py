@@ -7,7 +7,7 @@ import torch
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.rnn_lm import RNNLM, LockedDropout
 
 SPEC = Spec(task="language_modeling", vocab_size=23)

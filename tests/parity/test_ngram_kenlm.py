@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from scratchlab.errors import UserError
-from scratchlab.estimators.ngram import NGram
+from scratchlab.estimators.ngrams.model import NGram
 
 kenlm = pytest.importorskip("kenlm", reason="the package kenlm (extra `dev`) is not installed")
 
@@ -103,7 +103,7 @@ def wikitext2(split: str) -> list[list[str]]:
 MEASURE = """
 import json, sys, time
 import numpy as np
-from scratchlab.estimators.ngram import NGram
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.run.manifest import peak_memory_bytes
 
 text = np.load(sys.argv[1])

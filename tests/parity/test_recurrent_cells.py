@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from scratchlab.models.recurrent_cells import RecurrentLayer, make_layer, run_layer
+from scratchlab.models.layers.recurrent_cells import RecurrentLayer, make_layer, run_layer
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchlab.models.positions import Rotary
+from scratchlab.models.layers.positions import Rotary
 
 llama = pytest.importorskip(
     "transformers.models.llama.modeling_llama", reason="transformers is not installed"

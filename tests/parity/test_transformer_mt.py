@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
-from scratchlab.models.positions import sinusoidal_table
+from scratchlab.models.layers.positions import sinusoidal_table
 from scratchlab.models.transformer_mt import TransformerMT
 
 PAD, SOS, EOS = 1, 2, 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
-from scratchlab.figure_style import colour
+from scratchlab.figures.style import colour
 from scratchlab.reporting.comparison import Compared, write_comparison
 from scratchlab.reporting.comparison_figures import curves_figure
 from scratchlab.reporting.plots import Bar, bars_figure

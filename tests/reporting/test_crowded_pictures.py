@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from scratchlab.figure_style import TITLE_CHARACTERS
+from scratchlab.figures.style import TITLE_CHARACTERS
 from scratchlab.reporting.comparison import Compared
 from scratchlab.reporting.comparison_figures import (
     _Line,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 
-from scratchlab.figure_style import STYLE, style
+from scratchlab.figures.style import STYLE, style
 
 
 def test_settings_of_the_current_folder_change_no_picture() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scratchlab.figure_style import COLOURS, WIDTH_PIXELS, png
+from scratchlab.figures.style import COLOURS, WIDTH_PIXELS, png
 from scratchlab.reporting.plots import (
     Bar,
     bars_figure,

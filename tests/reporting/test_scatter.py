@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scratchlab.evaluation.contract import Measurement
-from scratchlab.figure_style import png
+from scratchlab.figures.style import png
 from scratchlab.reporting.comparison import Score
 from scratchlab.reporting.comparison_figures import within_bounds
 from scratchlab.reporting.scatter import Axis, Point, Scatter, scatter_figure, write_scatter

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from scratchlab.cli import main
-from scratchlab.data.cache import Arrays, cached
-from scratchlab.data.token_shards import prepared
+from scratchlab.data.batching.cache import Arrays, cached
+from scratchlab.data.batching.token_shards import prepared
 from scratchlab.run.atomic import replacing, write_text
 from scratchlab.run.temporary import is_abandoned, sweep, temporary_name
 

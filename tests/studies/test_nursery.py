@@ -39,7 +39,7 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    with Nursery(["scratchlab.experiment"], {"OMP_NUM_THREADS": "1"}) as process:
+    with Nursery(["scratchlab.lab.train"], {"OMP_NUM_THREADS": "1"}) as process:
         yield process
 
 
@@ -68,7 +68,7 @@ def test_a_killed_run_disturbs_no_other(nursery: Nursery, tmp_path: Path) -> Non
 def test_runs_stop_with_a_checkpoint_when_the_process_they_came_from_is_killed(
     tmp_path: Path,
 ) -> None:
-    with Nursery(["scratchlab.experiment"], {"OMP_NUM_THREADS": "1"}) as nursery:
+    with Nursery(["scratchlab.lab.train"], {"OMP_NUM_THREADS": "1"}) as nursery:
         run: Any = nursery.start([*LONG, f"output_dir={tmp_path}", "run_id=a"], tmp_path / "a.log")
         assert within(lambda: (tmp_path / "long/a/checkpoints/last").is_dir())
         assert nursery._process is not None

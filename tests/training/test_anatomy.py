@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from scratchlab import composition
 from scratchlab.config.compose import compose
+from scratchlab.lab import parts as composition
 from scratchlab.training.anatomy import Anatomy
 
 B, T, D, L, H = 2, 16, 32, 3, 4  # texts, tokens, width, blocks, heads

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scratchlab import experiment
 from scratchlab.config.compose import compose
+from scratchlab.lab import train as experiment
 from scratchlab.training import gradient
 
 WORDS = ["model=gpt", "model.d_model=8", "model.n_heads=1", "model.n_layers=1", "threads=1"]

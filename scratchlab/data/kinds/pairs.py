@@ -1,0 +1,386 @@
+"""Sentence pairs made ready for a model: tokenised, cached, batched."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import logging
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.batching.bpe_dropout import DropoutEncoder
+from scratchlab.data.batching.cache import Arrays, cached, content_key
+from scratchlab.data.batching.plans import (
+    Lengths,
+    Plan,
+    Plans,
+    Ragged,
+    Shuffle,
+    padding_share,
+    plan_batches,
+)
+from scratchlab.data.batching.prepared import Split, json_array, pack_split, read_json, unpack_split
+from scratchlab.data.catalog import Table
+from scratchlab.data.checking import Checked
+from scratchlab.data.contract import (
+    DataContext,
+    Provenance,
+    Seq2SeqBatch,
+    Spec,
+    TranslationDataset,
+)
+from scratchlab.data.describing import describe_pairs, verify_pairs
+from scratchlab.data.random_streams import SUBSET_STREAM, generator
+from scratchlab.data.sources.pair_files import Located, Splits
+from scratchlab.data.tokenizers.pair_words import (
+    TOKENIZERS,
+    BPETokenizer,
+    Tokenizer,
+    tokenizer_from_json,
+)
+from scratchlab.data.tokenizers.vocabulary_files import read_vocabulary, write_vocabulary
+from scratchlab.errors import UserError, suggest
+
+log = logging.getLogger(__name__)
+
+# Options that change nothing of what is prepared.
+NOT_PREPARED = frozenset(("batch_tokens", "eval_batch_tokens", "pool_size", "bpe_dropout"))
+
+
+class PairDataset(TranslationDataset):
+    """A :class:`TranslationDataset` whose subclasses only say where their pairs come from.
+
+    ``config`` has the options of ``TextOptions`` (:mod:`scratchlab.data.sets.translation`). With
+    ``context.vocabulary`` the text is not read before it is asked for, so a checkpoint translates
+    where its data set is not.
+
+    Lengths count as the model sees them: a source with ``<eos>``, a target with ``<sos>`` or
+    ``<eos>``; neither is ever longer than ``max_length``. Training pairs that are longer are
+    dropped or shortened (option ``too_long``); pairs of other splits are always shortened. What was
+    done stands in ``notes`` and in the log.
+    """
+
+    registered_name: str
+    content_name = "source sentences"
+
+    def __init__(self, config: Any, context: DataContext) -> None:
+        self.config = config
+        self.context = context
+        self.notes: list[str] = []
+        self._dropout: tuple[DropoutEncoder, DropoutEncoder] | None = None
+        self._dropped_out: tuple[tuple[int, int], Ragged, Ragged] | None = None
+        self._plans = Plans()
+        if context.vocabulary is not None:
+            stored = read_vocabulary(context.vocabulary)
+            self.source_tokenizer, self.target_tokenizer = stored.source, stored.target
+            self.max_length = stored.max_length
+        else:
+            self.max_length = config.max_length
+            self.source_tokenizer, self.target_tokenizer = self._prepared[1:]
+
+    @classmethod
+    @abstractmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        """Find the raw data (UserError if it is not there); hash it, but do not parse it yet."""
+
+    @classmethod
+    def verify(cls, config: Any, context: DataContext) -> Checked:
+        """Read everything without preparing it: tables, and what looks wrong but may be right.
+
+        Raises:
+            UserError: the first thing that is certainly wrong.
+        """
+        return verify_pairs(cls.locate(config, context), config.max_length)
+
+    def describe(self) -> list[Table]:
+        """Sizes, lengths, vocabulary and sample pairs, for a person."""
+        return describe_pairs(self)
+
+    # --- what models and checkpoints need -------------------------------------------------------
+
+    @property
+    def shared_vocabulary(self) -> bool:
+        return self.source_tokenizer is self.target_tokenizer
+
+    @property
+    def lower_cased(self) -> bool:
+        """Whether outputs are lower-cased, so that scores must compare lower-cased text."""
+        return self.target_tokenizer.lower_case
+
+    @functools.cached_property
+    def spec(self) -> Spec:  # type: ignore[override]
+        return Spec(
+            task="seq2seq",
+            vocab_size=len(self.target_tokenizer),
+            source_vocab_size=len(self.source_tokenizer),
+            shared_vocabulary=self.shared_vocabulary,
+            unk_id=self.target_tokenizer.unk_id,
+            pad_id=self.target_tokenizer.pad_id,
+            sos_id=self.target_tokenizer.sos_id,
+            eos_id=self.target_tokenizer.eos_id,
+            max_length=self.max_length,
+            max_source_length=self.max_length,
+            unit=self.target_tokenizer.unit,
+        )
+
+    @property
+    def provenance(self) -> Provenance:  # type: ignore[override]
+        return self._located.provenance
+
+    def save_vocabulary(self, folder: Path) -> None:
+        write_vocabulary(folder, self.source_tokenizer, self.target_tokenizer, self.max_length)
+
+    # --- text -----------------------------------------------------------------------------------
+
+    def contents(self, split: str) -> list[str] | None:
+        return self.sources(split) if self.has(split) else None
+
+    def sources(self, split: str) -> list[str]:
+        return self._split(split).sources
+
+    def references(self, split: str) -> list[str]:
+        return self._split(split).references
+
+    def encode_source(self, text: str) -> list[int]:
+        """As the contract says; a text too long for the model loses its end, with a warning."""
+        ids = self.source_tokenizer.encode(text)
+        if len(ids) >= self.max_length:
+            log.warning(
+                "a text of %d tokens is cut to %d (dataset.max_length): its end is not read",
+                len(ids) + 1, self.max_length,
+            )  # fmt: skip
+        return [*ids[: self.max_length - 1], self.source_tokenizer.eos_id]
+
+    def encode_target(self, text: str) -> list[int]:
+        return self.target_tokenizer.encode(text)
+
+    def decode_target(self, ids: list[int]) -> str:
+        return self.target_tokenizer.decode(ids)
+
+    def source_tokens(self, ids: list[int]) -> list[str]:
+        return self.source_tokenizer.labels(ids)
+
+    def target_tokens(self, ids: list[int]) -> list[str]:
+        return self.target_tokenizer.labels(ids)
+
+    # --- batches --------------------------------------------------------------------------------
+
+    def has(self, split: str) -> bool:
+        """Whether there is such a split."""
+        return split in self._prepared[0]
+
+    def ids(self, split: str) -> tuple[Ragged, Ragged]:
+        """Ids of sources and targets without padding and sentence ends, without BPE-dropout."""
+        found = self._split(split)
+        return found.source, found.target
+
+    def size(self, split: str) -> int:
+        return len(self._split(split).sources)
+
+    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
+        return len(self._plan(split, seed, epoch))
+
+    def batches(
+        self, split: str, *, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[Seq2SeqBatch]:
+        """As the contract says; a batch before ``start`` costs nothing."""
+        plan = self._plan(split, seed, epoch)
+        source, target = self._ids(split, seed, epoch)
+        for position in range(start, len(plan)):
+            yield _batch(source, target, plan[position], self.target_tokenizer)
+
+    def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
+        """The share of padding in the batches of one epoch, source and target together, 0 to 1."""
+        plan = self._plan(split, seed, epoch)
+        return padding_share(plan, *_lengths(*self._ids(split, seed, epoch)))
+
+    def lengths(self, split: str) -> tuple[Lengths, Lengths]:
+        """Lengths [n] of sources and targets as the model sees them, without BPE-dropout."""
+        return _lengths(*self.ids(split))
+
+    def _plan(self, split: str, seed: int, epoch: int) -> Plan:
+        config = self.config
+        tokens = config.batch_tokens
+        if split != "train" and config.eval_batch_tokens is not None:
+            tokens = config.eval_batch_tokens
+
+        def plan(shuffle: Shuffle) -> Plan:
+            lengths = _lengths(*self._ids(split, seed, epoch))
+            return plan_batches(
+                *lengths, batch_tokens=tokens, shuffle=shuffle, pool_size=config.pool_size
+            )
+
+        return self._plans.of(split, seed, epoch, plan)
+
+    def _ids(self, split: str, seed: int, epoch: int) -> tuple[Ragged, Ragged]:
+        found = self._split(split)
+        if split != "train" or self.config.bpe_dropout == 0:
+            return found.source, found.target
+        if self._dropped_out is None or self._dropped_out[0] != (seed, epoch):
+            source, target = (
+                encoder.encode(seed, epoch, side).shortened(self.max_length - 1)
+                for side, encoder in enumerate(self._dropout_encoders(found))
+            )
+            self._dropped_out = ((seed, epoch), source, target)
+        return self._dropped_out[1:]
+
+    def _dropout_encoders(self, train: Split) -> tuple[DropoutEncoder, DropoutEncoder]:
+        if self._dropout is None:
+            source, target = self.source_tokenizer, self.target_tokenizer
+            if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
+                raise UserError(
+                    f"bpe_dropout needs BPE tokens, but the vocabulary holds {target.kind} tokens",
+                    "Set dataset.bpe_dropout=0.",
+                )
+            probability = self.config.bpe_dropout
+            self._dropout = (
+                DropoutEncoder(source, train.sources, probability),
+                DropoutEncoder(target, train.references, probability),
+            )
+        return self._dropout
+
+    # --- preparation ----------------------------------------------------------------------------
+
+    def _split(self, split: str) -> Split:
+        splits = self._prepared[0]
+        if split not in splits:
+            raise UserError(
+                f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
+            )
+        return splits[split]
+
+    @functools.cached_property
+    def _located(self) -> Located:
+        return self.locate(self.config, self.context)
+
+    @functools.cached_property
+    def _prepared(self) -> tuple[dict[str, Split], Tokenizer, Tokenizer]:
+        located = self._located
+        options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
+        given = self.context.vocabulary
+        key = content_key(
+            options=options,
+            data=located.provenance.sha256,
+            vocabulary=read_vocabulary(given).sha256 if given else None,
+            **self._checkpoint_key(),
+        )
+        arrays = cached(self.context.cache, self.registered_name, key, self._build)
+        splits = {name: unpack_split(arrays, name) for name in read_json(arrays, "splits")}
+        self.notes = read_json(arrays, "notes")
+        for note in self.notes:
+            log.info("%s: %s", self.registered_name, note)
+        if given is not None:
+            return splits, self.source_tokenizer, self.target_tokenizer
+        described = read_json(arrays, "tokenizers")
+        read = [tokenizer_from_json(d, self.registered_name) for d in described]
+        return splits, read[0], read[-1]
+
+    def _checkpoint_key(self) -> dict[str, str]:
+        """What a tokenizer of a checkpoint adds to the key: its content, whatever its name."""
+        if self.context.vocabulary is not None or self._given_tokenizer is None:
+            return {}
+        content = json.dumps(self._given_tokenizer.to_json(), sort_keys=True)
+        return {"checkpoint": hashlib.sha256(content.encode()).hexdigest()}
+
+    def _build(self) -> Arrays:
+        config, located = self.config, self._located
+        splits, notes = self._selected(located.read())
+        notes = [*located.notes, *notes]
+        if self.context.vocabulary is not None:
+            source_tokenizer, target_tokenizer = self.source_tokenizer, self.target_tokenizer
+        else:
+            source_tokenizer, target_tokenizer = self._train_tokenizers(splits)
+        arrays: Arrays = {}
+        for name, pairs in splits.items():
+            encoded = [(source_tokenizer.encode(s), target_tokenizer.encode(t)) for s, t in pairs]
+            longest = self.max_length - 1
+            long = {i for i, e in enumerate(encoded) if max(len(e[0]), len(e[1])) > longest}
+            if long and name == "train" and config.too_long == "drop":
+                notes.append(f"{len(long):,} of {len(pairs):,} training pairs dropped as too long")
+                pairs = [p for i, p in enumerate(pairs) if i not in long]
+                encoded = [e for i, e in enumerate(encoded) if i not in long]
+                if not pairs:
+                    raise UserError(
+                        f"no training pair fits into max_length={self.max_length}",
+                        "Raise dataset.max_length.",
+                    )
+            elif long:
+                notes.append(
+                    f"{len(long):,} of {len(pairs):,} pairs of {name} shortened as too long"
+                )
+                encoded = [(s[:longest], t[:longest]) for s, t in encoded]
+            arrays |= pack_split(name, [p[0] for p in pairs], [p[1] for p in pairs], encoded)
+        arrays["splits"] = json_array(list(splits))
+        arrays["notes"] = json_array(notes)
+        tokenizers = [source_tokenizer, target_tokenizer]
+        if source_tokenizer is target_tokenizer:
+            tokenizers.pop()
+        arrays["tokenizers"] = json_array([t.to_json() for t in tokenizers])
+        return arrays
+
+    def _selected(self, raw: Splits) -> tuple[Splits, list[str]]:
+        """The splits in order, turned round and reduced as the options say."""
+        config, notes = self.config, []
+        chosen: Splits = {}
+        for name in self.splits:
+            if name not in raw:
+                continue
+            pairs = raw[name]
+            limit = getattr(config, f"max_{name}_examples")
+            if limit is not None and limit < len(pairs):
+                notes.append(f"{limit:,} of {len(pairs):,} pairs of {name} taken by chance")
+                random = generator(SUBSET_STREAM)
+                pairs = [pairs[i] for i in sorted(random.permutation(len(pairs))[:limit].tolist())]
+            chosen[name] = [(t, s) for s, t in pairs] if config.reverse else pairs
+        if "train" not in chosen and self.context.vocabulary is None:
+            raise UserError(
+                f"{self.registered_name} has no training split", "It is needed for a vocabulary."
+            )
+        return chosen, notes
+
+    @functools.cached_property
+    def _given_tokenizer(self) -> Tokenizer | None:
+        """That of a checkpoint, where the options ask for it."""
+        if self.config.tokenizer != "pretrained":
+            return None
+        from scratchlab.data.tokenizers.pair_tokenizer import load_pair_tokenizer
+
+        return load_pair_tokenizer(self.config.checkpoint, self.context.cache)
+
+    def _train_tokenizers(self, splits: Splits) -> tuple[Tokenizer, Tokenizer]:
+        config = self.config
+        if self._given_tokenizer is not None:
+            return self._given_tokenizer, self._given_tokenizer
+        train = TOKENIZERS[config.tokenizer].train
+        source = [s for s, _ in splits["train"]]
+        target = [t for _, t in splits["train"]]
+        if config.shared_vocabulary:
+            both = train([*source, *target], config.vocab_size, config.min_frequency)
+            return both, both
+        return (
+            train(source, config.vocab_size, config.min_frequency),
+            train(target, config.vocab_size, config.min_frequency),
+        )
+
+
+def _batch(source: Ragged, target: Ragged, rows: Any, marks: Tokenizer) -> Seq2SeqBatch:
+    """The pairs of ``rows``; padding, start and end are the same ids on both sides."""
+    import torch  # needed for batches only: describing a data set goes without
+
+    chosen_source, chosen_target = source.take(rows), target.take(rows)
+    pad, start, end = marks.pad_id, marks.sos_id, marks.eos_id
+    return Seq2SeqBatch(
+        source=torch.from_numpy(chosen_source.padded(pad, last=end)),
+        target_in=torch.from_numpy(chosen_target.padded(pad, first=start)),
+        target_out=torch.from_numpy(chosen_target.padded(pad, last=end)),
+        indices=torch.from_numpy(rows.copy()),
+    )
+
+
+def _lengths(source: Ragged, target: Ragged) -> tuple[Lengths, Lengths]:
+    """Lengths with the one special token that each side has."""
+    return source.lengths + 1, target.lengths + 1

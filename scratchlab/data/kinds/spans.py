@@ -1,0 +1,330 @@
+"""Span corruption over characters or pieces: a text with a hole, then what was in it.
+
+``prefix MASK suffix MASK content PAD…`` (the task of CS224N's assignment on pretrained
+Transformers, after T5's span corruption; Raffel et al., 2020). A document is cut to a random length
+between 4 and ⌊7/8 · block⌋ tokens; a span of a random length, a quarter of that on average, is
+taken out of its middle: something always stays before and behind it. The model reads all but the
+last token and predicts all but the first.
+
+Length and span of every document are drawn anew in each epoch, as a function of (seed, epoch)
+alone. Padding is never computed: batches hold examples of like length and are cut to the longest.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchlab.data.batching.plans import Plan, Plans, Ragged, Shuffle
+from scratchlab.data.batching.text_batches import by_length, token_batch
+from scratchlab.data.catalog import Table
+from scratchlab.data.contract import (
+    IGNORE,
+    DataContext,
+    Provenance,
+    Spec,
+    TextDataset,
+    TokenBatch,
+)
+from scratchlab.data.describing_text import describe_spans
+from scratchlab.data.kinds.knowledge_sources import (
+    Knowledge,
+    TokenOptions,
+    made_up,
+    read_documents,
+    task_tokenizer,
+    token_spec,
+)
+from scratchlab.data.random_streams import generator
+from scratchlab.data.tokenizers.text_tokenizers import PAD_CHARACTER, write_text_tokenizer
+from scratchlab.errors import UserError, suggest
+from scratchlab.registry import option, register
+
+Ints = NDArray[np.int64]
+
+SHORTEST = 4
+# Keep the random streams of training and of evaluation apart from each other and from the orders.
+TRAIN_STREAM, EVAL_STREAM = 11, 12
+
+
+@dataclass(frozen=True)
+class SpanOptions(TokenOptions):
+    """How documents become examples."""
+
+    batch_size: int = option(128, "examples of a batch", min=1)
+    pool_size: int = option(
+        4096, "examples that are sorted by length together: fewer is more random, pads more", min=1
+    )
+    eval_batch_size: int = option(64, "the same for val and test; changes no score", min=1)
+    held_out: int = option(
+        0, "documents to validate on that are not trained on; 0: see val_examples", min=0
+    )
+    val_examples: int = option(
+        256, "with held_out=0: training documents to validate on, with spans of their own", min=1
+    )
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn for examples [n]: length of the document, start and length of the span."""
+
+    length: Ints
+    start: Ints
+    span: Ints
+
+    def take(self, rows: Ints) -> Draw:
+        return Draw(self.length[rows], self.start[rows], self.span[rows])
+
+
+def draw(document_lengths: Ints, block: int, *key: int) -> Draw:
+    """Lengths and spans as a pure function of ``key``; see the module's text."""
+    chance = generator(*key).random((3, len(document_lengths)))
+    longest = 7 * block // 8
+    length = SHORTEST + np.floor(chance[0] * (longest - SHORTEST + 1)).astype(np.int64)
+    length = np.minimum(length, document_lengths)
+    # Uniform from 1 to length / 2 - 1: a quarter of the length on average.
+    span = 1 + np.floor(chance[1] * np.maximum(1, length // 2 - 1)).astype(np.int64)
+    start = 1 + np.floor(chance[2] * (length - span - 1)).astype(np.int64)
+    return Draw(length, start, span)
+
+
+def corrupt(documents: Ragged, rows: Ints, drawn: Draw, mask_id: int, pad_id: int) -> Ints:
+    """The examples of ``rows`` [n, longest + 2]; ``drawn`` [n] belongs to these rows."""
+    length, start, span = (a[:, None] for a in (drawn.length, drawn.start, drawn.span))
+    column = np.arange(int(length.max()) + 2)
+    second = length - span + 1  # where the second mask stands
+    source = np.where(
+        column < start,
+        column,
+        np.where(column < second, column - 1 + span, start + column - second - 1),
+    )
+    source = np.clip(source, 0, length - 1)
+    examples = documents.values[documents.offsets[rows][:, None] + source].astype(np.int64)
+    examples[(column == start) | (column == second)] = mask_id
+    examples[column >= length + 2] = pad_id
+    return examples
+
+
+class SpanDataset(TextDataset):
+    """Documents with masked spans; subclasses only say where the documents come from.
+
+    ``notes`` tell what a person should know of the splits; test is the same as val.
+    """
+
+    registered_name: str
+    content_name = "documents"
+
+    def __init__(self, config: Any, context: DataContext) -> None:
+        self.config = config
+        self.context = context
+        self.notes: list[str] = []
+        self._plans = Plans()
+        texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
+        self.tokenizer = task_tokenizer(config, texts, context)
+
+    @abstractmethod
+    def locate(self) -> Knowledge:
+        """Read the documents."""
+
+    def describe(self) -> list[Table]:
+        """Sizes, vocabulary and examples, for a person."""
+        return describe_spans(self)
+
+    @functools.cached_property
+    def _knowledge(self) -> Knowledge:
+        return self.locate()
+
+    @functools.cached_property
+    def spec(self) -> Spec:  # type: ignore[override]
+        return token_spec(self.tokenizer, self.config.block_size)
+
+    @property
+    def provenance(self) -> Provenance:  # type: ignore[override]
+        return self._knowledge.provenance
+
+    @property
+    def mask_id(self) -> int:
+        assert self.tokenizer.mask_id is not None
+        return self.tokenizer.mask_id
+
+    def save_vocabulary(self, folder: Path) -> None:
+        write_text_tokenizer(folder, self.tokenizer)
+
+    def encode(self, text: str) -> list[int]:
+        """As the contract says; the character ⁇ is the mask."""
+        return [int(i) for i in self.tokenizer.encode(text)]
+
+    def decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids)
+
+    def token_labels(self, ids: list[int]) -> list[str]:
+        return self.tokenizer.labels(ids)
+
+    def evaluation_settings(self, split: str) -> dict[str, Any]:
+        """What changes the meaning of a perplexity on this split."""
+        return {
+            "unit": self.tokenizer.unit,
+            "context": self.config.block_size,
+            "examples": "masked spans",
+        }
+
+    # --- examples -------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def _documents(self) -> tuple[Ragged, dict[str, Ints]]:
+        """All documents that are long enough, and the numbers of those of each split."""
+        config, found = self.config, self._knowledge.documents
+        ids = [
+            self.tokenizer.encode(text, f"{self.registered_name}, document {i}").tolist()
+            for i, text in enumerate(found, 1)
+        ]
+        kept = [tokens for tokens in ids if len(tokens) >= SHORTEST]
+        if len(kept) < len(found):
+            self.notes.append(f"{len(found) - len(kept):,} documents are too short and left out")
+        if len(kept) <= config.held_out:
+            raise UserError(
+                f"{self.registered_name}: {len(kept)} documents, of which {config.held_out} are "
+                "held out, leave none to train on",
+                "Lower dataset.held_out, or give more documents.",
+            )
+        everything = np.arange(len(kept), dtype=np.int64)
+        held = config.held_out or min(config.val_examples, len(kept))
+        val = np.linspace(0, len(kept) - 1, held).astype(np.int64)
+        train = np.setdiff1d(everything, val) if config.held_out else everything
+        return Ragged.of(kept), {"train": train, "val": val, "test": val}
+
+    def contents(self, split: str) -> Iterator[bytes]:
+        documents = self._documents[0]
+        bounds = documents.offsets.tolist()
+        for row in self._rows(split).tolist():
+            yield documents.values[bounds[row] : bounds[row + 1]].tobytes()
+
+    def true_split(self, split: str) -> str:
+        return "val" if split == "test" else split
+
+    def _rows(self, split: str) -> Ints:
+        rows = self._documents[1]
+        if split not in rows:
+            raise UserError(
+                f"{self.registered_name} has no split {split!r}", suggest(split, rows, "Splits")
+            )
+        return rows[split]
+
+    def size(self, split: str) -> int:
+        return len(self._rows(split))
+
+    def drawn(self, split: str, *, seed: int, epoch: int) -> Draw:
+        """What is drawn for the examples of a split; the same in every epoch but for training."""
+        key = (TRAIN_STREAM, seed, epoch) if split == "train" else (EVAL_STREAM,)
+        lengths = self._documents[0].lengths[self._rows(split)]
+        return draw(lengths, self.config.block_size, *key)
+
+    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
+        config, size = self.config, self.size(split)
+        if split != "train":
+            return -(-size // config.eval_batch_size)
+        whole, rest = divmod(size, config.pool_size)
+        return whole * -(-config.pool_size // config.batch_size) + -(-rest // config.batch_size)
+
+    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
+        plan, drawn = self._plan(split, seed, epoch)
+        for position in range(start, len(plan)):
+            chosen = plan[position]
+            examples = self._examples(split, chosen, drawn)
+            targets = examples[:, 1:].copy()
+            targets[targets == self.tokenizer.pad_id] = IGNORE
+            yield token_batch(examples[:, :-1], targets, chosen)
+
+    def _plan(self, split: str, seed: int, epoch: int) -> tuple[Plan, Draw]:
+        config = self.config
+        size = config.batch_size if split == "train" else config.eval_batch_size
+
+        def plan(shuffle: Shuffle) -> tuple[Plan, Draw]:
+            drawn = self.drawn(split, seed=seed, epoch=epoch)
+            return by_length(drawn.length, size, config.pool_size, shuffle), drawn
+
+        return self._plans.of(split, seed, epoch, plan)
+
+    def _examples(self, split: str, chosen: Ints, drawn: Draw) -> Ints:
+        assert self.tokenizer.pad_id is not None
+        rows = self._rows(split)[chosen]
+        return corrupt(
+            self._documents[0], rows, drawn.take(chosen), self.mask_id, self.tokenizer.pad_id
+        )
+
+    def example(self, split: str, index: int, *, seed: int = 0, epoch: int = 0) -> str:
+        """One example as text, with ⁇ for the mask and □ for padding up to the block size."""
+        drawn = self.drawn(split, seed=seed, epoch=epoch)
+        ids = self._examples(split, np.array([index]), drawn)[0].tolist()
+        return self.decode(ids) + PAD_CHARACTER * (self.config.block_size - len(ids))
+
+    def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
+        """Examples up to their second mask, and the contents that belong there.
+
+        ``tokens`` is not needed: where an example parts is given by its masks.
+        """
+        drawn = self.drawn(split, seed=0, epoch=0)
+        chosen = np.linspace(0, self.size(split) - 1, count).astype(np.int64)
+        rows = self._examples(split, chosen, drawn).tolist()
+        found = []
+        for row, length, span in zip(
+            rows, drawn.length[chosen].tolist(), drawn.span[chosen].tolist(), strict=True
+        ):
+            found.append((row[: length - span + 2], row[length - span + 2 : length + 2]))
+        return found
+
+    def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
+        """The share of padding in the batches of one epoch, 0 to 1."""
+        plan, drawn = self._plan(split, seed, epoch)
+        positions = sum(
+            len(plan[i]) * int(drawn.length[plan[i]].max() + 1) for i in range(len(plan))
+        )
+        return 1 - int((drawn.length + 1).sum()) / positions
+
+
+@register(
+    "dataset",
+    "wiki_spans",
+    task="language_modeling",
+    sources=("files",),
+    files=("cs224n_minigpt/wiki.txt",),
+    origin="Stanford's course CS224N, the assignment on pretrained Transformers (folder data/)",
+)
+class WikiSpans(SpanDataset):
+    """2,937 first lines of Wikipedia articles on people, with masked spans.
+
+    Nothing is held out by default, since whom the model has not read about it cannot know.
+    """
+
+    @dataclass(frozen=True)
+    class Config(SpanOptions):
+        corpus: str = option(
+            "cs224n_minigpt/wiki.txt", "file of documents, one a line", path="data"
+        )
+
+    def locate(self) -> Knowledge:
+        return read_documents(self.config.corpus, self.context)
+
+
+@register("dataset", "biographies", task="language_modeling", sources=("embedded",))
+class Biographies(SpanDataset):
+    """Generated biographies of made-up people, with masked spans; no files are needed."""
+
+    @dataclass(frozen=True)
+    class Config(SpanOptions):
+        seed: int = option(0, "seed of the made-up people", min=0)
+        people: int = option(3000, "how many there are", min=1, max=1_000_000)
+        documents_per_person: int = option(2, "biographies of each", min=1)
+        train_questions: int = option(1500, "people who are asked for in training", min=0)
+        val_questions: int = option(300, "people who are asked for in validation", min=0)
+        test_questions: int = option(300, "people who are asked for in the test", min=0)
+
+    def locate(self) -> Knowledge:
+        return made_up(self.config)

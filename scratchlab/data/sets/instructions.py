@@ -1,0 +1,107 @@
+"""Instructions with answers, written as the chat template of a checkpoint writes a conversation."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from scratchlab.data.contract import Provenance
+from scratchlab.data.kinds.prompted import Example, Prompted, PromptedDataset, PromptedOptions
+from scratchlab.data.sets.summaries import chat_frame
+from scratchlab.data.sources.hub import fingerprint
+from scratchlab.data.sources.locating import own_file
+from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
+from scratchlab.data.sources.splitting import split_off, text_key
+from scratchlab.errors import UserError
+from scratchlab.registry import option, register
+
+
+@register(
+    "dataset",
+    "instructions",
+    task="language_modeling",
+    sources=("embedded", "files"),
+    holds=("answers",),
+)
+class Instructions(PromptedDataset):
+    """Prompts with responses: a JSONL file of your own, or a built-in sample about Python.
+
+    Only the response has targets. With a pretrained tokenizer the conversation is written by the
+    checkpoint's chat template.
+    """
+
+    @dataclass(frozen=True)
+    class Config(PromptedOptions):
+        path: str | None = option(
+            None, "JSONL file; null: questions made of Python's docstrings", path="data"
+        )
+        val_path: str | None = option(
+            None, "JSONL file to validate on; null: a tenth of path", path="data"
+        )
+        test_path: str | None = option(
+            None, "JSONL file to test on; null: a tenth of path", path="data"
+        )
+        prompt_field: str = option("prompt", "field of the instruction")
+        response_field: str = option("response", "field of the answer")
+
+    config: Config
+
+    def locate(self) -> Prompted:
+        config, root = self.config, self.context.root
+        if config.path is None:
+            pairs = self._embedded()
+            provenance = Provenance(
+                "embedded",
+                f"questions about functions of Python {sys.version.split()[0]}",
+                {s: fingerprint(p) for s, p in pairs.items()},
+            )
+        else:
+            named = {"train": config.path, "val": config.val_path, "test": config.test_path}
+            paths = {split: own_file(name, root) for split, name in named.items() if name}
+            pairs = {split: self._read(path) for split, path in paths.items()}
+            if shares := {split: 0.1 for split in ("val", "test") if split not in pairs}:
+                rows = pairs["train"]
+                chosen = split_off([text_key(prompt) for prompt, _ in rows], shares)
+                # Training examples keep their order; some files go from easy to hard.
+                pairs |= {s: [rows[i] for i in sorted(numbers)] for s, numbers in chosen.items()}
+            hashes = {str(path): sha256_of(path) for path in paths.values()}
+            provenance = Provenance("files", str(paths["train"]), hashes)
+        splits = {s: [self._example(a, b) for a, b in found] for s, found in pairs.items()}
+        return Prompted(provenance, splits)
+
+    def _embedded(self) -> dict[str, list[tuple[str, str]]]:
+        from scratchlab.data.generated import embedded_text
+
+        return {
+            split: [
+                (f"What does {r['name']} in Python do?\n\n{r['body']}", r["summary"])
+                for r in records
+            ]
+            for split, records in embedded_text.docstring_splits().items()
+        }
+
+    def _read(self, path: Path) -> list[tuple[str, str]]:
+        fields = (self.config.prompt_field, self.config.response_field)
+        found = []
+        for number, row in read_objects(path, fields):
+            texts = [text_field(path, number, row, name) for name in fields]
+            for name, text in zip(fields, texts, strict=True):
+                if not text.strip():
+                    raise UserError(
+                        f"{path}, line {number}: no text in the field {name!r}",
+                        "Take the line out, or mend it.",
+                    )
+            found.append((texts[0], texts[1]))
+        if len(found) < 2:
+            raise UserError(f"{path} has too few instructions", "Give at least two lines.")
+        return found
+
+    def frame(self, text: str) -> Example:
+        return self._example(text, "")
+
+    def _example(self, prompt: str, response: str) -> Example:
+        if not hasattr(getattr(self, "tokenizer", None), "chat"):
+            return Example(prompt, " " + response, "Question: ", "\nAnswer:")
+        before, after = chat_frame(self.tokenizer, "")
+        return Example(prompt, response, before, after)

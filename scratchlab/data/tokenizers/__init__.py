@@ -1,0 +1,1 @@
+"""Text to ids and back: words, characters, pieces, and those of pretrained checkpoints."""

@@ -1,0 +1,193 @@
+"""Tokenizers of this project in the form that ``AutoTokenizer.from_pretrained`` reads.
+
+The folder gets ``tokenizer.json`` (of the tokenizers library) and ``tokenizer_config.json``; the
+ids are those of :meth:`TextTokenizer.encode`, the end of a line included. What the library cannot
+follow is said (:func:`unwritable`). Pieces of words are written with these differences:
+
+- A character without an id is spelled as its code point, as here. No step computes one, so that
+  is for ``LISTED`` only; the others, which Unicode has given to nobody, are ``<unk>``.
+- Decoding gives ``COMMON`` ones back and leaves the others spelled.
+- The library knows an older Unicode: characters that were new in the last years may be cut apart.
+- Padding has no name, as in GPT-2, so that no text can mean it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from io import StringIO
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from scratchlab.data.tokenizers.text_tokenizers import Characters, Pieces, TextTokenizer, Words
+from scratchlab.data.tokenizers.vocabulary import EOS_ID
+from scratchlab.data.tokenizers.words import (
+    ESCAPE,
+    HEX_DIGITS,
+    JOINER,
+    START,
+    escape,
+    marked_pattern,
+    plain_pattern,
+)
+from scratchlab.errors import shortened
+from scratchlab.run.atomic import write_text
+
+SPACE = r"[\s\x1c-\x1f]+"  # where Python's str.split() cuts
+
+
+def unwritable(tokenizer: Any, sample: str = "") -> str | None:
+    """Why transformers cannot read this tokenizer to the ids of ``sample``; None if it can."""
+    kind = getattr(tokenizer, "kind", type(tokenizer).__name__)
+    if kind == "pretrained":
+        return None
+    advice = (
+        ": use the folder's text_tokenizer.json with scratchlab, or train with "
+        "dataset.tokenizer=char or pretrained"
+    )
+    if isinstance(tokenizer, Pieces) and tokenizer.mask_id is not None:
+        return "the tokenizers library cannot leave out the spaces beside a mask" + advice
+    if not isinstance(tokenizer, (Characters, Words, Pieces)):
+        return f"{kind} is unknown to the tokenizers library" + advice
+    theirs = _library_tokenizer(tokenizer)
+    for line in StringIO(sample, newline="\n"):
+        if theirs.encode(line).ids != tokenizer.encode(line).tolist():
+            return f"the tokenizers library cuts {shortened(line)} in another way" + advice
+    return None
+
+
+def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, longest: int) -> None:
+    """Write both files; ``longest``: the context of the model."""
+    if tokenizer.kind == "pretrained":
+        stored: Any = tokenizer.to_json()["tokenizer"]
+        text = json.dumps(stored, ensure_ascii=False)
+    else:
+        text = _library_tokenizer(tokenizer).to_str()
+    # A name in a text means the token; <unk> and <pad> in a text should be words like others.
+    unnamed = {"word": ("unk",), "bpe": ("unk", "pad")}.get(tokenizer.kind, ())
+    special = {
+        f"{name}_token": tokenizer.tokens[number]
+        for name in ("eos", "unk", "pad", "mask")
+        if name not in unnamed and (number := getattr(tokenizer, f"{name}_id")) is not None
+    }
+    if tokenizer.kind == "bpe":
+        special["eos_token"] = "\n"
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": longest,
+        "clean_up_tokenization_spaces": False,
+        "add_prefix_space": False,
+        **special,
+    }
+    write_text(folder / "tokenizer.json", text)
+    write_text(folder / "tokenizer_config.json", json.dumps(settings, ensure_ascii=False, indent=2))
+
+
+def _library_tokenizer(tokenizer: TextTokenizer) -> Any:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import pre_tokenizers as cuts
+
+    vocabulary = {token: number for number, token in enumerate(tokenizer.tokens)}
+    if isinstance(tokenizer, Characters):
+        made = Tokenizer(models.WordLevel(vocabulary, unk_token=""))
+        made.pre_tokenizer = cuts.Split(Regex(r"[\s\S]"), "isolated")
+        made.decoder = decoders.Fuse()
+        return made
+    if isinstance(tokenizer, Pieces):
+        return _library_pieces(tokenizer, vocabulary)
+    assert isinstance(tokenizer, Words)
+    unknown, line_end = Words.SPECIAL
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
+    steps: list[Any] = [normalizers.Replace("\n", line_end)]
+    if tokenizer.kind == "word":
+        steps.insert(0, normalizers.Lowercase())
+        pattern = Regex(_in_oniguruma(plain_pattern(tokenizer.pattern)))
+        made.pre_tokenizer = cuts.Split(pattern, "removed", invert=True)
+    else:
+        made.pre_tokenizer = cuts.Split(Regex(SPACE), "removed")
+    made.normalizer = normalizers.Sequence(steps)
+    made.add_special_tokens([AddedToken(line_end, normalized=True, special=True)])
+    return made
+
+
+# Characters that can be spelled as code points (no "\n", no surrogates), and those read back.
+LISTED = (*range(10), *range(11, 0xD800), *range(0xE000, 0x33480), *range(0xE0000, 0xE0200))
+COMMON = {*map(chr, range(0x250)), *map(chr, range(0x2000, 0x2070)), ESCAPE, JOINER, START, "€"}
+CUT, MARK, JOIN = "\ufdd0", "\ufdd1", "\ufdd2"  # never in a text: no characters, by Unicode
+ALNUM, COMBINING = r"[\p{L}\p{N}]", r"[\p{M}\x{200c}\x{200d}]"
+
+
+def _library_pieces(tokenizer: Pieces, vocabulary: dict[str, int]) -> Any:
+    """The steps of :func:`mark_words` as replacements within a line, and those of ``unmark``.
+
+    The end of a line is a token by its own name, so each line is marked by itself.
+    """
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import pre_tokenizers as cuts
+
+    line_end, unknown = tokenizer.tokens[EOS_ID], tokenizer.tokens[tokenizer.unk_id]
+    vocabulary["\n"] = vocabulary.pop(line_end)
+    made = Tokenizer(models.BPE(vocabulary, tokenizer.inner.merges.pairs, unk_token=unknown))
+    marking = [
+        (_in_oniguruma(marked_pattern(tokenizer.inner.pattern)) + r"\K", CUT),  # after each word
+        (rf"\A (?!{CUT})", f" {JOIN}{MARK}"),  # a space in front of the first word
+        (rf"{CUT} (?!{CUT})", MARK),  # a space between two words
+        (rf"{CUT}\z", ""),
+        (rf"{ALNUM}{COMBINING}*+\K{CUT}", MARK + JOIN),
+        (rf"{CUT}(?={ALNUM})", JOIN + MARK),
+        (CUT, MARK + JOIN),
+        *_spelling(set(vocabulary) - {ESCAPE, JOINER, START} | {CUT, MARK, JOIN}),
+        (MARK, START),
+        (JOIN, JOINER),
+    ]
+    made.normalizer = normalizers.Sequence(
+        [*(normalizers.Replace(Regex(a), b) for a, b in marking), normalizers.Prepend(START)]
+    )
+    made.pre_tokenizer = cuts.Split(START, "merged_with_next")
+    unmarking = [
+        (f"{START}{JOINER}|{JOINER}{START}", ""),
+        (JOINER, ""),
+        (rf"(?<![^\n]){START}", ""),
+        (START, " "),
+        (rf"{ESCAPE}[{HEX_DIGITS}]{{1,6}}\K{ESCAPE}", CUT),
+        (rf"{ESCAPE}(?![{HEX_DIGITS}]+{CUT})", ""),  # half an escape
+        *((escape(c)[:-1] + CUT, c) for c in sorted(COMMON)),
+        (CUT, ESCAPE),
+    ]
+    made.decoder = decoders.Sequence(
+        [decoders.Fuse(), *(decoders.Replace(Regex(a), b) for a, b in unmarking)]
+    )
+    made.add_special_tokens([AddedToken("\n", normalized=False, special=True)])
+    return made
+
+
+def _spelling(known: set[str]) -> Iterator[tuple[str, str]]:
+    """Replacements that write characters as their code points, digit by digit."""
+    spelled = [c for c in LISTED if chr(c) not in known]
+    having: dict[tuple[int, int], list[int]] = {}  # those with a digit at a place
+    for c in spelled:
+        for place in range(len(f"{c:X}")):
+            having.setdefault((-place, c >> 4 * place & 15), []).append(c)
+    yield f"(?={_class(spelled)})", CUT
+    for (_, digit), these in sorted(having.items()):
+        yield f"(?={_class(these)})", HEX_DIGITS[digit]
+    yield _class(spelled), CUT
+    yield CUT, ESCAPE
+
+
+def _class(characters: list[int]) -> str:
+    """The regular expression for one of these ascending characters."""
+    ranges = []
+    for _, group in groupby(enumerate(characters), lambda pair: pair[1] - pair[0]):
+        run = [f"\\x{{{c:x}}}" if c < 128 else chr(c) for _, c in group]
+        ranges.append(run[0] if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    several = (ranges[i : i + 5000] for i in range(0, len(ranges), 5000))  # at most 10,000 in one
+    return "(?:" + "|".join(f"[{''.join(some)}]" for some in several) + ")"
+
+
+def _in_oniguruma(pattern: str) -> str:
+    """A regular expression of Python as the tokenizers library reads it."""
+    pattern = pattern.replace("(?s:.)", r"[\s\S]")
+    return re.sub(r"\\[uU]([0-9a-f]{8}|[0-9a-f]{4})", r"\\x{\1}", pattern)

@@ -1,0 +1,1 @@
+"""Trees and what is built of several models: bagging, stacking, forests, boosting."""

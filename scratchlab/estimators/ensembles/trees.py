@@ -1,0 +1,352 @@
+"""Decision tree, random forest and boosted trees: grown by scikit-learn, kept as arrays.
+
+scikit-learn does the growing; what it has grown is taken over into
+:class:`~.tree_arrays.TreeArrays`, which predict and are saved without pickle.
+``feature_importances_`` is the impurity decrease (tree, forest: scikit-learn's) or the summed gain
+of the splits (boosting), shares of 1. Missing values (NaN) are allowed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn import ensemble, tree
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from scratchlab.estimators.ensembles.tree_arrays import TreeArrays, from_boosting, from_forest
+from scratchlab.estimators.losses import sigmoid, softmax
+from scratchlab.estimators.protocol import State, check_two_classes
+from scratchlab.estimators.state import (
+    below_prefix,
+    features_from_state,
+    features_to_state,
+    labels_from_state,
+    labels_to_state,
+    with_prefix,
+)
+from scratchlab.registry import option, register
+
+
+class _Trees(BaseEstimator, ABC):
+    """Fit through scikit-learn, predict and save through arrays."""
+
+    random_state: Any
+    trees_: TreeArrays
+    baseline_: np.ndarray  # [outputs], what the values of the trees are added to
+    feature_importances_: np.ndarray  # [features], sums to 1
+    _dtype: type = np.float32  # that of the rows as scikit-learn compares them with thresholds
+
+    @abstractmethod
+    def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
+        """Set ``trees_``, ``baseline_`` and ``feature_importances_``."""
+
+    def _check_fit(self, X: Any, y: Any, **checks: Any) -> tuple[np.ndarray, np.ndarray]:
+        X, y = validate_data(self, X, y, dtype=self._dtype, ensure_all_finite="allow-nan", **checks)
+        return X, y
+
+    def _grow_seeded(self, X: np.ndarray, y: np.ndarray) -> None:
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31 - 1)
+        self._grow(X, y, int(seed))
+
+    def _totals(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "trees_")
+        X = validate_data(self, X, dtype=self._dtype, ensure_all_finite="allow-nan", reset=False)
+        return self.trees_.total(X, self.baseline_)
+
+    def get_state(self) -> State:
+        """Nodes, classes, importances: all that predictions need."""
+        check_is_fitted(self, "trees_")
+        state = {
+            "baseline": self.baseline_,
+            "importances": self.feature_importances_,
+            **with_prefix("trees", self.trees_.get_state()),
+            **features_to_state(self),
+        }
+        return state | (labels_to_state(self.classes_) if hasattr(self, "classes_") else {})
+
+    def set_state(self, state: State) -> Self:
+        """Take back what ``get_state`` gave."""
+        features_from_state(self, state)
+        self.trees_ = TreeArrays.from_state(below_prefix("trees", state))
+        self.baseline_ = np.asarray(state["baseline"])
+        self.feature_importances_ = np.asarray(state["importances"])
+        if any(name.startswith("classes") for name in state):
+            self.classes_ = labels_from_state(state)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class _TreesClassifier(ClassifierMixin, _Trees):
+    classes_: np.ndarray
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Grow on X [rows, features] and class labels y [rows]."""
+        X, y = self._check_fit(X, y)
+        check_classification_targets(y)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        check_two_classes(self.classes_, self)
+        self._grow_seeded(X, numbers)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Mean over the trees of the class shares in the leaf, [rows, classes]."""
+        return self._totals(X) / len(self.trees_.root)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class of each row."""
+        shares = self.predict_proba(X)
+        return self.classes_[shares.argmax(axis=1)]
+
+
+class _TreesRegressor(RegressorMixin, _Trees):
+    def fit(self, X: Any, y: Any) -> Self:
+        """Grow on X [rows, features] and numbers y [rows]."""
+        X, y = self._check_fit(X, y, y_numeric=True)
+        self._grow_seeded(X, y.astype(np.float64))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Mean over the trees of the leaf's mean target, [rows]."""
+        return self._totals(X)[:, 0] / len(self.trees_.root)
+
+
+@dataclass(frozen=True)
+class TreeConfig:
+    """Options of a single tree."""
+
+    max_depth: int | None = option(None, "levels of splits; null: until the leaves are pure", min=1)
+    min_samples_leaf: int = option(1, "fewest rows in a leaf", min=1)
+    max_features: float | None = option(
+        None, "part of the features tried at each split; null: all", above=0, max=1
+    )
+    random_state: int | None = option(0, "seed of ties and features", min=0)
+
+
+class _Tree(_Trees):
+    def __init__(
+        self,
+        max_depth: int | None = None,
+        min_samples_leaf: int = 1,
+        max_features: float | None = None,
+        random_state: int | None = 0,
+    ) -> None:
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.max_features = max_features
+        self.random_state = random_state
+
+    def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
+        classify = hasattr(self, "classes_")
+        grower = tree.DecisionTreeClassifier if classify else tree.DecisionTreeRegressor
+        model = grower(
+            max_depth=self.max_depth,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=self.max_features,
+            random_state=seed,
+        ).fit(X, y)
+        self.trees_ = from_forest([model])
+        self.baseline_ = np.zeros(self.trees_.value.shape[1])
+        self.feature_importances_ = model.feature_importances_
+
+
+@register("estimator", "decision_tree", tasks=("classification",))
+class DecisionTreeClassifier(_TreesClassifier, _Tree):
+    """A decision tree for classification (Gini impurity), grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(TreeConfig):
+        """The options of a single tree."""
+
+
+@register("estimator", "decision_tree_regressor", tasks=("regression",))
+class DecisionTreeRegressor(_TreesRegressor, _Tree):
+    """A decision tree for regression (squared error), grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(TreeConfig):
+        """The options of a single tree."""
+
+
+@dataclass(frozen=True)
+class ForestConfig:
+    """Options of a forest."""
+
+    n_estimators: int = option(100, "number of trees", min=1, max=100_000)
+    max_depth: int | None = option(None, "levels of splits; null: until the leaves are pure", min=1)
+    min_samples_leaf: int = option(1, "fewest rows in a leaf", min=1)
+    max_features: float | None = option(
+        None,
+        "part of the features tried at each split; null: √n for classes, all for numbers",
+        above=0,
+        max=1,
+    )
+    bootstrap: bool = option(True, "each tree sees rows drawn with replacement")
+    n_jobs: int = option(1, "threads that grow trees; -1: one a core", min=-1, max=1024)
+    random_state: int | None = option(0, "seed of rows and features", min=0)
+
+
+class _Forest(_Trees):
+    def __init__(
+        self,
+        n_estimators: int = 100,
+        max_depth: int | None = None,
+        min_samples_leaf: int = 1,
+        max_features: float | None = None,
+        bootstrap: bool = True,
+        n_jobs: int = 1,
+        random_state: int | None = 0,
+    ) -> None:
+        self.n_estimators = n_estimators
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.max_features = max_features
+        self.bootstrap = bootstrap
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
+        classify = hasattr(self, "classes_")
+        grower = ensemble.RandomForestClassifier if classify else ensemble.RandomForestRegressor
+        usual = "sqrt" if classify else 1.0
+        model = grower(
+            n_estimators=self.n_estimators,
+            max_depth=self.max_depth,
+            min_samples_leaf=self.min_samples_leaf,
+            max_features=usual if self.max_features is None else self.max_features,
+            bootstrap=self.bootstrap,
+            n_jobs=self.n_jobs,
+            random_state=seed,
+        ).fit(X, y)
+        self.trees_ = from_forest(model.estimators_)
+        self.baseline_ = np.zeros(self.trees_.value.shape[1])
+        self.feature_importances_ = model.feature_importances_
+
+
+@register("estimator", "random_forest", tasks=("classification",))
+class RandomForestClassifier(_TreesClassifier, _Forest):
+    """A random forest for classification (Breiman 2001), grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(ForestConfig):
+        """The options of a forest."""
+
+
+@register("estimator", "random_forest_regressor", tasks=("regression",))
+class RandomForestRegressor(_TreesRegressor, _Forest):
+    """A random forest for regression (Breiman 2001), grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(ForestConfig):
+        """The options of a forest."""
+
+
+@dataclass(frozen=True)
+class BoostingConfig:
+    """Options of boosted trees."""
+
+    learning_rate: float = option(0.1, "part of each tree that is added", above=0)
+    n_rounds: int = option(100, "rounds of boosting (trees for each output)", min=1, max=100_000)
+    max_leaves: int = option(31, "most leaves in a tree", min=2)
+    max_depth: int | None = option(None, "levels of splits; null: no limit", min=1)
+    min_samples_leaf: int = option(20, "fewest rows in a leaf", min=1)
+    l2: float = option(0.0, "penalty on the leaves' values", min=0)
+    early_stopping: bool = option(False, "hold rows out and stop without gain")
+    validation_fraction: float = option(0.1, "part held out for early stopping", above=0, below=1)
+    patience: int = option(10, "rounds without gain before stopping", min=1)
+    random_state: int | None = option(0, "seed of the bins and the held-out rows", min=0)
+
+
+class _Boosting(_Trees):
+    _dtype = np.float64
+
+    def __init__(
+        self,
+        learning_rate: float = 0.1,
+        n_rounds: int = 100,
+        max_leaves: int = 31,
+        max_depth: int | None = None,
+        min_samples_leaf: int = 20,
+        l2: float = 0.0,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        random_state: int | None = 0,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.n_rounds = n_rounds
+        self.max_leaves = max_leaves
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.l2 = l2
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.random_state = random_state
+
+    def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
+        classify = hasattr(self, "classes_")
+        grower = (
+            ensemble.HistGradientBoostingClassifier
+            if classify
+            else ensemble.HistGradientBoostingRegressor
+        )
+        model = grower(
+            learning_rate=self.learning_rate,
+            max_iter=self.n_rounds,
+            max_leaf_nodes=self.max_leaves,
+            max_depth=self.max_depth,
+            min_samples_leaf=self.min_samples_leaf,
+            l2_regularization=self.l2,
+            early_stopping=self.early_stopping,
+            validation_fraction=self.validation_fraction,
+            n_iter_no_change=self.patience,
+            random_state=seed,
+        ).fit(X, y)
+        # scikit-learn offers the nodes of these trees under no public name; a test compares what
+        # they predict here with the model's own predictions, so that a change would not go unseen.
+        self.trees_, gains = from_boosting(model._predictors)
+        self.baseline_ = np.asarray(model._baseline_prediction, dtype=np.float64).ravel()
+        summed = np.bincount(gains[:, 0].astype(int), gains[:, 1], minlength=X.shape[1])
+        self.feature_importances_ = summed / (summed.sum() or 1.0)
+
+
+@register("estimator", "boosted_trees", tasks=("classification",))
+class BoostedTreesClassifier(_TreesClassifier, _Boosting):
+    """Histogram gradient boosting for classification, grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(BoostingConfig):
+        """The options of boosted trees."""
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Softmax of the summed trees (sigmoid for two classes), [rows, classes]."""
+        Z = self._totals(X)
+        if Z.shape[1] > 1:
+            return softmax(Z)
+        sigmoid(Z)
+        return np.hstack([1 - Z, Z])
+
+
+@register("estimator", "boosted_trees_regressor", tasks=("regression",))
+class BoostedTreesRegressor(_TreesRegressor, _Boosting):
+    """Histogram gradient boosting for regression (squared error), grown by scikit-learn."""
+
+    @dataclass(frozen=True)
+    class Config(BoostingConfig):
+        """The options of boosted trees."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The summed trees, [rows]."""
+        return self._totals(X)[:, 0]

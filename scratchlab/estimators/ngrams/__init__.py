@@ -1,0 +1,1 @@
+"""N-gram language models: counts, modified Kneser-Ney smoothing, ARPA files, sampling."""

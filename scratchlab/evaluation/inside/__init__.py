@@ -1,0 +1,1 @@
+"""Looks inside a model: attention, features, members, what quantization changed."""

@@ -1,0 +1,1 @@
+"""Scores of classes, values and images, and the examples that are wrong."""

@@ -1,0 +1,1 @@
+"""Scores of text: n-gram overlap, perplexity, exact answers, samples."""

@@ -1,0 +1,78 @@
+"""Corpus BLEU (Papineni et al. 2002) as sacrebleu computes it (Post 2018), with its signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.outputs.translations import (
+    corpus_settings,
+    ignore_case,
+    translations,
+)
+from scratchlab.registry import option, register
+
+
+@register(
+    "evaluator",
+    "bleu",
+    tasks=("seq2seq",),
+    needs=("sacrebleu",),
+    measures={"bleu": "higher"},
+    changed_by=("lowercase", "tokenize"),
+    decodes=True,
+)
+class Bleu(Evaluator):
+    """BLEU of the split's translations against its references, 0 to 100, with a confidence."""
+
+    @dataclass(frozen=True)
+    class Config:
+        lowercase: bool | None = option(
+            None,
+            "compare without regard to case; null: only where outputs are lower-cased anyway",
+        )
+        tokenize: str = option(
+            "13a",
+            "how sacrebleu splits sentences into words",
+            choices=("13a", "intl", "char", "none", "zh"),
+        )
+        bootstrap: int = option(
+            1000, "resamplings for the 95 % confidence interval (0: none)", min=0, max=1_000_000
+        )
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        from sacrebleu.metrics.bleu import BLEU
+
+        found = translations(context)
+        metric = BLEU(
+            lowercase=ignore_case(self.config.lowercase, context),
+            tokenize=self.config.tokenize,
+            # Tokenised on purpose or not: what was measured is in the signature, not in a warning.
+            force=True,
+        )
+        resamplings = 0 if context.quick or len(found.sources) < 2 else self.config.bootstrap
+        score = metric.corpus_score(
+            found.hypotheses, [found.references], n_bootstrap=max(1, resamplings)
+        )
+        settings = {
+            "signature": str(metric.get_signature()),
+            "precisions": [round(float(p), 2) for p in score.precisions],
+            "brevity_penalty": round(float(score.bp), 4),
+            "length_ratio": round(float(score.ratio), 4),
+            **corpus_settings(context, found),
+        }
+        if resamplings > 1:
+            settings["spread"] = f"half of the 95 % interval, {resamplings} bootstrap samples"
+        return [
+            Measurement(
+                name="bleu",
+                value=float(score.score),
+                better="higher",
+                spread=float(score._ci) if resamplings > 1 else None,
+                n=len(found.sources),
+                split=context.split,
+                settings=settings,
+            )
+        ]

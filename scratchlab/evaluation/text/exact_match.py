@@ -1,0 +1,113 @@
+"""Exact match: how many questions get exactly the right answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scratchlab.data.kinds.questions import QuestionDataset
+from scratchlab.decoding.continuation import answers
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.intervals import WILSON, wilson
+from scratchlab.evaluation.text.text_samples import add_samples
+from scratchlab.registry import option, register
+
+
+@register(
+    "evaluator",
+    "exact_match",
+    tasks=("language_modeling",),
+    measures={"exact_match": "higher", "exact_match_constant": ""},
+    data=("questions",),
+)
+class ExactMatch(Evaluator):
+    """Greedy answers that equal the right one to the letter, beside what a constant answer gets.
+
+    An answer ends at the next mask. The constant is the most frequent training answer.
+    The interval is the score interval of a share (Wilson 1927), which is not empty where no answer,
+    or every one, is right.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        count: int = option(12, "questions in the table of samples", min=1)
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        dataset = context.dataset
+        if not isinstance(dataset, QuestionDataset):
+            raise UserError(
+                "exact_match: the data set asks no questions",
+                "It measures, for example, dataset=birthplaces and dataset=biography_questions.",
+            )
+        questions = dataset.questions(context.split)[: context.limit]
+        right = dataset.answers(context.split)[: context.limit]
+        given = answer(context, dataset, questions)
+        constant = dataset.constant_answer
+        hits = sum(a == b for a, b in zip(given, right, strict=True))
+        constant_hits = sum(constant == b for b in right)
+        if not context.quick:
+            self._show(context, questions, right, given)
+        settings = {"constant_answer": constant, "constant": 100 * constant_hits / len(right)}
+        return [
+            _share("exact_match", hits, len(right), settings),
+            _share("exact_match_constant", constant_hits, len(right), {"answer": constant}),
+        ]
+
+    def _show(
+        self, context: EvaluationContext, questions: list[str], right: list[str], given: list[str]
+    ) -> None:
+        shown = sorted(
+            {round(i * (len(right) - 1) / self.config.count) for i in range(self.config.count)}
+        )
+        context.sink.table(
+            "exact_match",
+            ("question", "answer", "model", "right"),
+            [(questions[i], right[i], given[i], given[i] == right[i]) for i in shown],
+        )
+        rows = zip(questions, right, given, strict=True)
+        add_samples(
+            context,
+            [
+                {
+                    "split": context.split,
+                    "index": i,
+                    "question": question,
+                    "answer": correct,
+                    "model": said,
+                    "right": said == correct,
+                }
+                for i, (question, correct, said) in enumerate(rows)
+            ],
+        )
+
+
+def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list[str]) -> list[str]:
+    """The model's greedy answer to each question; questions of like length share a batch."""
+    model: Any = getattr(context.model, "_orig_mod", context.model)
+    order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
+    found = [""] * len(questions)
+    size = max(1, context.batch_size)
+    for start in range(0, len(order), size):
+        chosen = order[start : start + size]
+        said = answers(model, dataset, [questions[i] for i in chosen])
+        for index, text in zip(chosen, said, strict=True):
+            found[index] = text
+    return found
+
+
+def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:
+    low, high = wilson(hits, n)
+    return Measurement(
+        name=name,
+        value=100 * hits / n,
+        unit="%",
+        better="higher" if name == "exact_match" else "",
+        n=n,
+        settings=settings,
+        low=100 * low,
+        high=100 * high,
+        interval=WILSON,
+    )

@@ -1,0 +1,103 @@
+"""Perplexity of short and of long lines: what a model gains from context within a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scratchlab.errors import UserError
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.text.text_scores import LineScores, line_scores
+from scratchlab.evaluation.text_figures import by_length_figure
+from scratchlab.registry import option, register
+
+
+@dataclass(frozen=True)
+class LengthGroup:
+    """Lines of ``first`` to ``last`` targets: how many, their targets and their perplexity."""
+
+    first: int
+    last: int
+    lines: int
+    targets: int
+    perplexity: float
+
+    @property
+    def label(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+
+
+@register("evaluator", "perplexity_by_length", tasks=("language_modeling",), measures={})
+class PerplexityByLength(Evaluator):
+    """A table and a picture of perplexity by the length of a line (or of an example).
+
+    The groups hold about equally many lines and depend on the split alone, so they are the same for
+    every model. The length counts the end of the line, which is a target too.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        groups: int = option(8, "groups of lines, about equally many in each", min=1)
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        if context.quick:
+            return []
+        scores = line_scores(context)
+        groups = group_by_length(scores, self.config.groups)
+        unit = context.dataset.spec.unit
+        context.sink.table(
+            "perplexity_by_length",
+            (f"length in {unit}s", "lines", "targets", f"perplexity per {unit}"),
+            [(g.label, g.lines, g.targets, round(g.perplexity, 4)) for g in groups],
+        )
+        figure: Any = by_length_figure(
+            [g.label for g in groups],
+            [g.lines for g in groups],
+            [g.perplexity for g in groups],
+            scores.perplexity(),
+            unit,
+            f"Perplexity by length of line, split {context.split}",
+        )
+        context.sink.figure("perplexity_by_length", figure)
+        return []
+
+
+def group_by_length(scores: LineScores, groups: int) -> list[LengthGroup]:
+    """Lines by their number of targets, in at most ``groups`` groups of about equally many."""
+    lengths = scores.targets
+    if not len(lengths):
+        raise UserError("There is no line to measure.")
+    quantiles = np.quantile(lengths, np.arange(1, groups) / groups, method="lower")
+    edges = sorted({int(q) for q in quantiles} | {int(lengths.max())})
+    found: list[LengthGroup] = []
+    below = 0
+    for edge in edges:
+        inside = (lengths > below) & (lengths <= edge)
+        below = edge
+        if not inside.any():
+            continue
+        targets = int(lengths[inside].sum())
+        found.append(
+            LengthGroup(
+                first=int(lengths[inside].min()),
+                last=int(lengths[inside].max()),
+                lines=int(inside.sum()),
+                targets=targets,
+                perplexity=_exp(float(scores.nll[inside].sum()) / targets),
+            )
+        )
+    return found
+
+
+def _exp(mean: float) -> float:
+    if not math.isfinite(mean) or mean > 700:
+        raise UserError(
+            f"The mean loss of a group of lines is {mean}: the model's outputs say nothing.",
+            "Evaluate an earlier checkpoint, or train with a lower learning rate.",
+        )
+    return math.exp(mean)

@@ -1,0 +1,69 @@
+"""What a model writes, beside what it should have written."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.outputs.translations import Translations, ignore_case, translations
+from scratchlab.registry import option, register
+
+
+@register(
+    "evaluator", "samples", tasks=("seq2seq",), needs=("sacrebleu",), measures={}, decodes=True
+)
+class Samples(Evaluator):
+    """A table of sample translations with their chrF; all translations go to samples.jsonl.
+
+    samples.jsonl keeps the split's order and the text as it is, so that other scores can be
+    computed from it without the model.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        count: int = option(8, "sentences in the table, picked at random by the seed", min=1)
+
+    config: Config
+
+    def evaluate(self, context: EvaluationContext) -> list[Measurement]:
+        found = translations(context)
+        scores = sentence_scores(found, ignore_case(None, context))
+        everything = range(len(found.sources))
+        count = min(self.config.count, len(everything))
+        shown = sorted(random.Random(context.seed).sample(everything, count))
+        context.sink.table(
+            "samples",
+            ("source", "reference", "hypothesis", "chrF"),
+            [
+                (found.sources[i], found.references[i], found.hypotheses[i], round(scores[i], 1))
+                for i in shown
+            ],
+        )
+        if not context.quick:
+            context.sink.samples(
+                [
+                    {
+                        "split": context.split,
+                        "index": i,
+                        "source": found.sources[i],
+                        "reference": found.references[i],
+                        "hypothesis": found.hypotheses[i],
+                        "chrf": round(scores[i], 4),
+                        "log_probability": found.log_probabilities[i],
+                    }
+                    for i in everything
+                ]
+            )
+        return []
+
+
+def sentence_scores(found: Translations, lowercase: bool = False) -> list[float]:
+    """chrF of each translation alone, 0 to 100."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    metric = CHRF(lowercase=lowercase)
+    return [
+        float(metric.sentence_score(hypothesis, [reference]).score)
+        for hypothesis, reference in zip(found.hypotheses, found.references, strict=True)
+    ]

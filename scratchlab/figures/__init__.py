@@ -1,0 +1,1 @@
+"""How any picture is drawn: style, and what several pictures share."""
