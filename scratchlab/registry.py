@@ -48,6 +48,8 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 
 C = TypeVar("C", bound=type)
+PACKAGE = f"{__package__}."
+_Found = tuple[ast.ClassDef, ast.Module, Path]  # a class and the module that defines it
 
 
 def register(kind: str, name: str, **facts: Any) -> Callable[[C], C]:
@@ -214,9 +216,7 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
     if "@register(" not in source:
         return
     tree = _parse(path, source)
-    own = _classes(tree)
-    classes = {**_imported_classes(tree), **own}
-    for node in own.values():
+    for node in _classes(tree).values():
         for decorator in node.decorator_list:
             if _called_name(decorator) != "register":
                 continue
@@ -225,7 +225,7 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
             if its_kind != kind:
                 continue
             facts = {k.arg: _literal(k.value, tree) for k in decorator.keywords if k.arg}
-            options, rules = _read_config(node, classes, path)
+            options, rules = _read_config(node, tree, path)
             doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
             yield Part(
                 kind=kind,
@@ -255,20 +255,31 @@ def _classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
-def _imported_classes(tree: ast.Module) -> dict[str, ast.ClassDef]:
-    """Classes of this package that a module imports to inherit options from (``…Options``)."""
-    found: dict[str, ast.ClassDef] = {}
+def _find_class(base: ast.expr, tree: ast.Module, path: Path) -> _Found | None:
+    """The class that a module means by ``NAME`` or ``NAME.NESTED``, its own or one that it imports
+    from this package; None for others, which declare no options."""
+    if isinstance(base, ast.Attribute):
+        outer = _find_class(base.value, tree, path)
+        inner = [n for n in outer[0].body if _is_class(n, base.attr)] if outer else []
+        return (inner[0], *outer[1:]) if outer and inner else None  # type: ignore[return-value]
+    if not isinstance(base, ast.Name):
+        return None
     for node in tree.body:
-        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(__package__):
+        if _is_class(node, base.id):
+            return node, tree, path  # type: ignore[return-value]
+        if not isinstance(node, ast.ImportFrom) or not f"{node.module}.".startswith(PACKAGE):
             continue
-        names = [alias.name for alias in node.names if alias.name.endswith("Options")]
-        if names:
-            parts = str(node.module).split(".")[1:]
-            path = Path(__file__).parent.joinpath(*parts).with_suffix(".py")
-            inner = _parse(path, path.read_text(encoding="utf-8"))
-            classes = {**_imported_classes(inner), **_classes(inner)}
-            found |= {name: c for name, c in classes.items() if name.endswith("Options")}
-    return found
+        for alias in node.names:
+            if base.id == (alias.asname or alias.name):
+                place = Path(__file__).parent.joinpath(*str(node.module).split(".")[1:])
+                place = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+                inner_tree = _parse(place, place.read_text(encoding="utf-8"))
+                return _find_class(ast.Name(alias.name), inner_tree, place)
+    return None
+
+
+def _is_class(node: ast.stmt, name: str) -> bool:
+    return isinstance(node, ast.ClassDef) and node.name == name
 
 
 @functools.cache
@@ -283,24 +294,24 @@ def _called_name(node: ast.AST) -> str | None:
 
 
 def _read_config(
-    node: ast.ClassDef, classes: dict[str, ast.ClassDef], path: Path
+    node: ast.ClassDef, tree: ast.Module, path: Path
 ) -> tuple[tuple[Option, ...], tuple[tuple[str, str], ...]]:
     """The ``Config`` of a part: nested in its class, or the module's own; with inherited fields."""
     nested = {n.name: n for n in node.body if isinstance(n, ast.ClassDef)}
-    config = nested.get("Config") or classes.get("Config")
+    config = nested.get("Config") or _classes(tree).get("Config")
     if config is None:
         raise UserError(f"{path}:{node.lineno}: the part {node.name} declares no Config dataclass")
-    return _read_fields(config, classes, path)
+    return _read_fields(config, tree, path)
 
 
 def _read_fields(
-    config: ast.ClassDef, classes: dict[str, ast.ClassDef], path: Path
+    config: ast.ClassDef, tree: ast.Module, path: Path
 ) -> tuple[tuple[Option, ...], tuple[tuple[str, str], ...]]:
     options: dict[str, Option] = {}
     rules: list[tuple[str, str]] = []
     for base in config.bases:
-        if isinstance(base, ast.Name) and base.id in classes:
-            inherited, its_rules = _read_fields(classes[base.id], classes, path)
+        if found := _find_class(base, tree, path):
+            inherited, its_rules = _read_fields(*found)
             options.update((o.name, o) for o in inherited)
             rules += its_rules
     for line in config.body:
@@ -331,8 +342,7 @@ def _read_option(name: str, annotation: str, line: ast.AnnAssign, path: Path) ->
 def read_options(path: Path, class_name: str) -> tuple[Option, ...]:
     """The options that a top-level dataclass of a source file declares, without importing it."""
     tree = _parse(path, path.read_text(encoding="utf-8"))
-    classes = _classes(tree)
-    return _read_fields(classes[class_name], classes, path)[0]
+    return _read_fields(_classes(tree)[class_name], tree, path)[0]
 
 
 def build(section: str, entry: dict[str, Any], *arguments: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any
 from scratchlab.config.reading import read_json, read_mapping
 from scratchlab.data.catalog import (
     ROOT_VARIABLE,
-    Table,
     data_context,
     files_of,
     find_dataset,
@@ -22,10 +21,11 @@ from scratchlab.data.catalog import (
     located,
     presence,
 )
-from scratchlab.data.checking import check, described
+from scratchlab.describing.described import check, described, pictures
 from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Part, parts
 from scratchlab.regular_files import expanded
+from scratchlab.table import Table
 from scratchlab.tracking.console import print_table
 
 PIPE_COLUMNS = 160
@@ -103,10 +103,8 @@ def _get(part: Part, options: dict[str, Any]) -> int:
             f"Name one: {ROOT_VARIABLE}=FOLDER scratchlab data get {part.name}",
         )
     cls = part.load()
-    if not hasattr(cls, "fetch"):
-        raise UserError(f"{part.name} has no copy on the hub to get", _by_hand(part))
-    missing = [name for name, path in located(files_of(part), root) if path is None]
-    if not missing:
+    wanted = located(files_of(part), root)
+    if wanted and all(path is not None for _, path in wanted):
         print(f"All files of {part.name} are in {root} already.")
         return 0
     try:
@@ -154,17 +152,17 @@ def _describe(part: Part, options: dict[str, Any], parent: Path) -> int:
     cls = part.load()
     dataset = cls(cls.Config(**options), context)
     print(f"used: {dataset.provenance.kind}, {dataset.provenance.description}")
-    for note in getattr(dataset, "notes", []):
+    for note in dataset.notes:
         print(f"note: {note}")
     tables = described(dataset)
     _show(tables)
     folder, said = _folder_of(parent, part, options)
-    _write(folder, tables, dataset.pictures() if hasattr(dataset, "pictures") else {}, said)
+    _write(folder, tables, pictures(dataset), said)
     return 0
 
 
 def _write(
-    folder: Path, tables: Sequence[Table], pictures: Mapping[str, Any], said: Mapping[str, Any]
+    folder: Path, tables: Sequence[Table], figures: Mapping[str, Any], said: Mapping[str, Any]
 ) -> None:
     """Tables as CSV and Markdown, pictures as PNG, and what is described."""
     from scratchlab.reporting.sink import FolderSink
@@ -178,9 +176,9 @@ def _write(
         count = names[table.file_name]
         name = table.file_name if count == 1 else f"{table.file_name}_{count}"
         sink.table(name, table.columns, table.rows)
-    for name, figure in pictures.items():
+    for name, figure in figures.items():
         sink.figure(name, figure)
-    print(f"tables{' and pictures' if pictures else ''}: {folder}")
+    print(f"tables{' and pictures' if figures else ''}: {folder}")
 
 
 def _folder_of(parent: Path, part: Part, options: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:

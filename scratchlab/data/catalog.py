@@ -2,21 +2,13 @@
 
 The facts come from the decorators: ``sources`` ("embedded", "files", "hub"), the ``files`` below
 the data folder, the ``hub``'s id, the ``origin`` of the files for getting them by hand.
-
-What a data set's class may offer beyond the contract, all optional: the class methods
-``fetch(config, root) -> list[Path]`` (write the hub's copy into the layout of the files) and
-``verify(config, context) -> Checked`` (read everything without preparing it, for
-:mod:`scratchlab.data.checking`), and the methods ``describe() -> list[Table]`` and
-``pictures() -> dict[str, Figure]``.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +16,10 @@ from scratchlab.data.contract import DataContext
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.registry import Part, parts
 from scratchlab.regular_files import expanded
+from scratchlab.table import Table
 
 ROOT_VARIABLE = "SCRATCHLAB_DATA"
 CACHE_VARIABLE = "SCRATCHLAB_CACHE"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table of text for the screen; ``name`` is for its file (default: of the title)."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]] = field(default_factory=list)
-    name: str = ""
-
-    @property
-    def file_name(self) -> str:
-        """The title up to its first mark of punctuation, without an article: ``sample_pairs``."""
-        words = re.findall(r"\w+", re.split(r"[^\w\s]", self.title.lower())[0], re.ASCII)
-        return self.name or "_".join(words[words[:1] == ["the"] :]) or "table"
 
 
 def data_context() -> DataContext:

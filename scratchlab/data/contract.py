@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,8 +96,16 @@ class Dataset(ABC):
 
     spec: Spec
     provenance: Provenance
+    registered_name: ClassVar[str]
+    registered_facts: ClassVar[dict[str, Any]]
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     content_name: ClassVar[str] = "examples"
+    notes: Sequence[str] = ()  # what a person should know of how the splits came about
+
+    @classmethod
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files below ``root``; what was written."""
+        raise UserError(f"{cls.registered_name} has no copy on the hub to get")
 
     @abstractmethod
     def size(self, split: str) -> int:

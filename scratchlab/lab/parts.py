@@ -60,7 +60,7 @@ class Parts:
     @property
     def notes(self) -> list[str]:
         """What a person should know of the data and of what the methods did to the model."""
-        return [*getattr(self.dataset, "notes", ()), *self.adapted.notes]
+        return [*self.dataset.notes, *self.adapted.notes]
 
 
 def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scratchlab.data.batching.plans import Ragged, padding_share, plan_batches
-from scratchlab.data.random_streams import generator
+from scratchlab.random_streams import generator
 
 
 def lengths(count: int = 3000) -> tuple[np.ndarray, np.ndarray]:

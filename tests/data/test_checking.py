@@ -10,11 +10,13 @@ import pytest
 
 from scratchlab import cli
 from scratchlab.config.compose import compose
-from scratchlab.data.checking import LEAK, check
 from scratchlab.data.contract import DataContext, Provenance
-from scratchlab.data.describing import verify_pairs
-from scratchlab.data.duplicates import copies_table, near_copies, runs
 from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.splitting import near_copies, runs
+from scratchlab.describing.checked import LEAK
+from scratchlab.describing.copies import copies_table
+from scratchlab.describing.described import check
+from scratchlab.describing.pairs import verify_pairs
 from scratchlab.lab import train as experiment
 from scratchlab.registry import find
 

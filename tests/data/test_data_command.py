@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from scratchlab.commands.data import main, read_options
-from scratchlab.data.catalog import Table, find_dataset
+from scratchlab.data.catalog import find_dataset
 from scratchlab.data.contract import DataContext
 from scratchlab.errors import ConfigError
+from scratchlab.table import Table
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -10,7 +10,6 @@ from collections import Counter
 
 import pytest
 
-from scratchlab.data.duplicates import near_copies
 from scratchlab.data.generated.embedded_text import (
     STDLIB_MODULES,
     biographies,
@@ -21,7 +20,7 @@ from scratchlab.data.generated.embedded_text import (
 )
 from scratchlab.data.sets.corpora import _share
 from scratchlab.data.sources.corpus import sentence_lines
-from scratchlab.data.sources.splitting import text_key
+from scratchlab.data.sources.splitting import near_copies, text_key
 from scratchlab.errors import UserError
 
 

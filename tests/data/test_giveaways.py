@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.describing_rows import correlation_ratios
-from scratchlab.data.giveaways import giveaways
+from scratchlab.data.kinds.giveaways import giveaways
+from scratchlab.describing.rows import correlation_ratios, describe_rows
 from scratchlab.registry import find
 
 
@@ -64,7 +64,7 @@ def test_blank_cells_of_text_are_counted_as_missing(tmp_path: Path) -> None:
     rows = [f"{i},{'' if i % 4 == 0 else ['red', 'blue'][i % 2]},{'ab'[i % 3 % 2]}"
             for i in range(60)]  # fmt: skip
     data = dataset(tmp_path, ["x,colour,y", *rows])
-    features = next(t for t in data.describe() if t.file_name == "features")
+    features = next(t for t in describe_rows(data) if t.file_name == "features")
     assert {row[0]: row[-1] for row in features.rows} == {
         "x": "0", "colour=blue": "15", "colour=red": "15",
     }  # fmt: skip
@@ -74,7 +74,7 @@ def test_several_classes_have_no_order_in_correlations(tmp_path: Path) -> None:
     # Far from both others in the middle class: Pearson's r of classes 0, 1, 2 is 0.
     rows = [f"{(i % 3 == 1) * 5 + i % 2},{i // 3 % 5},{'abc'[i % 3]}" for i in range(90)]
     data = dataset(tmp_path, ["hump,noise,y", *rows])
-    table = next(t for t in data.describe() if t.file_name == "correlations")
+    table = next(t for t in describe_rows(data) if t.file_name == "correlations")
     assert "correlation ratio" in table.title
     assert table.rows[0][0] == "hump" and float(table.rows[0][1]) > 0.95
     X, y = data.rows("train")

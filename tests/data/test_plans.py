@@ -13,7 +13,7 @@ import pytest
 from scratchlab.cli import main
 from tests.data.kinds import build, variants, write_files
 
-PLANNED_IN = ("pairs", "prompted", "text_classes", "knowledge", "spans")
+PLANNED_IN = ("pairs", "prompted", "text_classes", "questions", "spans")
 PLANNING = ("plan_batches", "pack", "by_length")
 
 
@@ -30,7 +30,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return call
 
     for name in PLANNED_IN:
-        module = importlib.import_module(f"scratchlab.data.{name}")
+        module = importlib.import_module(f"scratchlab.data.kinds.{name}")
         for plan in PLANNING:
             if hasattr(module, plan):
                 monkeypatch.setattr(module, plan, counted(getattr(module, plan)))

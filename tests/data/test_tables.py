@@ -11,8 +11,8 @@ import pytest
 
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import DataContext
-from scratchlab.data.duplicates import copies_in_train
 from scratchlab.data.kinds.rows import PREPARATION
+from scratchlab.describing.copies import copies_in_train
 from scratchlab.errors import UserError
 from scratchlab.lab import train as experiment
 from scratchlab.registry import find

@@ -10,10 +10,10 @@ import pytest
 
 from scratchlab.data.contract import DataContext
 from scratchlab.data.kinds.text_classes import MovieReviews, OwnTextClasses, SST2Data, parted
-from scratchlab.data.random_streams import SPLIT_STREAM, generator
 from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
+from scratchlab.random_streams import SPLIT_STREAM, generator
 
 ROWS = [("a good, long film", "1"), ('a "bad" one', "0")]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from scratchlab.data.batching.bpe_dropout import POOL, DropoutEncoder
-from scratchlab.data.random_streams import generator
 from scratchlab.data.tokenizers.bpe import learn_merges
 from scratchlab.data.tokenizers.pair_words import (
     BPETokenizer,
@@ -34,6 +33,7 @@ from scratchlab.data.tokenizers.words import (
     unmark,
 )
 from scratchlab.errors import UserError
+from scratchlab.random_streams import generator
 
 from .conftest import PAIRS
 

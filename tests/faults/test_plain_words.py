@@ -9,9 +9,9 @@ import pytest
 
 from scratchlab.commands import predict
 from scratchlab.config.schema import Mismatch, coerce
-from scratchlab.data.checking import leaks
 from scratchlab.data.sources.columns import Wishes, make_plan
 from scratchlab.data.sources.csv_cells import read_cells
+from scratchlab.describing.checked import leaks
 from scratchlab.errors import UserError
 from scratchlab.reporting.tables import format_measurement
 from scratchlab.tracking.console import format_number

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.batching.plans import Ragged
-from scratchlab.data.random_streams import DROPOUT_STREAM, generator
 from scratchlab.data.tokenizers.pair_words import BPETokenizer
+from scratchlab.random_streams import DROPOUT_STREAM, generator
 
 POOL = 32
 DRAWN_AT_ONCE = 1 << 16

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scratchlab.data.batching.plans import Lengths
 from scratchlab.data.contract import IGNORE, TokenBatch
-from scratchlab.data.random_streams import ORDER_STREAM, generator
+from scratchlab.random_streams import ORDER_STREAM, generator
 
 Row = list[int]
 

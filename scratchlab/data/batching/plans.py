@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.batching.cache import offsets_of
-from scratchlab.data.random_streams import ORDER_STREAM, generator
+from scratchlab.random_streams import ORDER_STREAM, generator
 
 Lengths = NDArray[np.int64]
 Shuffle = tuple[int, int] | None  # seed and epoch; None: always the same order

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scratchlab.data.batching.cache import offsets_of
 from scratchlab.data.batching.plans import Plan, Shuffle
 from scratchlab.data.contract import TokenBatch
-from scratchlab.data.random_streams import ORDER_STREAM, generator
+from scratchlab.random_streams import ORDER_STREAM, generator
 
 Places = NDArray[np.int64]
 

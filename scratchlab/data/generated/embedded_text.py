@@ -21,8 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
-from scratchlab.data.duplicates import near_copies
-from scratchlab.data.sources.splitting import text_key, together
+from scratchlab.data.sources.splitting import near_copies, text_key, together
 from scratchlab.errors import UserError
 
 

@@ -24,8 +24,6 @@ from scratchlab.data.batching.plans import (
     plan_batches,
 )
 from scratchlab.data.batching.prepared import Split, json_array, pack_split, read_json, unpack_split
-from scratchlab.data.catalog import Table
-from scratchlab.data.checking import Checked
 from scratchlab.data.contract import (
     DataContext,
     Provenance,
@@ -33,8 +31,6 @@ from scratchlab.data.contract import (
     Spec,
     TranslationDataset,
 )
-from scratchlab.data.describing import describe_pairs, verify_pairs
-from scratchlab.data.random_streams import SUBSET_STREAM, generator
 from scratchlab.data.sources.pair_files import Located, Splits
 from scratchlab.data.tokenizers.pair_words import (
     TOKENIZERS,
@@ -44,6 +40,7 @@ from scratchlab.data.tokenizers.pair_words import (
 )
 from scratchlab.data.tokenizers.vocabulary_files import read_vocabulary, write_vocabulary
 from scratchlab.errors import UserError, suggest
+from scratchlab.random_streams import SUBSET_STREAM, generator
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +61,6 @@ class PairDataset(TranslationDataset):
     done stands in ``notes`` and in the log.
     """
 
-    registered_name: str
     content_name = "source sentences"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -86,19 +82,6 @@ class PairDataset(TranslationDataset):
     @abstractmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
         """Find the raw data (UserError if it is not there); hash it, but do not parse it yet."""
-
-    @classmethod
-    def verify(cls, config: Any, context: DataContext) -> Checked:
-        """Read everything without preparing it: tables, and what looks wrong but may be right.
-
-        Raises:
-            UserError: the first thing that is certainly wrong.
-        """
-        return verify_pairs(cls.locate(config, context), config.max_length)
-
-    def describe(self) -> list[Table]:
-        """Sizes, lengths, vocabulary and sample pairs, for a person."""
-        return describe_pairs(self)
 
     # --- what models and checkpoints need -------------------------------------------------------
 

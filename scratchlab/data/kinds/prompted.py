@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from scratchlab.data.batching.packing import Row, pack, packed_batch
 from scratchlab.data.batching.plans import Plan, Plans, Shuffle, plan_batches
 from scratchlab.data.batching.text_batches import token_batch
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
@@ -111,7 +110,6 @@ class Encoded:
 class PromptedDataset(TextDataset):
     """Prompts with answers; subclasses say where the examples come from and how they look."""
 
-    registered_name: str
     content_name = "texts"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -141,26 +139,6 @@ class PromptedDataset(TextDataset):
                 yield f"{example.opening}{example.text}{example.separator}{example.answer}"
 
         return learn_tokenizer("bpe", texts, texts, config.vocab_size, 1)
-
-    def describe(self) -> list[Table]:
-        """Sizes, lengths, how much is cut and padded, and an example of each split."""
-        rows, samples = [], []
-        for split in self.splits:
-            encoded = self.encoded(split)
-            prompts = np.array([len(e.prompt) for e in encoded])
-            answers = np.array([len(e.answer) for e in encoded])
-            cut = sum(e.cut for e in encoded) / len(encoded)
-            rows.append(
-                [split, f"{len(encoded):,}", f"{prompts.mean():.1f}", f"{answers.mean():.1f}",
-                 f"{cut:.1%}", f"{self.padding_share(split):.1%}"]
-            )  # fmt: skip
-            first = self.cases(split)[0]
-            samples.append([split, first.text[:300], first.answer[:300]])
-        columns = ["split", "examples", "prompt tokens", "answer tokens", "cut", "padding"]
-        return [
-            Table("splits", columns, rows),
-            Table("the first example of each split", ["split", "text", "answer"], samples),
-        ]
 
     # --- what models and checkpoints need -------------------------------------------------------
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from scratchlab.data.batching.plans import Plan, Plans, Ragged
 from scratchlab.data.batching.text_batches import by_length, token_batch
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
@@ -29,7 +28,6 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_questions
 from scratchlab.data.kinds.knowledge_sources import (
     Knowledge,
     Question,
@@ -59,7 +57,6 @@ class QuestionOptions(TokenOptions):
 class QuestionDataset(TextDataset):
     """Questions with short answers; subclasses only say where they come from."""
 
-    registered_name: str
     content_name = "questions"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -74,10 +71,6 @@ class QuestionDataset(TextDataset):
     def locate(self) -> Knowledge:
         """Read the questions, and the documents that the vocabulary comes from."""
 
-    def describe(self) -> list[Table]:
-        """Sizes, frequent answers and questions, for a person."""
-        return describe_questions(self)
-
     @functools.cached_property
     def _knowledge(self) -> Knowledge:
         return self.locate()
@@ -91,7 +84,7 @@ class QuestionDataset(TextDataset):
         return self._knowledge.provenance
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[str]:  # type: ignore[override]
         """What a person should know of the splits."""
         return self._knowledge.notes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,13 @@ from scratchlab.data.sources.splitting import together
 from scratchlab.errors import UserError
 
 Rows = NDArray[np.int64]
+
+
+def rows_of(X: NDArray[Any]) -> Iterable[bytes]:
+    """The bytes of each row of X [rows, features], with one zero and one NaN."""
+    # Adding zero makes 0.0 of -0.0.
+    for row in X + 0 if X.dtype.kind == "f" else X:
+        yield row.tobytes()
 
 
 def split_rows(

@@ -19,11 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.config.reading import read_json, require
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
-from scratchlab.data.duplicates import rows_of
-from scratchlab.data.giveaways import giveaways
-from scratchlab.data.kinds.row_splits import grouped_rows, split_rows
+from scratchlab.data.kinds.giveaways import giveaways
+from scratchlab.data.kinds.row_splits import grouped_rows, rows_of, split_rows
 from scratchlab.data.kinds.scaling import Scaling, learn_scaling
 from scratchlab.data.sources.numerals import Reading
 from scratchlab.data.sources.table_lines import read_rows
@@ -93,8 +91,7 @@ class Raw:
 class RowsDataset(ArrayDataset):
     """An :class:`ArrayDataset` whose subclasses only read; ``config`` has ``RowOptions``."""
 
-    registered_name: ClassVar[str]
-    registered_facts: ClassVar[dict[str, Any]]
+    drops_columns: ClassVar[bool] = False  # whether the option `drop` leaves columns out
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -194,7 +191,7 @@ class RowsDataset(ArrayDataset):
         return self.raw.provenance
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[str]:  # type: ignore[override]
         return [*self.raw.notes, *self._giveaways]
 
     @functools.cached_property
@@ -207,7 +204,7 @@ class RowsDataset(ArrayDataset):
         found = giveaways(
             self.columns(), raw.y, numbers["train"], held_out, classes=bool(raw.class_names)
         )
-        advice = f": dataset.drop=[{','.join(found)}]" if hasattr(self.config, "drop") else ""
+        advice = f": dataset.drop=[{','.join(found)}]" if self.drops_columns else ""
         return [
             f"{name} alone tells {raw.target_name} of all held-out rows: is it known beforehand? "
             f"If not, leave it out{advice}"
@@ -324,18 +321,6 @@ class RowsDataset(ArrayDataset):
             "spec": self.spec.as_dict(),
         }
         write_json(folder / PREPARATION, content)
-
-    def describe(self) -> list[Table]:
-        """Statistics of features, labels and correlations, for a person."""
-        from scratchlab.data.describing_rows import describe_rows
-
-        return describe_rows(self)
-
-    def pictures(self) -> dict[str, Any]:
-        """Histograms, label balance, correlations, sample images: figures by file name."""
-        from scratchlab.data.describing_rows import picture_rows
-
-        return picture_rows(self)
 
     @functools.cached_property
     def _scaled(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:

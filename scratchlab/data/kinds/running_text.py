@@ -25,7 +25,6 @@ from scratchlab.data.batching.text_batches import (
     token_batch,
 )
 from scratchlab.data.batching.token_shards import PreparedCorpus, Shards, prepared, write_shards
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
@@ -35,7 +34,6 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_running_text
 from scratchlab.data.sources.corpus import Pieces, Read
 from scratchlab.data.sources.text_sources import LocatedText, split_reads
 from scratchlab.data.tokenizers.text_tokenizers import (
@@ -78,7 +76,6 @@ class RunningText(TextDataset):
     can be, leaves the first character out).
     """
 
-    registered_name: str
     content_name = "lines"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -103,10 +100,6 @@ class RunningText(TextDataset):
     def locate(self) -> LocatedText:
         """Find the corpus (UserError if it is not there) and hash it; tokenising comes later."""
 
-    def describe(self) -> list[Table]:
-        """Sizes, vocabulary and how each split begins, for a person."""
-        return describe_running_text(self)
-
     # --- what models and checkpoints need -------------------------------------------------------
 
     @functools.cached_property
@@ -130,7 +123,7 @@ class RunningText(TextDataset):
         return Provenance(found.kind, found.description, hashes)
 
     @property
-    def notes(self) -> list[str]:
+    def notes(self) -> list[str]:  # type: ignore[override]
         """What a person should know of the splits."""
         return list(self._corpus.facts["notes"])
 

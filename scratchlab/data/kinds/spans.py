@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from scratchlab.data.batching.plans import Plan, Plans, Ragged, Shuffle
 from scratchlab.data.batching.text_batches import by_length, token_batch
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
@@ -33,7 +32,6 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.describing_text import describe_spans
 from scratchlab.data.kinds.knowledge_sources import (
     Knowledge,
     TokenOptions,
@@ -42,9 +40,9 @@ from scratchlab.data.kinds.knowledge_sources import (
     task_tokenizer,
     token_spec,
 )
-from scratchlab.data.random_streams import generator
 from scratchlab.data.tokenizers.text_tokenizers import PAD_CHARACTER, write_text_tokenizer
 from scratchlab.errors import UserError, suggest
+from scratchlab.random_streams import generator
 from scratchlab.registry import option, register
 
 Ints = NDArray[np.int64]
@@ -118,7 +116,6 @@ class SpanDataset(TextDataset):
     ``notes`` tell what a person should know of the splits; test is the same as val.
     """
 
-    registered_name: str
     content_name = "documents"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -132,10 +129,6 @@ class SpanDataset(TextDataset):
     @abstractmethod
     def locate(self) -> Knowledge:
         """Read the documents."""
-
-    def describe(self) -> list[Table]:
-        """Sizes, vocabulary and examples, for a person."""
-        return describe_spans(self)
 
     @functools.cached_property
     def _knowledge(self) -> Knowledge:

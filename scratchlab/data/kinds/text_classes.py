@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 
 from scratchlab.config.reading import read_json
 from scratchlab.data.batching.plans import Plan, Plans, Shuffle, plan_batches
-from scratchlab.data.catalog import Table
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
-from scratchlab.data.describing_text import describe_labelled
-from scratchlab.data.random_streams import SPLIT_STREAM, generator
 from scratchlab.data.sources.class_files import Labelled, class_name, read_labelled
 from scratchlab.data.sources.locating import layout_hint, own_file
 from scratchlab.data.sources.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
 from scratchlab.data.sources.splitting import split_off, text_key
 from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer, write_text_tokenizer
 from scratchlab.errors import UserError, shortened, suggest
+from scratchlab.random_streams import SPLIT_STREAM, generator
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 
@@ -87,7 +85,6 @@ class LabelledText:
 class TextClassDataset(Dataset):
     """Labelled texts; ``inputs`` of a batch are ids [batch, length], padded at the right end."""
 
-    registered_name: str
     content_name = "texts"
 
     def __init__(self, config: Any, context: DataContext) -> None:
@@ -154,10 +151,6 @@ class TextClassDataset(Dataset):
 
     def class_counts(self, split: str) -> Mapping[str, int]:
         return Counter(label for _, label in self.labelled(split))
-
-    def describe(self) -> list[Table]:
-        """Sizes, classes, lengths and what is cut, for a person."""
-        return describe_labelled(self)
 
     def texts(self, split: str) -> list[str]:
         """The texts of a split in their order."""

@@ -217,6 +217,8 @@ class OwnTable(TableDataset):
     Columns of numbers and of text are told apart, missing values filled, text taken as categories.
     """
 
+    drops_columns = True
+
     @dataclass(frozen=True)
     class Config(RowOptions):
         path: str = option("", "the CSV file (may be packed with gzip)", path="data")

@@ -1,20 +1,58 @@
-"""Splitting examples so that no content is on both sides of a border."""
+"""Splitting examples so that no content, and no near copy of one, is on both sides of a border."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 from scratchlab.data.sources.pair_files import Pair, Splits
 from scratchlab.errors import UserError
+from scratchlab.random_streams import SPLIT_STREAM, generator
 
+RUN = 13  # words in a row that two texts hardly share by chance (Brown et al., 2020, appendix C)
+NEAR = 0.25  # share of the shorter text's runs by which two texts are near copies
+COMMON = 100  # a run in more texts than this is a set phrase and joins none of them
 _NO_LETTER = re.compile(r"[\W_]+")
+_WORD = re.compile(r"\w+")
 
 
 def text_key(text: str) -> str:
     """What must not be shared by two splits: the text without case, spaces and punctuation."""
     return _NO_LETTER.sub(" ", text.casefold()).strip() or text
+
+
+def runs(text: str) -> set[int]:
+    """Every run of 13 words of a text; of a shorter text, the whole."""
+    words = _WORD.findall(text.casefold())
+    return {hash(tuple(words[i : i + RUN])) for i in range(max(1, len(words) - RUN + 1))}
+
+
+def near_copies(texts: Sequence[str]) -> list[int]:
+    """A number for each text, the same for those that are joined by near copies."""
+    found = [runs(text) for text in texts]
+    holders: dict[int, list[int]] = defaultdict(list)
+    for number, of_text in enumerate(found):
+        for run in of_text:
+            holders[run].append(number)
+    shared: Counter[tuple[int, int]] = Counter()
+    for numbers in holders.values():
+        if len(numbers) <= COMMON:
+            shared.update((a, b) for i, b in enumerate(numbers) for a in numbers[:i])
+    group = list(range(len(texts)))
+
+    def first(number: int) -> int:
+        while group[number] != number:
+            group[number] = group[group[number]]
+            number = group[number]
+        return number
+
+    for (a, b), count in shared.items():
+        if count >= NEAR * min(len(found[a]), len(found[b])):
+            one, other = sorted((first(a), first(b)))
+            group[other] = one
+    return [first(number) for number in range(len(texts))]
 
 
 def together(
@@ -43,9 +81,6 @@ def split_off(
 
     The draw is always the same; examples with one key are in one split (:func:`together`).
     """
-    # Imported late: without it nothing here needs NumPy.
-    from scratchlab.data.random_streams import SPLIT_STREAM, generator
-
     order = generator(SPLIT_STREAM, 1).permutation(len(keys)).tolist()
     drawn = ["train"] * len(keys)
     first = 0

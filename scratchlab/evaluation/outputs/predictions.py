@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.contract import ArrayDataset, Spec
-from scratchlab.data.duplicates import copies_in_train
 from scratchlab.data.kinds.text_classes import TextClassDataset
+from scratchlab.describing.copies import copies_in_train
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from scratchlab.data.catalog import Table
-
-if TYPE_CHECKING:
-    from scratchlab.data.kinds.questions import QuestionDataset
-    from scratchlab.data.kinds.running_text import RunningText
-    from scratchlab.data.kinds.spans import SpanDataset
-    from scratchlab.data.kinds.text_classes import TextClassDataset
+from scratchlab.data.kinds.prompted import PromptedDataset
+from scratchlab.data.kinds.questions import QuestionDataset
+from scratchlab.data.kinds.running_text import RunningText
+from scratchlab.data.kinds.spans import SpanDataset
+from scratchlab.data.kinds.text_classes import TextClassDataset
+from scratchlab.table import Table
 
 SAMPLE_TOKENS = 60
 FREQUENT = 12
@@ -113,6 +112,27 @@ def describe_labelled(dataset: TextClassDataset) -> list[Table]:
     return [
         Table(f"splits (cut: longer than {dataset.config.max_length} tokens)", columns, rows),
         Table("a text of each class", ["class", "text"], samples[:FREQUENT]),
+    ]
+
+
+def describe_prompted(dataset: PromptedDataset) -> list[Table]:
+    """Sizes, lengths, how much is cut and padded, and an example of each split."""
+    rows, samples = [], []
+    for split in dataset.splits:
+        encoded = dataset.encoded(split)
+        prompts = np.array([len(e.prompt) for e in encoded])
+        answers = np.array([len(e.answer) for e in encoded])
+        cut = sum(e.cut for e in encoded) / len(encoded)
+        rows.append(
+            [split, f"{len(encoded):,}", f"{prompts.mean():.1f}", f"{answers.mean():.1f}",
+             f"{cut:.1%}", f"{dataset.padding_share(split):.1%}"]
+        )  # fmt: skip
+        first = dataset.cases(split)[0]
+        samples.append([split, first.text[:300], first.answer[:300]])
+    columns = ["split", "examples", "prompt tokens", "answer tokens", "cut", "padding"]
+    return [
+        Table("splits", columns, rows),
+        Table("the first example of each split", ["split", "text", "answer"], samples),
     ]
 
 

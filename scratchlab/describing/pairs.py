@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from scratchlab.data.catalog import Table
-from scratchlab.data.checking import Checked, hash_table, leaks
-from scratchlab.data.duplicates import Contents, copies_table
+from scratchlab.data.batching.plans import Lengths
+from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.sources.pair_files import Located
-
-if TYPE_CHECKING:
-    from scratchlab.data.batching.plans import Lengths
-    from scratchlab.data.kinds.pairs import PairDataset
+from scratchlab.describing.checked import Checked, hash_table, leaks
+from scratchlab.describing.copies import Contents, copies_table
+from scratchlab.table import Table
 
 SAMPLES = 3
 # Below this the lengths of sentences and of their translations hardly go together.

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from scratchlab.data.contract import Dataset
+from scratchlab.data.sources.splitting import RUN, runs, text_key
+from scratchlab.table import Table
 
-from scratchlab.data.catalog import Table
-from scratchlab.data.sources.splitting import text_key
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from scratchlab.data.contract import Dataset
-
-RUN = 13  # words in a row that two texts hardly share by chance (Brown et al., 2020, appendix C)
-NEAR = 0.25  # share of the shorter text's runs by which two texts are near copies
-COMMON = 100  # a run in more texts than this is a set phrase and joins none of them
 SEARCHED = 100_000_000  # characters; in more text no runs of words are looked for
-_WORD = re.compile(r"\w+")
 
 
 Contents = dict[str, list[str | int]]
@@ -29,38 +16,6 @@ Contents = dict[str, list[str | int]]
 def content_key(content: str | bytes | int) -> int:
     """Equal for contents that differ in case and punctuation at most."""
     return hash(text_key(content)) if isinstance(content, str) else hash(content)
-
-
-def runs(text: str) -> set[int]:
-    """Every run of 13 words of a text; of a shorter text, the whole."""
-    words = _WORD.findall(text.casefold())
-    return {hash(tuple(words[i : i + RUN])) for i in range(max(1, len(words) - RUN + 1))}
-
-
-def near_copies(texts: Sequence[str]) -> list[int]:
-    """A number for each text, the same for those that are joined by near copies."""
-    found = [runs(text) for text in texts]
-    holders: dict[int, list[int]] = defaultdict(list)
-    for number, of_text in enumerate(found):
-        for run in of_text:
-            holders[run].append(number)
-    shared: Counter[tuple[int, int]] = Counter()
-    for numbers in holders.values():
-        if len(numbers) <= COMMON:
-            shared.update((a, b) for i, b in enumerate(numbers) for a in numbers[:i])
-    group = list(range(len(texts)))
-
-    def first(number: int) -> int:
-        while group[number] != number:
-            group[number] = group[group[number]]
-            number = group[number]
-        return number
-
-    for (a, b), count in shared.items():
-        if count >= NEAR * min(len(found[a]), len(found[b])):
-            one, other = sorted((first(a), first(b)))
-            group[other] = one
-    return [first(number) for number in range(len(texts))]
 
 
 def copies_in_train(dataset: Dataset, split: str) -> list[bool] | None:
@@ -115,10 +70,3 @@ def copies_table(contents: Contents, name: str) -> list[Table]:
 
 def _share(count: int, of: int) -> str:
     return f"{count:,} ({count / of:.1%})" if count else "0"
-
-
-def rows_of(X: NDArray[Any]) -> Iterable[bytes]:
-    """The bytes of each row of X [rows, features], with one zero and one NaN."""
-    # Adding zero makes 0.0 of -0.0.
-    for row in X + 0 if X.dtype.kind == "f" else X:
-        yield row.tobytes()

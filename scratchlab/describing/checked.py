@@ -1,17 +1,13 @@
-"""A whole data set read and looked through: what is in it, and what is wrong or looks wrong."""
+"""What is wrong with a data set that was read, and what looks wrong but may be right."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from scratchlab.data.catalog import Table
-from scratchlab.data.contract import DataContext, Provenance
-from scratchlab.data.duplicates import Contents, content_key, contents_of, copies_table
+from scratchlab.data.contract import Dataset, Provenance
+from scratchlab.describing.copies import Contents, content_key
 from scratchlab.errors import UserError
-
-if TYPE_CHECKING:
-    from scratchlab.data.contract import Dataset
+from scratchlab.table import Table
 
 LEAK = 0.01  # share of a split's examples with a copy in training from which on it is said
 
@@ -25,46 +21,13 @@ class Checked:
     faults: list[str] = field(default_factory=list)
 
 
-def check(cls: Any, config: Any, context: DataContext) -> Checked:
-    """Read everything that a data set is made of.
-
-    A class that can read without preparing has a ``verify`` of its own.
-
-    Raises:
-        UserError: a fault after which nothing more can be read, such as a missing file.
-    """
-    if hasattr(cls, "verify"):
-        return cls.verify(config, context)
-    dataset = cls(config, context)
-    tables = [hash_table(dataset.provenance), *described(dataset)]
-    faults = _unreadable(dataset) + _unknown_classes(dataset)
-    contents, name = contents_of(dataset), dataset.content_name
-    notes = [*getattr(dataset, "notes", []), *empty(contents, name)]
-    if dataset.true_split("test") != "test":
-        contents.pop("test", None)  # said by a note
-    keep = getattr(config, "duplicates", "") == "keep"
-    advice = "; dataset.duplicates=group keeps copies on one side" if keep else ""
-    notes += [f"{note}{advice}" for note in leaks(contents, name)]
-    return Checked(tables, notes, faults)
-
-
-def described(dataset: Any) -> list[Table]:
-    """The tables of a data set that describes itself, else its spec; and its copies."""
-    if hasattr(dataset, "describe"):
-        tables = dataset.describe()
-    else:
-        spec = {k: v for k, v in dataset.spec.as_dict().items() if v not in (None, (), False)}
-        tables = [Table("spec", ["what", "value"], [[k, str(v)] for k, v in spec.items()])]
-    return [*tables, *copies_table(contents_of(dataset), dataset.content_name)]
-
-
 def hash_table(provenance: Provenance) -> Table:
     """Where data was read and what it hashes to."""
     rows = [[name, digest] for name, digest in provenance.sha256.items()]
     return Table(f"read from {provenance.kind}: {provenance.description}", ["what", "sha256"], rows)
 
 
-def _unreadable(dataset: Dataset) -> list[str]:
+def unreadable(dataset: Dataset) -> list[str]:
     """Splits that cannot be made into batches: an answer that does not fit, a letter unknown."""
     faults = []
     for split in dataset.splits:
@@ -75,7 +38,7 @@ def _unreadable(dataset: Dataset) -> list[str]:
     return faults
 
 
-def _unknown_classes(dataset: Dataset) -> list[str]:
+def unknown_classes(dataset: Dataset) -> list[str]:
     """Classes that are asked for and not learnt."""
     found = {split: dataset.class_counts(split) for split in dataset.splits}
     learnt = found["train"]

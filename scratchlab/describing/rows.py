@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.catalog import Table
+from scratchlab.data.kinds.rows import RowsDataset
 from scratchlab.figures.style import colour, label_text, new_figure, style
+from scratchlab.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from scratchlab.data.kinds.rows import RowsDataset
 
 MOST_FEATURES = 20  # in the picture of correlations
 MOST_HISTOGRAMS = 32
