@@ -10,26 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.methods.contract import MethodContext
-from scratchlab.methods.nf4 import DequantizedProduct
-from scratchlab.methods.quantized import QuantizingMethod, stored_bytes
+from scratchlab.methods.quantized import LayerOptions, QuantizedLinear, Quantizer
 from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
 
-class LibraryLinear(nn.Module):
+class LibraryLinear(QuantizedLinear):
     """A layer of bitsandbytes; its integers and statistics are this module's state."""
 
-    weight = None  # there are no floats, and some models (T5) ask for their type
-
     def __init__(self, weight: Tensor, bias: Tensor | None, kind: str, double: bool) -> None:
-        super().__init__()
+        super().__init__(weight.shape, bias)
         import bitsandbytes.functional as library
 
-        self.out_features, self.in_features = map(int, weight.shape)
         self.kind = kind
         self.computed = ""  # the type of the inputs that it multiplied last
         self.fused = False
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
         if weight.device.type == "meta":  # the library needs numbers; sizes are known without
             self._set_aside(kind, double)
             return
@@ -49,10 +44,6 @@ class LibraryLinear(nn.Module):
         if double:
             self.register_buffer("second", self.layout.state2.absmax)
             self.register_buffer("mean", self.layout.offset)
-
-    @property
-    def quantized_shape(self) -> tuple[int, int]:
-        return self.out_features, self.in_features
 
     def _set_aside(self, kind: str, double: bool) -> None:
         """Buffers of the sizes that the library's have, without content."""
@@ -81,7 +72,6 @@ class LibraryLinear(nn.Module):
         return layout
 
     def dequantize(self) -> Tensor:
-        """The weights as float32 [out, in]."""
         import bitsandbytes.functional as library
 
         values: Any = self.values
@@ -94,25 +84,24 @@ class LibraryLinear(nn.Module):
         return found.view(self.out_features, self.in_features).float()
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] → [..., out], by the library's own product."""
+        self.computed = str(x.dtype).removeprefix("torch.")
+        return super().forward(x)
+
+    def product(self, x: Tensor) -> Tensor | None:
+        """The library's own."""
         import bitsandbytes as library
 
-        flat = x.reshape(-1, self.in_features)
         values: Any = self.values
-        self.computed = str(x.dtype).removeprefix("torch.")
-        if (torch.is_grad_enabled() and x.requires_grad) or x.device.type == "meta":
-            y = DequantizedProduct.apply(flat, self)
-        elif self.kind == "int8":
+        if x.device.type == "meta":
+            return None
+        if self.kind == "int8":
             state: Any = library.MatmulLtState()
             state.threshold, state.has_fp16_weights = 6.0, False
             state.CB, state.SCB = values, self.maxima
-            y = library.matmul(flat, values, state=state).to(x.dtype)
+            found: Tensor = library.matmul(x, values, state=state).to(x.dtype)
         else:
             self.fused = has_kernel("gemm_4bit", x.device)
-            y = library.matmul_4bit(flat, values.t(), quant_state=self._statistics())
-        if self.bias is not None:
-            y = y + self.bias.to(y.dtype)
-        found: Tensor = y.view(*x.shape[:-1], self.out_features)
+            found = library.matmul_4bit(x, values.t(), quant_state=self._statistics())
         return found
 
 
@@ -132,19 +121,13 @@ def has_kernel(name: str, device: torch.device) -> bool:
     extra="pretrained",
     offers=("quantized",),
 )
-class BitsAndBytes(QuantizingMethod):
+class BitsAndBytes(Quantizer):
     """The bitsandbytes library: LLM.int8, FP4 and NF4 with or without double quantization."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(LayerOptions):
         kind: str = option("nf4", "numbers that weights become", choices=("int8", "fp4", "nf4"))
         double: bool = option(False, "fp4, nf4: keep the maxima of the blocks in 8 bits too")
-        targets: list[str] = option(
-            ["linear"], "layers: attention, mlp, linear (both), names or patterns"
-        )
-        blocks: list[int] | None = option(
-            None, "only in these blocks (below 0: from the end); null: in all"
-        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             ("kind != 'int8' or not double", "double quantization is for fp4 and nf4"),
@@ -153,10 +136,9 @@ class BitsAndBytes(QuantizingMethod):
     config: Config
 
     def smaller(self, name: str, layer: Any) -> LibraryLinear:
-        weight = linear_weight(layer)
-        new = LibraryLinear(weight, layer.bias, self.config.kind, self.config.double)
-        again = None if weight.device.type == "meta" else new.dequantize()
-        self.record(name, weight, again, stored_bytes(new))
+        weight, config = linear_weight(layer), self.config
+        new = LibraryLinear(weight, layer.bias, config.kind, config.double)
+        self.record(name, layer, new)
         self.layers.append(new)
         return new
 

@@ -115,12 +115,24 @@ def adapter_names(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def quantized_shape(module: nn.Module) -> tuple[int, ...]:
-    """[out, in] of the matrix that a module stores in fewer bits, as buffers; () if it does not.
+class StoredMatrix(nn.Module):
+    """Base of modules that keep a matrix in fewer bits, as buffers.
 
-    Such a module says so by an attribute of this name.
+    ``quantized_shape``: [out, in] of the matrix, () where another module inside keeps it.
     """
-    return tuple(getattr(module, "quantized_shape", ()))
+
+    @property
+    def quantized_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def dequantize(self) -> Tensor:
+        """The matrix as float32 [out, in]."""
+        raise NotImplementedError
+
+
+def quantized_shape(module: nn.Module) -> tuple[int, ...]:
+    """[out, in] of the matrix that a module keeps in fewer bits; () if it does not."""
+    return module.quantized_shape if isinstance(module, StoredMatrix) else ()
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

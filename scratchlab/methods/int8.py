@@ -19,13 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import MethodContext
+from scratchlab.methods.contract import MethodContext, StoredMatrix
 from scratchlab.methods.int8_kernels import Kernel, Multiplier, kernel
-from scratchlab.methods.quantized import DEQUANTIZED, QuantizingMethod, quantizable, stored_bytes
+from scratchlab.methods.quantized import (
+    DEQUANTIZED,
+    LayerOptions,
+    QuantizedLinear,
+    Quantizer,
+    quantizable,
+)
 from scratchlab.methods.replace import (
     linear_weight,
     name_of,
-    replace_module,
     sharers,
     without_adapters,
 )
@@ -58,7 +63,7 @@ def quantize(weight: Tensor, scheme: str, per_channel: bool) -> Quantized:
     return Quantized(values, scale, zero_point)
 
 
-class Int8Weight(nn.Module):
+class Int8Weight(StoredMatrix):
     """The stored matrix; an embedding and an output layer that are tied share one."""
 
     values: Tensor
@@ -85,53 +90,31 @@ class Int8Weight(nn.Module):
         return values * (self.scale[ids] if wide else self.scale[0])
 
     def dequantize(self) -> Tensor:
-        """The whole matrix as floats [out, in]."""
         values = self.values.float()
         if self.zero_point is not None:
             values -= self.zero_point
         return values.mul_(self.scale)
 
 
-class _Reference(torch.autograd.Function):
-    """Multiply with the dequantized matrix, which is made anew for the gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, stored: Any) -> Tensor:
-        ctx.stored = stored
-        return x @ stored.dequantize().to(x.dtype).t()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] @ ctx.stored.dequantize().to(grads[0].dtype), None
-
-
-class Int8Linear(nn.Module):
-    """A linear layer with a stored int8 matrix; in the place of nn.Linear or Conv1D."""
-
-    weight = None  # there are no floats, and some models (T5) ask for their type
+class Int8Linear(QuantizedLinear):
+    """A linear layer whose int8 matrix stands in a module of its own, ``stored``."""
 
     def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None) -> None:
-        super().__init__()
+        super().__init__(stored.values.shape, bias)
         self.stored = stored
-        self.out_features, self.in_features = map(int, stored.values.shape)
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
         self.kernel = kernel
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] → [..., out]; with a gradient for x the plain way is taken."""
-        flat = x.reshape(-1, self.in_features)
-        if torch.is_grad_enabled() and x.requires_grad:
-            y: Tensor = _Reference.apply(flat, self.stored)
-        elif self.kernel is not None and x.device.type == "cpu":
-            y = self.kernel(flat, self.stored).to(x.dtype)
-        else:
-            y = flat @ self.stored.dequantize().to(x.dtype).t()
-        if self.bias is not None:
-            y = y + self.bias.to(y.dtype)
-        return y.view(*x.shape[:-1], self.out_features)
+    @property
+    def quantized_shape(self) -> tuple[int, ...]:
+        return ()
 
-    def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}"
+    def dequantize(self) -> Tensor:
+        return self.stored.dequantize()
+
+    def product(self, x: Tensor) -> Tensor | None:
+        if self.kernel is None or x.device.type != "cpu":
+            return None
+        return self.kernel(x, self.stored).to(x.dtype)
 
 
 class Int8Embedding(nn.Module):
@@ -165,11 +148,11 @@ def row_factor(embedding: nn.Module) -> float | None:
 
 
 @register("method", "int8", offers=("quantized",))
-class Int8(QuantizingMethod):
+class Int8(Quantizer):
     """Weights as 8-bit integers from scratch: absmax or zero-point, per tensor or per channel."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(LayerOptions):
         scheme: str = option(
             "absmax",
             "absmax: symmetric around zero; zero_point: from the smallest to the largest weight",
@@ -179,12 +162,6 @@ class Int8(QuantizingMethod):
             "channel",
             "one scale for each output channel or for the whole matrix",
             choices=("channel", "tensor"),
-        )
-        targets: list[str] = option(
-            ["linear"], "layers: attention, mlp, linear (both), names or patterns"
-        )
-        blocks: list[int] | None = option(
-            None, "only in these blocks (below 0: from the end); null: in all"
         )
         embedding: bool = option(True, "the embedding of tokens and the output layer too")
         path: str = option(
@@ -210,42 +187,32 @@ class Int8(QuantizingMethod):
         config = self.config
         self.kernel = kernel(config.path, config.activation_bits, config.scheme, context.cache)
         embeddings, outputs = _token_layer_names(model) if config.embedding else ([], [])
-        linear = list(dict.fromkeys([*names, *outputs]))
-        if not linear and not embeddings:
+        names = list(dict.fromkeys([*embeddings, *names, *outputs]))
+        if not names:
             raise UserError(
                 "method.int8: there is no layer to quantize",
                 "Name layers (method.int8.targets), or take method.int8.embedding=true.",
             )
-        self.tied: dict[str, Int8Weight] = {}
-        alike = {name: sharers(model, _weight(model, name)) for name in (*embeddings, *linear)}
-        for name in (*embeddings, *linear):
-            layer: Any = model.get_submodule(name)
-            others = [n for n in alike[name] if n in alike and n != name]
-            if len(others) + 1 < len(alike[name]):
-                self.say_if_shared(model, name, layer)
-            stored = next((self.tied[n] for n in others if n in self.tied), None)
-            if stored is None:
-                stored = self._store(name, layer)
-            if others:
-                self.tied[name] = stored
-            replace_module(model, name, self._around(stored, layer))
+        weights = [model.get_submodule(name).get_parameter("weight") for name in names]
+        self.tied: dict[Tensor, Int8Weight | None] = {  # what each matrix of several layers becomes
+            weight: None for weight in weights if len(sharers(model, weight)) > 1
+        }
+        del weights
+        super().quantize(model, names, context)
         self.tied.clear()
 
     def smaller(self, name: str, layer: Any) -> nn.Module:
-        return self._around(self._store(name, layer), layer)
-
-    def _around(self, stored: Int8Weight, layer: Any) -> nn.Module:
+        stored = self.tied.get(layer.weight)
+        if stored is None:
+            per_channel = self.config.per == "channel"
+            stored = Int8Weight(quantize(linear_weight(layer), self.config.scheme, per_channel))
+            self.record(name, layer, stored)
+            if layer.weight in self.tied:
+                self.tied[layer.weight] = stored
         factor = row_factor(layer)
         if factor is not None:
             return Int8Embedding(stored, factor)
         return Int8Linear(stored, layer.bias, self.kernel)
-
-    def _store(self, name: str, layer: Any) -> Int8Weight:
-        weight = linear_weight(layer)
-        stored = Int8Weight(quantize(weight, self.config.scheme, self.config.per == "channel"))
-        again = None if weight.device.type == "meta" else stored.dequantize()
-        self.record(name, weight, again, stored_bytes(stored))
-        return stored
 
     @property
     def products(self) -> str:
@@ -276,8 +243,3 @@ def _token_layer_names(model: nn.Module) -> tuple[list[str], list[str]]:
         [name_of(model, m) for m in embeddings if row_factor(m) is not None],
         [name_of(model, m) for m in outputs if quantizable(m)],
     )
-
-
-def _weight(model: nn.Module, name: str) -> Tensor:
-    weight: Any = model.get_submodule(name).weight
-    return weight

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.quantized import DEQUANTIZED, QuantizingMethod, stored_bytes
+from scratchlab.methods.quantized import DEQUANTIZED, LayerOptions, QuantizedLinear, Quantizer
 from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
@@ -129,23 +129,8 @@ def dequantize_nf4(stored: NF4, shape: torch.Size | tuple[int, ...]) -> Tensor:
     return values[: shape[0] * shape[1]].view(tuple(shape))
 
 
-class DequantizedProduct(torch.autograd.Function):
-    """Multiply with the dequantized matrix, which is made anew for the gradient, not kept."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
-        ctx.layer = layer
-        return x @ layer.dequantize().to(x.dtype).t()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] @ ctx.layer.dequantize().to(grads[0].dtype), None
-
-
-class NF4Linear(nn.Module):
-    """A linear layer whose weights are stored in 4 bits; in the place of nn.Linear or Conv1D."""
-
-    weight = None  # there are no floats, and some models (T5) ask for their type
+class NF4Linear(QuantizedLinear):
+    """A linear layer whose weights are stored in 4 bits."""
 
     codes: Tensor
     maxima: Tensor
@@ -153,56 +138,30 @@ class NF4Linear(nn.Module):
     mean: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None, double: bool) -> None:
-        super().__init__()
-        self.out_features, self.in_features = map(int, weight.shape)
+        super().__init__(weight.shape, bias)
         for name, value in zip(NF4._fields, quantize_nf4(weight, double), strict=True):
             self.register_buffer(name, value)
-        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
-
-    @property
-    def quantized_shape(self) -> tuple[int, int]:
-        return self.out_features, self.in_features
 
     def dequantize(self) -> Tensor:
-        """The weights as float32 [out, in]."""
         stored = NF4(self.codes, self.maxima, self.second, self.mean)
         return dequantize_nf4(stored, (self.out_features, self.in_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] → [..., out]."""
-        flat = x.reshape(-1, self.in_features)
-        y: Tensor = DequantizedProduct.apply(flat, self)
-        if self.bias is not None:
-            y = y + self.bias.to(y.dtype)
-        return y.view(*x.shape[:-1], self.out_features)
-
-    def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}"
-
 
 @register("method", "nf4", offers=("quantized",))
-class NormalFloat4(QuantizingMethod):
+class NormalFloat4(Quantizer):
     """4-bit NormalFloat weights from scratch; with lora behind it, this is QLoRA."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(LayerOptions):
         double: bool = option(True, "keep the maxima of the blocks in 8 bits too")
-        targets: list[str] = option(
-            ["linear"], "layers: attention, mlp, linear (both), names or patterns"
-        )
-        blocks: list[int] | None = option(
-            None, "only in these blocks (below 0: from the end); null: in all"
-        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (("targets != []", "nf4 needs targets"),)
 
     config: Config
 
     def smaller(self, name: str, layer: Any) -> NF4Linear:
-        weight = linear_weight(layer)
-        new = NF4Linear(weight, layer.bias, self.config.double)
-        again = None if weight.device.type == "meta" else new.dequantize()
-        self.record(name, weight, again, stored_bytes(new))
+        new = NF4Linear(linear_weight(layer), layer.bias, self.config.double)
+        self.record(name, layer, new)
         return new
 
     @property

@@ -1,4 +1,5 @@
-"""What all quantizing methods share: which layers they take, and what they say of them.
+"""What all quantizing methods share: which layers they take, what stands in for those, and what
+they say of them.
 
 A layer that they were asked for is quantized or refused; what stays in floats is named.
 """
@@ -7,19 +8,29 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from scratchlab.methods.contract import Arithmetic, Method, MethodContext, adapter_names, freeze
+from scratchlab.methods.contract import (
+    Arithmetic,
+    Method,
+    MethodContext,
+    StoredMatrix,
+    adapter_names,
+    freeze,
+)
 from scratchlab.methods.replace import (
     find_layers,
     is_conv1d,
+    linear_weight,
     replace_module,
     sharers,
     short_names,
 )
+from scratchlab.registry import option
 
 DEQUANTIZED = "weights dequantized a layer at a time, products in the type of its input"
 QUANTIZED_COLUMNS = ("layers", "weights", "fp32", "quantized", "bits a weight")
@@ -35,10 +46,68 @@ class LayerError(NamedTuple):
     snr_db: float  # 20 log10(|W| / |Ŵ - W|)
 
 
-class QuantizingMethod(Method):
+@dataclass(frozen=True)
+class LayerOptions:
+    """Which layers a quantizer takes."""
+
+    targets: list[str] = option(
+        ["linear"], "layers: attention, mlp, linear (both), names or patterns"
+    )
+    blocks: list[int] | None = option(
+        None, "only in these blocks (below 0: from the end); null: in all"
+    )
+
+
+class DequantizedProduct(torch.autograd.Function):
+    """Multiply with the dequantized matrix, which is made anew for the gradient, not kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
+        ctx.layer = layer
+        return x @ layer.dequantize().to(x.dtype).t()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] @ ctx.layer.dequantize().to(grads[0].dtype), None
+
+
+class QuantizedLinear(StoredMatrix):
+    """A linear layer whose matrix is kept in fewer bits; in the place of nn.Linear or Conv1D."""
+
+    weight = None  # there are no floats, and some models (T5) ask for their type
+
+    def __init__(self, shape: Sequence[int], bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = map(int, shape)
+        self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
+
+    @property
+    def quantized_shape(self) -> tuple[int, ...]:
+        return self.out_features, self.in_features
+
+    def product(self, x: Tensor) -> Tensor | None:
+        """x [n, in] → [n, out] by a faster way that has no gradient; None: there is none here."""
+        return None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]."""
+        flat = x.reshape(-1, self.in_features)
+        y = None if torch.is_grad_enabled() and x.requires_grad else self.product(flat)
+        if y is None:
+            y = DequantizedProduct.apply(flat, self)
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)
+        found: Tensor = y.view(*x.shape[:-1], self.out_features)
+        return found
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}"
+
+
+class Quantizer(Method):
     """Base of the methods that store linear layers in fewer bits.
 
-    Their options have ``targets`` and ``blocks``. After :meth:`apply`, ``errors`` tells how exact
+    Their options are :class:`LayerOptions`. After :meth:`apply`, ``errors`` tells how exact
     each layer is and ``sizes`` its name, number of weights and bytes; the notes and a second table
     of :meth:`arithmetic` name the matrices that stay floats.
     """
@@ -50,9 +119,14 @@ class QuantizingMethod(Method):
     def title(self) -> str:
         """What becomes of the numbers, in one line."""
 
+    @property
+    @abstractmethod
+    def products(self) -> str:
+        """How its layers multiply: in which precision, by which of the ways there are."""
+
     @abstractmethod
     def smaller(self, name: str, layer: Any) -> nn.Module:
-        """What takes the place of the linear layer ``name``; calls :meth:`record`."""
+        """What takes the place of the layer ``name``; calls :meth:`record`."""
 
     def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
         config, kind = self.config, type(self).registered_name  # type: ignore[attr-defined]
@@ -74,33 +148,27 @@ class QuantizingMethod(Method):
     def quantize(self, model: nn.Module, names: Sequence[str], context: MethodContext) -> None:
         """Replace the layers ``names``."""
         for name in names:
-            layer = model.get_submodule(name)
-            self.say_if_shared(model, name, layer)
+            layer: Any = model.get_submodule(name)
+            others = [n for n in sharers(model, layer.weight) if n != name and n not in names]
+            if others:
+                self.notes.append(
+                    f"{name} shared its matrix with {' and '.join(others)}, which keep the floats: "
+                    "this takes more memory, not less"
+                )
             replace_module(model, name, self.smaller(name, layer))
 
-    def say_if_shared(self, model: nn.Module, name: str, layer: Any) -> None:
-        """Note that a matrix will be there twice: in fewer bits here, as floats elsewhere."""
-        others = [n for n in sharers(model, layer.weight) if n != name]
-        if others:
-            self.notes.append(
-                f"{name} shared its matrix with {' and '.join(others)}, which keep the floats: "
-                "this takes more memory, not less"
-            )
-
-    def record(self, name: str, weight: Tensor, again: Tensor | None, kept: int) -> None:
-        """Note a quantized ``weight``: what it became (None on ``meta``), and the bytes of that."""
+    def record(self, name: str, layer: nn.Module, stored: StoredMatrix) -> None:
+        """Note that the matrix of ``layer`` became ``stored``: its bytes, and how exact it is (not
+        on ``meta``, where there are no numbers)."""
+        weight = linear_weight(layer).detach()
+        kept = sum(b.numel() * b.element_size() for b in stored.buffers())
         self.sizes.append((name, weight.numel(), kept))
-        if again is not None:
+        if weight.device.type != "meta":
             bits = 8 * kept / weight.numel()
-            self.errors.append(layer_error(name, weight.detach(), again, bits))
+            self.errors.append(layer_error(name, weight, stored.dequantize(), bits))
 
     def settings(self) -> dict[str, Any]:
         return {f"{type(self).registered_name}_products": self.products}  # type: ignore[attr-defined]
-
-    @property
-    @abstractmethod
-    def products(self) -> str:
-        """How its layers multiply: in which precision, by which of the ways there are."""
 
     def arithmetic(self) -> list[Arithmetic]:
         tables = [Arithmetic(self.title, QUANTIZED_COLUMNS, size_rows(self.sizes))]
@@ -108,11 +176,6 @@ class QuantizingMethod(Method):
             columns = ("layers", "weights", "fp32")
             tables.append(Arithmetic("Matrices that stay floats", columns, matrix_rows(self.left)))
         return tables
-
-
-def stored_bytes(module: nn.Module) -> int:
-    """What the buffers of a quantized layer take."""
-    return sum(b.numel() * b.element_size() for b in module.buffers())
 
 
 def float_matrices(model: nn.Module) -> list[tuple[str, int]]:

@@ -16,7 +16,7 @@ from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.methods.lora import LoRA
 from scratchlab.methods.nf4 import NormalFloat4
-from scratchlab.methods.quantized import QuantizingMethod
+from scratchlab.methods.quantized import Quantizer
 from scratchlab.methods.soft_prompt import SoftPrompt
 from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.models.rnn_lm import RNNLM
@@ -199,4 +199,4 @@ def test_quantizing_methods_share_one_way_of_saying_what_they_left() -> None:
     from scratchlab.registry import parts
 
     quantizing = [p.load() for p in parts("method").values()]
-    assert all(issubclass(c, QuantizingMethod) for c in quantizing if c.quantizes)
+    assert all(issubclass(c, Quantizer) for c in quantizing if c.quantizes)
