@@ -17,17 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import (
-    Adapter,
-    Arithmetic,
-    Method,
-    MethodContext,
-    adapter_names,
-    freeze,
-)
+from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
 from scratchlab.methods.finetune import fresh_names, named_by
 from scratchlab.methods.peft_format import (
-    library_name,
+    lora_adapter,
     trained_modules,
     unsaveable,
     write_adapter,
@@ -220,34 +213,13 @@ class LoRA(Method):
 
     def export(self, folder: Path) -> None:
         """``adapter/`` in peft's format, for ``PeftModel.from_pretrained``."""
-        tensors: dict[str, Tensor] = {}
-        for name, layer in self.layers.items():
-            prefix = f"base_model.model.{library_name(name)}"
-            tensors[f"{prefix}.lora_A.weight"] = layer.lora_a.detach().cpu().contiguous()
-            tensors[f"{prefix}.lora_B.weight"] = layer.lora_b.detach().cpu().contiguous()
-        content = {
-            "peft_type": "LORA",
-            "base_model_name_or_path": self.origin or None,
-            "r": self.config.rank,
-            "lora_alpha": self.config.alpha,
-            "lora_dropout": self.config.dropout,
-            "target_modules": [library_name(name) for name in self.layers],
-            "fan_in_fan_out": any(is_conv1d(layer.base) for layer in self.layers.values()),
-            "bias": "none",
-            "init_lora_weights": True,
-            "use_rslora": False,
-            "use_dora": False,
-            "inference_mode": True,
-            "task_type": None,
-        }
-        modules = self._trained_beside()
-        write_adapter(folder / "adapter", content, tensors, self.model, modules)
+        config = self.config
+        content, tensors = lora_adapter(self.layers, config.rank, config.alpha, config.dropout)
+        content["base_model_name_or_path"] = self.origin or None
+        write_adapter(folder, content, tensors, self.model, trained_modules(self.model))
 
     def unexportable(self) -> str | None:
-        return unsaveable(self._trained_beside(), self.model)
-
-    def _trained_beside(self) -> dict[str, nn.Module]:
-        return trained_modules(self.model, set(adapter_names(self.model)))
+        return unsaveable(trained_modules(self.model), self.model)
 
     def arithmetic(self) -> list[Arithmetic]:
         """How many weights each kind of layer trains in place of how many."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +13,7 @@ from scratchlab.errors import UserError, suggest
 from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext
 from scratchlab.methods.finetune import fresh_names
 from scratchlab.methods.peft_format import (
-    library_name,
+    library_adapter,
     trained_modules,
     unsaveable,
     write_adapter,
@@ -92,15 +91,9 @@ class Peft(Method):
             if hasattr(self.model, "peft_config")
             else {n: p for n, p in self.model.named_parameters() if n in set(self.trained)}
         )
-        tensors = {
-            _library_name(n): p.detach().cpu().contiguous().clone() for n, p in found.items()
-        }
-        content = {k: _plain(v) for k, v in self.library_config.to_dict().items()}
-        content |= {"inference_mode": True, "base_model_name_or_path": self.origin or None}
-        for key in ("target_modules", "feedforward_modules"):
-            if isinstance(content.get(key), list):
-                content[key] = [library_name(name) for name in content[key]]
-        write_adapter(folder / "adapter", content, tensors, self.model, self._trained_beside())
+        content, tensors = library_adapter(self.library_config.to_dict(), found)
+        content["base_model_name_or_path"] = self.origin or None
+        write_adapter(folder, content, tensors, self.model, self._trained_beside())
 
     def unexportable(self) -> str | None:
         beside = self._trained_beside()
@@ -170,16 +163,3 @@ def _library_config(cls: Any, **settings: Any) -> Any:
         return cls(**settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"method.peft.settings: {str(error).splitlines()[0]}") from error
-
-
-def _plain(value: Any) -> Any:
-    """A value of the library's configuration as JSON holds it."""
-    if isinstance(value, set | tuple):
-        return sorted(value)
-    return value.value if isinstance(value, Enum) else value
-
-
-def _library_name(name: str) -> str:
-    """A parameter's name in a file that ``PeftModel.from_pretrained`` reads."""
-    plain = name.removeprefix("inner.").replace(".modules_to_save", "").replace(".default", "")
-    return plain if plain.startswith(("base_model.", "prompt")) else f"base_model.model.{plain}"

@@ -15,20 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
-from scratchlab.methods.contract import (
-    Adapter,
-    Arithmetic,
-    Method,
-    MethodContext,
-    adapter_names,
-    freeze,
-)
+from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodContext, freeze
 from scratchlab.methods.finetune import fresh_names
-from scratchlab.methods.peft_format import trained_modules
+from scratchlab.methods.peft_format import prompt_adapter, trained_modules, write_adapter
 from scratchlab.methods.replace import name_of, replace_module
 from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.registry import option, register
-from scratchlab.run.atomic import write_bytes, write_text
 
 
 class PromptEmbedding(Adapter):
@@ -204,28 +196,12 @@ class SoftPrompt(Method):
 
     def export(self, folder: Path) -> None:
         """``adapter/`` in peft's format of prompt tuning."""
-        import json
-
-        from safetensors.torch import save
-
-        target = folder / "adapter"
-        target.mkdir(parents=True, exist_ok=True)
-        tensors = {"prompt_embeddings": self.layer.prompt.detach().cpu().contiguous()}
-        write_bytes(target / "adapter_model.safetensors", save(tensors, metadata={"format": "pt"}))
-        content = {
-            "peft_type": "PROMPT_TUNING",
-            "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": self.origin or None,
-            "num_virtual_tokens": self.config.length,
-            "token_dim": self.width,
-            "num_transformer_submodules": 1,
-            "prompt_tuning_init": "RANDOM",
-            "inference_mode": True,
-        }
-        write_text(target / "adapter_config.json", json.dumps(content, indent=2) + "\n")
+        content, tensors = prompt_adapter(self.layer.prompt)
+        content["base_model_name_or_path"] = self.origin or None
+        write_adapter(folder, content, tensors, self.model, {})
 
     def unexportable(self) -> str | None:
-        beside = trained_modules(self.model, set(adapter_names(self.model)))
+        beside = trained_modules(self.model)
         return f"prompt tuning has no place for {', '.join(beside)}" if beside else None
 
     def arithmetic(self) -> list[Arithmetic]:
