@@ -11,6 +11,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -33,9 +34,40 @@ from scratchlab.estimators.state import (
     with_prefix,
 )
 from scratchlab.estimators.update_rules import UPDATES, UpdateRule, make_rule
+from scratchlab.registry import option
 
 SCHEDULES = ("constant", "linear", "cosine")
 _LOWEST_RATE = 0.01  # a schedule ends at this part of the learning rate
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """Of every training by gradient descent; a subclass may have other defaults."""
+
+    update: str = option("momentum", "update rule", choices=("sgd", "momentum", "adam"))
+    learning_rate: float | None = option(
+        None, "step size; null: the inverse of the greatest curvature (0.01 for Adam)", above=0
+    )
+    momentum: float = option(0.9, "momentum; beta1 of Adam", min=0, below=1)
+    beta2: float = option(0.999, "decay of Adam's mean square", min=0, below=1)
+    schedule: str = option(
+        "constant", "learning rate over the epochs", choices=("constant", "linear", "cosine")
+    )
+    batch_size: int = option(0, "rows a step; 1 is stochastic, 0 is all rows", min=0)
+    epochs: int = option(300, "passes over the rows", min=1)
+    l2: float = option(0.0001, "strength of the L2 penalty on the weights", min=0)
+    shuffle: bool = option(True, "new order of the rows in every epoch")
+    random_state: int | None = option(0, "seed of weights, order and held-out rows", min=0)
+
+
+@dataclass(frozen=True)
+class StoppingOptions(DescentOptions):
+    """Of a training that can hold rows out, and in either precision."""
+
+    early_stopping: bool = option(False, "hold rows out, stop without gain, keep the best weights")
+    validation_fraction: float = option(0.1, "part held out for early stopping", above=0, below=1)
+    patience: int = option(10, "epochs without gain before stopping", min=1)
+    dtype: str = option("float64", "precision of learning", choices=("float32", "float64"))
 
 
 class GradientEstimator(IterativeEstimator):
@@ -251,17 +283,18 @@ class GradientEstimator(IterativeEstimator):
                 f"validation_fraction={self.validation_fraction} of {len(y)} rows leaves "
                 "nothing to train or to validate on"
             )
-        strata = None
-        if hasattr(self, "classes_"):
-            codes = self._encode(y).reshape(len(y), -1)[:, 0]
-            counts = np.unique(y, return_counts=True)[1]
-            if counts.min() >= 2 and min(kept_back, len(y) - kept_back) >= len(counts):
-                strata = codes
         seed = int(self._rng.integers(2**31))
         _, held_out = train_test_split(
-            np.arange(len(y)), test_size=kept_back, stratify=strata, random_state=seed
+            np.arange(len(y)),
+            test_size=kept_back,
+            stratify=self._strata(y, kept_back),
+            random_state=seed,
         )
         return np.sort(held_out)
+
+    def _strata(self, y: np.ndarray, kept_back: int) -> np.ndarray | None:
+        """What the rows held out are to have equal shares of; None: nothing."""
+        return None
 
     def _judge(self, X: np.ndarray, T: np.ndarray) -> dict[str, float]:
         """Score the held-out rows, keep the best parameters, count the epochs without gain."""

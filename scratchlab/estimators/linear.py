@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from scratchlab.estimators.gradient_descent import DescentOptions
 from scratchlab.estimators.losses import squared_error
 from scratchlab.estimators.network import Network
 from scratchlab.estimators.protocol import check_choice
@@ -25,55 +26,17 @@ class LinearRegression(RegressorMixin, RegressionTargets):
     """Linear regression, from scratch: closed form or gradient descent, with an L2 penalty."""
 
     @dataclass(frozen=True)
-    class Config:
-        """Options of linear regression; those from ``update`` on are for the solver gradient."""
+    class Config(DescentOptions):
+        """Options of linear regression; those of descent are for the solver gradient."""
 
         solver: str = option("normal", "closed form or descent", choices=("normal", "gradient"))
-        l2: float = option(0.0, "strength of the L2 penalty on the weights (ridge)", min=0)
-        update: str = option("momentum", "update rule", choices=("sgd", "momentum", "adam"))
-        learning_rate: float | None = option(
-            None, "step size; null: the inverse of the greatest curvature (0.01 for Adam)", above=0
-        )
-        momentum: float = option(0.9, "momentum; beta1 of Adam", min=0, below=1)
-        beta2: float = option(0.999, "decay of Adam's mean square", min=0, below=1)
-        schedule: str = option(
-            "constant", "learning rate over the epochs", choices=("constant", "linear", "cosine")
-        )
-        batch_size: int = option(0, "rows a step; 1 is stochastic, 0 is all rows", min=0)
         epochs: int = option(500, "passes over the rows", min=1)
+        l2: float = option(0.0, "strength of the L2 penalty on the weights (ridge)", min=0)
         tol: float = option(
             0.00000001, "all rows at once: done when no gradient component is larger", min=0
         )
-        shuffle: bool = option(True, "new order of the rows in every epoch")
-        random_state: int | None = option(0, "seed of the order of the rows", min=0)
 
-    def __init__(
-        self,
-        solver: str = "normal",
-        l2: float = 0.0,
-        update: str = "momentum",
-        learning_rate: float | None = None,
-        momentum: float = 0.9,
-        beta2: float = 0.999,
-        schedule: str = "constant",
-        batch_size: int = 0,
-        epochs: int = 500,
-        tol: float = 0.00000001,
-        shuffle: bool = True,
-        random_state: int | None = 0,
-    ) -> None:
-        self.solver = solver
-        self.l2 = l2
-        self.update = update
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.beta2 = beta2
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.tol = tol
-        self.shuffle = shuffle
-        self.random_state = random_state
+    solver: str
 
     def _check_options(self) -> None:
         check_choice("solver", self.solver, ("normal", "gradient"))

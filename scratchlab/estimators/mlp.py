@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 
-from scratchlab.estimators.gradient_descent import GradientEstimator
+from scratchlab.estimators.gradient_descent import GradientEstimator, StoppingOptions
 from scratchlab.estimators.losses import Loss, softmax, softmax_cross_entropy, squared_error
 from scratchlab.estimators.network import Network
 from scratchlab.estimators.protocol import InputError
@@ -27,69 +27,22 @@ from scratchlab.registry import option, register
 
 
 @dataclass(frozen=True)
-class NetworkConfig:
+class NetworkConfig(StoppingOptions):
     """Options of both networks."""
 
     hidden: list[int] = option([128], "sizes of the hidden layers; [] for none", min=1)
     activation: str = option("relu", "hidden units", choices=("relu", "tanh", "sigmoid"))
     update: str = option("adam", "update rule", choices=("sgd", "momentum", "adam"))
     learning_rate: float = option(0.001, "step size", above=0)
-    momentum: float = option(0.9, "momentum; beta1 of Adam", min=0, below=1)
-    beta2: float = option(0.999, "decay of Adam's mean square", min=0, below=1)
-    schedule: str = option(
-        "constant", "learning rate over the epochs", choices=("constant", "linear", "cosine")
-    )
     batch_size: int = option(64, "rows a step; 1 is stochastic, 0 is all rows", min=0)
     epochs: int = option(100, "passes over the rows", min=1)
-    l2: float = option(0.0001, "strength of the L2 penalty on the weights", min=0)
-    shuffle: bool = option(True, "new order of the rows in every epoch")
-    early_stopping: bool = option(False, "hold rows out, stop without gain, keep the best weights")
-    validation_fraction: float = option(0.1, "part held out for early stopping", above=0, below=1)
-    patience: int = option(10, "epochs without gain before stopping", min=1)
     dtype: str = option("float32", "precision of learning", choices=("float32", "float64"))
-    random_state: int | None = option(0, "seed of weights, order and held-out rows", min=0)
 
 
 class _MLP(GradientEstimator):
-    """What both networks share: the options and the network that they describe."""
+    """What both networks share: the network that their options describe."""
 
-    _loss: Loss
-
-    def __init__(
-        self,
-        hidden: Sequence[int] = (128,),
-        activation: str = "relu",
-        update: str = "adam",
-        learning_rate: float = 0.001,
-        momentum: float = 0.9,
-        beta2: float = 0.999,
-        schedule: str = "constant",
-        batch_size: int = 64,
-        epochs: int = 100,
-        l2: float = 0.0001,
-        shuffle: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        dtype: str = "float32",
-        random_state: int | None = 0,
-    ) -> None:
-        self.hidden = hidden
-        self.activation = activation
-        self.update = update
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.beta2 = beta2
-        self.schedule = schedule
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.l2 = l2
-        self.shuffle = shuffle
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.dtype = dtype
-        self.random_state = random_state
+    hidden: Sequence[int]
 
     def _network(self, n_features: int, n_outputs: int, loss: Loss) -> Network:
         hidden = list(self.hidden)
@@ -136,46 +89,6 @@ class MLPRegressor(RegressorMixin, RegressionTargets, _MLP):
         """The options of both networks and the treatment of the target."""
 
         scale_target: bool = option(True, "learn the standardised target; predictions are in units")
-
-    def __init__(
-        self,
-        hidden: Sequence[int] = (128,),
-        activation: str = "relu",
-        update: str = "adam",
-        learning_rate: float = 0.001,
-        momentum: float = 0.9,
-        beta2: float = 0.999,
-        schedule: str = "constant",
-        batch_size: int = 64,
-        epochs: int = 100,
-        l2: float = 0.0001,
-        shuffle: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        dtype: str = "float32",
-        random_state: int | None = 0,
-        scale_target: bool = True,
-    ) -> None:
-        super().__init__(
-            hidden=hidden,
-            activation=activation,
-            update=update,
-            learning_rate=learning_rate,
-            momentum=momentum,
-            beta2=beta2,
-            schedule=schedule,
-            batch_size=batch_size,
-            epochs=epochs,
-            l2=l2,
-            shuffle=shuffle,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            dtype=dtype,
-            random_state=random_state,
-        )
-        self.scale_target = scale_target
 
     def _make_network(self, n_features: int) -> Network:
         return self._network(n_features, len(self._centre), squared_error)

@@ -71,18 +71,6 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
     intercept_: np.ndarray  # [units]
     _rng: np.random.Generator
 
-    def __init__(
-        self,
-        learning_rate: float = 1.0,
-        epochs: int = 50,
-        shuffle: bool = True,
-        random_state: int | None = 0,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.shuffle = shuffle
-        self.random_state = random_state
-
     def start(self, X: Any, y: Any, seed: int | None = None) -> Self:
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate={self.learning_rate} must be above 0")
@@ -205,20 +193,6 @@ class Adaline(ClassifierMixin, ClassifierTargets):
         random_state: int | None = option(0, "seed of the order of the rows", min=0)
 
     update = "sgd"
-
-    def __init__(
-        self,
-        learning_rate: float | None = None,
-        batch_size: int = 0,
-        epochs: int = 200,
-        shuffle: bool = True,
-        random_state: int | None = 0,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.shuffle = shuffle
-        self.random_state = random_state
 
     def _make_network(self, n_features: int) -> Network:
         units = 1 if len(self.classes_) == 2 else len(self.classes_)

@@ -29,6 +29,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from scratchlab.errors import TrainingError, UserError, suggest
+from scratchlab.estimators.configured import Configured
 
 State = dict[str, np.ndarray]
 OnEpoch = Callable[[int, dict[str, float]], bool | None]
@@ -50,7 +51,7 @@ class Saveable(Protocol):
     def set_state(self, state: State) -> Any: ...
 
 
-class IterativeEstimator(BaseEstimator, ABC):
+class IterativeEstimator(BaseEstimator, Configured, ABC):
     """An estimator that learns in epochs (passes over the rows).
 
     Attributes after ``start``: ``n_epochs_`` epochs done, ``finished_`` whether more training is

@@ -39,6 +39,12 @@ class ClassifierTargets(GradientEstimator):
             )
         return numbers
 
+    def _strata(self, y: np.ndarray, kept_back: int) -> np.ndarray | None:
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2 or min(kept_back, len(y) - kept_back) < len(counts):
+            return None
+        return self._encode(y).reshape(len(y), -1)[:, 0]
+
     def _named(self, loss: float, hits: int, rows: int) -> dict[str, float]:
         return {"loss": loss, "accuracy": hits / rows}
 

@@ -20,6 +20,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from scratchlab.estimators.configured import Configured
 from scratchlab.estimators.ensembles.members import (
     build_member,
     class_shares,
@@ -54,7 +55,7 @@ class BaggingConfig:
     random_state: int | None = option(0, "seed of the draws and the members", min=0)
 
 
-class _Bagging(BaseEstimator, ABC):
+class _Bagging(BaseEstimator, Configured, ABC):
     _task: ClassVar[str]
     _usual: ClassVar[dict[str, str]]
     base: Any
@@ -137,24 +138,7 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
     _task = "classification"
     _usual: ClassVar[dict[str, str]] = {"name": "decision_tree"}
     classes_: np.ndarray
-
-    def __init__(
-        self,
-        base: Any = None,
-        n_estimators: int = 10,
-        max_samples: float = 1.0,
-        bootstrap: bool = True,
-        n_jobs: int = 1,
-        random_state: int | None = 0,
-        vote: str = "soft",
-    ) -> None:
-        self.base = base
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.bootstrap = bootstrap
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.vote = vote
+    vote: str
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train all members on X [rows, features] and class labels y [rows]."""
@@ -208,22 +192,6 @@ class BaggingRegressor(RegressorMixin, _Bagging):
 
     _task = "regression"
     _usual: ClassVar[dict[str, str]] = {"name": "decision_tree_regressor"}
-
-    def __init__(
-        self,
-        base: Any = None,
-        n_estimators: int = 10,
-        max_samples: float = 1.0,
-        bootstrap: bool = True,
-        n_jobs: int = 1,
-        random_state: int | None = 0,
-    ) -> None:
-        self.base = base
-        self.n_estimators = n_estimators
-        self.max_samples = max_samples
-        self.bootstrap = bootstrap
-        self.n_jobs = n_jobs
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train all members on X [rows, features] and numbers y [rows]."""

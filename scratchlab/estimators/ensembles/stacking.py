@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from scratchlab.estimators.configured import Configured
 from scratchlab.estimators.ensembles.members import (
     build_member,
     class_shares,
@@ -70,27 +71,18 @@ class StackingConfig:
     random_state: int | None = option(0, "seed of the folds and the estimators", min=0)
 
 
-class _Stacking(BaseEstimator, ABC):
+class _Stacking(BaseEstimator, Configured, ABC):
     _task: ClassVar[str]
     _usual0: ClassVar[dict[str, Any]]
     _usual1: ClassVar[dict[str, Any]]
+    level0: Any
+    level1: Any
+    folds: int
+    passthrough: bool
+    random_state: Any
     level0_: dict[str, Any]
     level1_: Any
     fold_of_row_: np.ndarray
-
-    def __init__(
-        self,
-        level0: Any = None,
-        level1: Any = None,
-        folds: int = 5,
-        passthrough: bool = False,
-        random_state: int | None = 0,
-    ) -> None:
-        self.level0 = level0
-        self.level1 = level1
-        self.folds = folds
-        self.passthrough = passthrough
-        self.random_state = random_state
 
     @abstractmethod
     def _columns(self, member: Any, X: np.ndarray) -> np.ndarray:

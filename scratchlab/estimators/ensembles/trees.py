@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn import ensemble, tree
@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from scratchlab.estimators.configured import Configured
 from scratchlab.estimators.ensembles.tree_arrays import TreeArrays, from_boosting, from_forest
 from scratchlab.estimators.losses import sigmoid, softmax
 from scratchlab.estimators.protocol import State, check_two_classes
@@ -33,9 +34,10 @@ from scratchlab.estimators.state import (
 from scratchlab.registry import option, register
 
 
-class _Trees(BaseEstimator, ABC):
+class _Trees(BaseEstimator, Configured, ABC):
     """Fit through scikit-learn, predict and save through arrays."""
 
+    _grower: ClassVar[Any]  # scikit-learn's class
     random_state: Any
     trees_: TreeArrays
     baseline_: np.ndarray  # [outputs], what the values of the trees are added to
@@ -70,7 +72,7 @@ class _Trees(BaseEstimator, ABC):
             **with_prefix("trees", self.trees_.get_state()),
             **features_to_state(self),
         }
-        return state | (labels_to_state(self.classes_) if hasattr(self, "classes_") else {})
+        return state
 
     def set_state(self, state: State) -> Self:
         """Take back what ``get_state`` gave."""
@@ -78,8 +80,6 @@ class _Trees(BaseEstimator, ABC):
         self.trees_ = TreeArrays.from_state(below_prefix("trees", state))
         self.baseline_ = np.asarray(state["baseline"])
         self.feature_importances_ = np.asarray(state["importances"])
-        if any(name.startswith("classes") for name in state):
-            self.classes_ = labels_from_state(state)
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -109,6 +109,13 @@ class _TreesClassifier(ClassifierMixin, _Trees):
         shares = self.predict_proba(X)
         return self.classes_[shares.argmax(axis=1)]
 
+    def get_state(self) -> State:
+        return super().get_state() | labels_to_state(self.classes_)
+
+    def set_state(self, state: State) -> Self:
+        self.classes_ = labels_from_state(state)
+        return super().set_state(state)
+
 
 class _TreesRegressor(RegressorMixin, _Trees):
     def fit(self, X: Any, y: Any) -> Self:
@@ -135,27 +142,8 @@ class TreeConfig:
 
 
 class _Tree(_Trees):
-    def __init__(
-        self,
-        max_depth: int | None = None,
-        min_samples_leaf: int = 1,
-        max_features: float | None = None,
-        random_state: int | None = 0,
-    ) -> None:
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.max_features = max_features
-        self.random_state = random_state
-
     def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
-        classify = hasattr(self, "classes_")
-        grower = tree.DecisionTreeClassifier if classify else tree.DecisionTreeRegressor
-        model = grower(
-            max_depth=self.max_depth,
-            min_samples_leaf=self.min_samples_leaf,
-            max_features=self.max_features,
-            random_state=seed,
-        ).fit(X, y)
+        model = self._grower(**self.get_params() | {"random_state": seed}).fit(X, y)
         self.trees_ = from_forest([model])
         self.baseline_ = np.zeros(self.trees_.value.shape[1])
         self.feature_importances_ = model.feature_importances_
@@ -169,6 +157,8 @@ class DecisionTreeClassifier(_TreesClassifier, _Tree):
     class Config(TreeConfig):
         """The options of a single tree."""
 
+    _grower = tree.DecisionTreeClassifier
+
 
 @register("estimator", "decision_tree_regressor", tasks=("regression",))
 class DecisionTreeRegressor(_TreesRegressor, _Tree):
@@ -177,6 +167,8 @@ class DecisionTreeRegressor(_TreesRegressor, _Tree):
     @dataclass(frozen=True)
     class Config(TreeConfig):
         """The options of a single tree."""
+
+    _grower = tree.DecisionTreeRegressor
 
 
 @dataclass(frozen=True)
@@ -198,37 +190,13 @@ class ForestConfig:
 
 
 class _Forest(_Trees):
-    def __init__(
-        self,
-        n_estimators: int = 100,
-        max_depth: int | None = None,
-        min_samples_leaf: int = 1,
-        max_features: float | None = None,
-        bootstrap: bool = True,
-        n_jobs: int = 1,
-        random_state: int | None = 0,
-    ) -> None:
-        self.n_estimators = n_estimators
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.max_features = max_features
-        self.bootstrap = bootstrap
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    _usual_features: ClassVar[Any]
 
     def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
-        classify = hasattr(self, "classes_")
-        grower = ensemble.RandomForestClassifier if classify else ensemble.RandomForestRegressor
-        usual = "sqrt" if classify else 1.0
-        model = grower(
-            n_estimators=self.n_estimators,
-            max_depth=self.max_depth,
-            min_samples_leaf=self.min_samples_leaf,
-            max_features=usual if self.max_features is None else self.max_features,
-            bootstrap=self.bootstrap,
-            n_jobs=self.n_jobs,
-            random_state=seed,
-        ).fit(X, y)
+        options = self.get_params() | {"random_state": seed}
+        if options["max_features"] is None:
+            options["max_features"] = self._usual_features
+        model = self._grower(**options).fit(X, y)
         self.trees_ = from_forest(model.estimators_)
         self.baseline_ = np.zeros(self.trees_.value.shape[1])
         self.feature_importances_ = model.feature_importances_
@@ -242,6 +210,9 @@ class RandomForestClassifier(_TreesClassifier, _Forest):
     class Config(ForestConfig):
         """The options of a forest."""
 
+    _grower = ensemble.RandomForestClassifier
+    _usual_features = "sqrt"
+
 
 @register("estimator", "random_forest_regressor", tasks=("regression",))
 class RandomForestRegressor(_TreesRegressor, _Forest):
@@ -250,6 +221,9 @@ class RandomForestRegressor(_TreesRegressor, _Forest):
     @dataclass(frozen=True)
     class Config(ForestConfig):
         """The options of a forest."""
+
+    _grower = ensemble.RandomForestRegressor
+    _usual_features = 1.0
 
 
 @dataclass(frozen=True)
@@ -271,49 +245,15 @@ class BoostingConfig:
 class _Boosting(_Trees):
     _dtype = np.float64
 
-    def __init__(
-        self,
-        learning_rate: float = 0.1,
-        n_rounds: int = 100,
-        max_leaves: int = 31,
-        max_depth: int | None = None,
-        min_samples_leaf: int = 20,
-        l2: float = 0.0,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        random_state: int | None = 0,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.n_rounds = n_rounds
-        self.max_leaves = max_leaves
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.l2 = l2
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.random_state = random_state
-
     def _grow(self, X: np.ndarray, y: np.ndarray, seed: int) -> None:
-        classify = hasattr(self, "classes_")
-        grower = (
-            ensemble.HistGradientBoostingClassifier
-            if classify
-            else ensemble.HistGradientBoostingRegressor
-        )
-        model = grower(
-            learning_rate=self.learning_rate,
-            max_iter=self.n_rounds,
-            max_leaf_nodes=self.max_leaves,
-            max_depth=self.max_depth,
-            min_samples_leaf=self.min_samples_leaf,
-            l2_regularization=self.l2,
-            early_stopping=self.early_stopping,
-            validation_fraction=self.validation_fraction,
-            n_iter_no_change=self.patience,
-            random_state=seed,
-        ).fit(X, y)
+        theirs = {
+            "n_rounds": "max_iter",
+            "max_leaves": "max_leaf_nodes",
+            "l2": "l2_regularization",
+            "patience": "n_iter_no_change",
+        }
+        options = {theirs.get(name, name): value for name, value in self.get_params().items()}
+        model = self._grower(**options | {"random_state": seed}).fit(X, y)
         # scikit-learn offers the nodes of these trees under no public name; a test compares what
         # they predict here with the model's own predictions, so that a change would not go unseen.
         self.trees_, gains = from_boosting(model._predictors)
@@ -329,6 +269,8 @@ class BoostedTreesClassifier(_TreesClassifier, _Boosting):
     @dataclass(frozen=True)
     class Config(BoostingConfig):
         """The options of boosted trees."""
+
+    _grower = ensemble.HistGradientBoostingClassifier
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Softmax of the summed trees (sigmoid for two classes), [rows, classes]."""
@@ -346,6 +288,8 @@ class BoostedTreesRegressor(_TreesRegressor, _Boosting):
     @dataclass(frozen=True)
     class Config(BoostingConfig):
         """The options of boosted trees."""
+
+    _grower = ensemble.HistGradientBoostingRegressor
 
     def predict(self, X: Any) -> np.ndarray:
         """The summed trees, [rows]."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scratchlab.errors import UserError, suggest
+from scratchlab.estimators.configured import Configured
 from scratchlab.estimators.ngrams.arpa import write_arpa
 from scratchlab.estimators.ngrams.counts import (
     EOS,
@@ -77,7 +78,7 @@ class Scores:
 
 
 @register("estimator", "ngram", tasks=("language_modeling",), exports=("arpa",))
-class NGram:
+class NGram(Configured):
     """N-gram language model with modified Kneser-Ney, add-k or stupid back-off smoothing.
 
     Text is given as integers: ``tokens`` [n], any ids >= 0, and ``offsets`` [sentences + 1], the
@@ -102,33 +103,11 @@ class NGram:
             True, "kneser_ney: use discounts 0.5, 1, 1.5 (with a warning) where none can be found"
         )
 
-    def __init__(
-        self,
-        order: int = 5,
-        smoothing: str = "kneser_ney",
-        k: float = 0.01,
-        alpha: float = 0.4,
-        discount_fallback: bool = True,
-    ) -> None:
-        self.order = order
-        self.smoothing = smoothing
-        self.k = k
-        self.alpha = alpha
-        self.discount_fallback = discount_fallback
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The options as given to the constructor (scikit-learn's contract)."""
-        names = ("order", "smoothing", "k", "alpha", "discount_fallback")
-        return {name: getattr(self, name) for name in names}
-
-    def set_params(self, **params: Any) -> NGram:
-        """Change options; they take effect at the next ``fit``."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                raise UserError(f"the n-gram model has no option {name!r}", suggest(name, known))
-            setattr(self, name, value)
-        return self
+    order: int
+    smoothing: str
+    k: float
+    alpha: float
+    discount_fallback: bool
 
     # ---- training
 
@@ -188,13 +167,13 @@ class NGram:
 
     def _check_options(self) -> None:
         limits = (
-            ("order", 1 <= self.order <= 10, "from 1 to 10"),
-            ("k", self.k > 0, "greater than 0"),
-            ("alpha", 0 < self.alpha <= 1, "greater than 0 and at most 1"),
+            ("order", self.order, 1 <= self.order <= 10, "from 1 to 10"),
+            ("k", self.k, self.k > 0, "greater than 0"),
+            ("alpha", self.alpha, 0 < self.alpha <= 1, "greater than 0 and at most 1"),
         )
-        for name, right, rule in limits:
+        for name, value, right, rule in limits:
             if not right:
-                raise UserError(f"{name} must be {rule}, not {getattr(self, name)}")
+                raise UserError(f"{name} must be {rule}, not {value}")
         if self.smoothing not in SMOOTHINGS:
             raise UserError(
                 f"unknown smoothing {self.smoothing!r}", suggest(self.smoothing, SMOOTHINGS)
