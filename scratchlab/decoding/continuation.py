@@ -56,7 +56,7 @@ class Continuation:
         """The ids of a prompt; UserError if a character has none, remarks about the rest."""
         dataset = self.dataset
         tokenizer = getattr(dataset, "tokenizer", None)
-        ids = dataset.encode(text) if tokenizer is None else tokenizer.encode(text, where).tolist()
+        ids = dataset.encode(text) if tokenizer is None else tokenizer.encode(text, where)
         spec = dataset.spec
         if spec.unk_id is not None and (unknown := ids.count(spec.unk_id)):
             self.remark(
@@ -135,7 +135,7 @@ def answers(model: Any, dataset: QuestionDataset, questions: Sequence[str]) -> l
     """The model's most probable answer to each question, up to the mask that closes it."""
     prompts = []
     for number, question in enumerate(questions, 1):
-        ids = dataset.tokenizer.encode(question.strip(), f"question {number}").tolist()
+        ids = dataset.tokenizer.encode(question.strip(), f"question {number}")
         room = getattr(model, "block_size", None)
         if room is not None and len(ids) + 2 > room:
             raise UserError(

@@ -11,7 +11,7 @@ import pytest
 from scratchlab.data.contract import IGNORE, DataContext
 from scratchlab.data.kinds.questions import BiographyQuestions, Birthplaces
 from scratchlab.data.kinds.spans import Biographies, WikiSpans
-from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer
+from scratchlab.data.tokenizers.files import read_text_tokenizer
 from scratchlab.errors import UserError
 
 PEOPLE = {"people": 40, "train_questions": 20, "val_questions": 10, "test_questions": 10}
@@ -89,9 +89,9 @@ def test_only_the_answer_and_its_end_are_learned(tokens: dict[str, Any], tmp_pat
 def test_a_name_has_the_same_pieces_in_a_question_as_in_a_document(tmp_path: Path) -> None:
     dataset = spans(tmp_path, tokenizer="bpe", vocab_size=300)
     tokenizer = dataset.tokenizer
-    name = tokenizer.encode("Nora Win").tolist()
+    name = tokenizer.encode("Nora Win")
     for text in ("Nora Win was born.", "Where was Nora Win born?", "In Kiel Nora Win died."):
-        ids = tokenizer.encode(text).tolist()
+        ids = tokenizer.encode(text)
         assert any(ids[i : i + len(name)] == name for i in range(len(ids)))
     assert all(tokenizer.decode(tokenizer.encode(d)) == d for d in dataset._knowledge.documents)
 

@@ -15,7 +15,7 @@ from scratchlab.data.batching.token_shards import Shards, write_shards
 from scratchlab.data.contract import IGNORE, DataContext
 from scratchlab.data.sets.corpora import TextFile
 from scratchlab.data.sources.corpus import whole_lines
-from scratchlab.data.tokenizers.pretrained_tokenizer import load_pretrained_tokenizer
+from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError
 from tests.data.kinds import sentence, write_files
 
@@ -132,7 +132,7 @@ def test_texts_that_a_checkpoints_tokenizer_reads_at_once_have_the_ids_of_each(
 ) -> None:
     tokenizer = load_pretrained_tokenizer(str(write_files(tmp_path / "f") / "checkpoint"), tmp_path)
     texts = [sentence(i, 3 + i % 7) + " unknown [PAD]\n" * (i % 2) for i in range(20)]
-    wanted = [tokenizer.encode(text).tolist() for text in texts]
+    wanted = [tokenizer.encode(text) for text in texts]
     for threads in ("1", "3"):
         monkeypatch.setenv("RAYON_NUM_THREADS", threads)
         assert [ids.tolist() for ids in tokenizer.encode_each(iter(texts))] == wanted

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab.data.tokenizers.pair_words import BPETokenizer, WordTokenizer, tokenizer_from_json
-from scratchlab.data.tokenizers.text_tokenizers import (
-    Pieces,
-    TextTokenizer,
-    Words,
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.files import (
+    from_json,
     read_text_tokenizer,
     write_text_tokenizer,
 )
+from scratchlab.data.tokenizers.learned import RUNNING, Pieces, Words, learn
 from scratchlab.data.tokenizers.words import (
     OLD_PATTERN,
     PATTERN,
@@ -52,10 +51,9 @@ def test_combining_marks_stay_with_their_letters(script: str) -> None:
     assert plain_words(text) == text.split(" ")
     assert mark_words(text) == [f"\u2581{word}" for word in text.split(" ")]
     assert plain_words(text, OLD_PATTERN) != text.split(" ")
-    for tokenizer in (WordTokenizer.train([text], 99, 1), Words.learn("word", [text], None, 1)):
+    for kind in ("word", "bpe", "char"):
+        tokenizer = learn(kind, lambda: [text], 500, 1)
         assert tokenizer.decode(tokenizer.encode(text)) == text
-    bpe = BPETokenizer.train([text], 500, 1)
-    assert bpe.decode(bpe.encode(text)) == text
 
 
 def test_a_word_that_ends_in_a_mark_has_one_form_wherever_it_stands() -> None:
@@ -104,57 +102,63 @@ def test_the_words_of_the_parts_are_the_words_of_the_text(pattern: int) -> None:
 
 def test_ids_of_a_text_are_those_of_its_words_line_by_line() -> None:
     texts = random_texts(2_000)
-    pieces = Pieces.learn(["".join(texts)], 120, 1)
-    words = Words.learn("word", texts, 40, 1)
-    inner = pieces.inner
+    pieces = learn("bpe", lambda: ["".join(texts)], 120, 1, lines=True)
+    words = learn("word", lambda: texts, 40, 1, lines=True, special=RUNNING["word"])
+    assert isinstance(pieces, Pieces)
     for _ in range(2):  # at first, and out of memory
         for text in texts:
             lines = text.split("\n")
-            wanted = [[i for w in inner.words(line) for i in inner.merges.apply(w)]
+            wanted = [[i for w in pieces.words(line) for i in pieces.merges.apply(w)]
                       for line in lines]  # fmt: skip
-            assert pieces.encode(text).tolist() == joined(wanted, 3)
+            assert pieces.encode(text) == joined(wanted, 3)
             known = {w: i for i, w in enumerate(words.tokens) if i > 1}
             wanted = [[known.get(w, 0) for w in plain_words(line)] for line in lines]
-            assert words.encode(text).tolist() == joined(wanted, 1)
-    assert pieces.encode("").dtype == np.int64 and len(pieces.encode("")) == 0
+            assert words.encode(text) == joined(wanted, 1)
+    (none,) = pieces.encode_each([""])
+    assert none.dtype == np.int64 and len(none) == 0 and pieces.encode("") == []
 
 
 def joined(lines: list[list[int]], end: int) -> list[int]:
     return [i for line in lines for i in [*line, end]][:-1]
 
 
-def stored_as_before(tokenizer: TextTokenizer, folder: Path) -> TextTokenizer:
-    """The tokenizer of a checkpoint from before patterns had numbers."""
+def stored_as_before(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint from before patterns had numbers and data sets one format."""
     folder.mkdir()
-    write_text_tokenizer(folder, tokenizer)
-    path = folder / "text_tokenizer.json"
-    described = json.loads(path.read_text())
-    for part in (described, described.get("tokenizer", {})):
-        part.pop("pattern", None)
-    path.write_text(json.dumps(described))
+    found = tokenizer.to_json()
+    described = {"format": 1, "kind": found["kind"], "words": found["tokens"]}
+    if found["kind"] == "bpe":
+        inner = {"format": 1, "kind": "bpe", "tokens": found["tokens"], "merges": found["merges"]}
+        described = {"format": 1, "kind": "bpe", "tokenizer": inner}
+    (folder / "text_tokenizer.json").write_text(json.dumps(described))
     return read_text_tokenizer(folder)
 
 
 def test_a_tokenizer_of_before_goes_on_cutting_marks_off(tmp_path: Path) -> None:
     text = "cafe\u0301 \u0939\u093f"
     learned = [*plain_words(text, OLD_PATTERN), "cafe\u0301"]
-    old = stored_as_before(Words("word", learned), tmp_path / "words")
+    old = stored_as_before(Words(learned), tmp_path / "words")
     assert old.labels(old.encode(text)) == ["cafe", "\u0301", "\u0939", "\u093f"]
-    assert "pattern" not in old.to_json()
-    bpe = stored_as_before(Pieces.learn([text], 60, 1), tmp_path / "pieces")
-    assert isinstance(bpe, Pieces) and bpe.inner.words(text) == mark_words(text, None, OLD_PATTERN)
-    assert "pattern" not in json.dumps(bpe.to_json())
+    assert old.encode("\n") == [1] == [old.line_end_id] and old.pad_id is None
+    bpe = stored_as_before(learn("bpe", lambda: [text], 60, 1), tmp_path / "pieces")
+    assert isinstance(bpe, Pieces) and bpe.words(text) == mark_words(text, None, OLD_PATTERN)
     assert bpe.decode(bpe.encode(text)) == text
+    for tokenizer in (old, bpe):
+        write_text_tokenizer(tmp_path, tokenizer)  # as a run that goes on does
+        again = read_text_tokenizer(tmp_path)
+        assert again.to_json() == tokenizer.to_json()
+        assert again.to_json()["pattern"] == OLD_PATTERN
+        assert again.encode(text) == tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("kind", [WordTokenizer, BPETokenizer])
-def test_the_pattern_is_kept_with_a_tokenizer_and_an_unknown_one_is_refused(kind: type) -> None:
-    described = kind.train(TEXTS, 300, 1).to_json()
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_the_pattern_is_kept_with_a_tokenizer_and_an_unknown_one_is_refused(kind: str) -> None:
+    described = learn(kind, lambda: TEXTS, 300, 1).to_json()
     assert described["pattern"] == PATTERN
-    assert tokenizer_from_json(described, "here").to_json() == described
+    assert from_json(described, "here").to_json() == described
     for wrong in (3, 0, True, "2", None, [2]):
         with pytest.raises(UserError, match="here: not a tokenizer"):
-            tokenizer_from_json(described | {"pattern": wrong}, "here")
+            from_json(described | {"pattern": wrong}, "here")
 
 
 @pytest.mark.parametrize("pattern", [OLD_PATTERN, PATTERN])

@@ -63,9 +63,9 @@ def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
 
     # The tokenizer is there as well; a measurement exports nothing again, also of another model.
     ids = transformers.AutoTokenizer.from_pretrained(folder)(TEXT[:40])["input_ids"]
-    from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer
+    from scratchlab.data.tokenizers.files import read_text_tokenizer
 
-    assert ids == read_text_tokenizer(folder).encode(TEXT[:40]).tolist()
+    assert ids == read_text_tokenizer(folder).encode(TEXT[:40])
     for more in ([], ["method=int8"]):
         done = launcher.run("eval", "outputs/out/one", *more, cwd=tmp_path)
         assert done.code == 0, done.err
@@ -87,9 +87,9 @@ def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
-    from scratchlab.data.tokenizers.text_tokenizers import learn_tokenizer
+    from scratchlab.data.tokenizers.learned import RUNNING, learn
 
-    tokenizer = learn_tokenizer(kind, lambda: [SAMPLE], lambda: [SAMPLE], None, 1)
+    tokenizer = learn(kind, lambda: [SAMPLE], None, 1, special=RUNNING[kind], lines=True)
     assert unwritable(tokenizer) is None
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     write_hf_tokenizer(tokenizer, tmp_path, 64)
@@ -97,7 +97,7 @@ def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
     texts = [SAMPLE, "The mat\n", "", "\n\n"]
     texts += [] if kind == "char" else ["a zebra (unknown)\nhere's <unk>", "Tab\x1cx_y", "😀5 👍7"]
     for text in texts:
-        assert theirs(text)["input_ids"] == tokenizer.encode(text).tolist(), text
+        assert theirs(text)["input_ids"] == tokenizer.encode(text), text
     assert theirs.model_max_length == 64
     ends = None if kind == "char" else "<eos>"
     assert theirs.eos_token == ends
@@ -108,10 +108,10 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
     import argparse
 
     from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
-    from scratchlab.data.tokenizers.text_tokenizers import learn_tokenizer
+    from scratchlab.data.tokenizers.learned import learn
 
     code = Path(argparse.__file__).read_text(encoding="utf-8")[:60_000]
-    tokenizer = learn_tokenizer("bpe", lambda: [SAMPLE, code], list, 600, 1)
+    tokenizer = learn("bpe", lambda: [SAMPLE, code], 600, 1, lines=True)
     assert unwritable(tokenizer, SAMPLE + code) is None
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     write_hf_tokenizer(tokenizer, tmp_path, 64)
@@ -140,21 +140,21 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
     unknown = ["a’s “b”—€", "Œß\x00\x7f", "😀A1 5😀", "«\u00a0a\u00a0»"]
     for text in [*edges, *signs, *unknown, SAMPLE, SAMPLE[::-1], code]:
         ids = theirs(text)["input_ids"]
-        assert ids == tokenizer.encode(text).tolist(), text
+        assert ids == tokenizer.encode(text), text
         assert theirs.decode(ids) == tokenizer.decode(ids) == text
     for text in ("ж Ω北京", "𠮷a", "a\U0001f9ff"):  # spelled as code points, and left so
         ids = theirs(text)["input_ids"]
-        assert ids == tokenizer.encode(text).tolist(), text
+        assert ids == tokenizer.encode(text), text
     assert theirs.eos_token == "\n" and theirs.eos_token_id == tokenizer.eos_id
 
 
 def test_a_tokenizer_that_transformers_would_read_otherwise_is_not_written() -> None:
     from scratchlab.data.tokenizers.hf_tokenizer import unwritable
-    from scratchlab.data.tokenizers.text_tokenizers import Pieces, learn_tokenizer
+    from scratchlab.data.tokenizers.learned import learn
 
-    masked = Pieces.learn([SAMPLE], 200, 1, with_mask=True)
+    masked = learn("bpe", lambda: [SAMPLE], 200, 1, lines=True, mask=True)
     assert "dataset.tokenizer=char or pretrained" in str(unwritable(masked))
-    pieces = learn_tokenizer("bpe", lambda: [SAMPLE], lambda: [SAMPLE], 200, 1)
+    pieces = learn("bpe", lambda: [SAMPLE], 200, 1, lines=True)
     why = str(unwritable(pieces, "ok\na \U0003ffff"))
     assert "cuts 'a \\U0003ffff' in another way" in why
 

@@ -139,17 +139,17 @@ def write_tokenizer(folder: Path, prefix: bool) -> None:
 def test_source_and_target_are_framed_as_the_checkpoint_was_trained(
     kind: str, checkpoints: Path, tmp_path: Path
 ) -> None:
-    from scratchlab.data.tokenizers.pair_tokenizer import load_pair_tokenizer
-    from scratchlab.data.tokenizers.pair_words import tokenizer_from_json
+    from scratchlab.data.tokenizers.files import from_json
+    from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 
     write_tokenizer(checkpoints / kind, prefix=kind == "bart")
-    tokenizer = load_pair_tokenizer(str(checkpoints / kind), tmp_path)
+    tokenizer = load_pretrained_tokenizer(str(checkpoints / kind), tmp_path, decoder=True)
     ids = tokenizer.encode("the list </s> of")
     assert ids[: len(tokenizer.prefix)] == ([2] if kind == "bart" else [])
     assert 1 not in ids  # a text that reads like the end mark is none
     assert (tokenizer.pad_id, tokenizer.eos_id) == (0, 1)
     assert tokenizer.sos_id == (1 if kind == "bart" else 0)
-    again = tokenizer_from_json(tokenizer.to_json(), "here")
+    again = from_json(tokenizer.to_json(), "here")
     assert again.encode("a file") == tokenizer.encode("a file")
     assert again.decode([*again.encode("a file"), 60]) == "a file"
 

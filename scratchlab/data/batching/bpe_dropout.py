@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.batching.plans import Ragged
-from scratchlab.data.tokenizers.pair_words import BPETokenizer
+from scratchlab.data.tokenizers.learned import Pieces
 from scratchlab.random_streams import DROPOUT_STREAM, generator
 
 POOL = 32
@@ -29,7 +29,7 @@ class DropoutEncoder:
     The ids of a sentence are a pure function of (texts, seed, epoch, its position).
     """
 
-    def __init__(self, tokenizer: BPETokenizer, texts: list[str], probability: float) -> None:
+    def __init__(self, tokenizer: Pieces, texts: list[str], probability: float) -> None:
         self._merges = tokenizer.merges
         self._probability = probability
         numbers: dict[str, int] = {}

@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 from scratchlab.data.contract import DataContext, Provenance, Spec
 from scratchlab.data.sources.locating import layout_hint, own_file
 from scratchlab.data.sources.reading import find_file, read_text, sha256_of
-from scratchlab.data.tokenizers.text_tokenizers import Characters, Pieces, read_text_tokenizer
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.files import read_text_tokenizer
+from scratchlab.data.tokenizers.learned import MASKED_CHARACTERS, learn
 from scratchlab.errors import UserError
 from scratchlab.registry import option
 
@@ -134,17 +136,18 @@ class TokenOptions:
     )
 
 
-def task_tokenizer(
-    config: TokenOptions, texts: Iterable[str], context: DataContext
-) -> Characters | Pieces:
+def task_tokenizer(config: TokenOptions, texts: Iterable[str], context: DataContext) -> Tokenizer:
     """The tokens of lines of text with padding and mask, or those of a given checkpoint."""
     if context.vocabulary is None:
-        lines = (f"{line}\n" for line in texts)
-        if config.tokenizer != "bpe":
-            return Characters.learn(lines, with_mask=True)
-        return Pieces.learn(lines, config.vocab_size, 1, with_mask=True)
+
+        def read() -> Iterable[str]:
+            return (f"{line}\n" for line in texts)
+
+        if config.tokenizer in (None, "char"):
+            return learn("char", read, None, 1, special=MASKED_CHARACTERS, lines=True)
+        return learn(config.tokenizer, read, config.vocab_size, 1, lines=True, mask=True)
     tokenizer = read_text_tokenizer(context.vocabulary)
-    if not isinstance(tokenizer, Characters | Pieces) or tokenizer.mask_id is None:
+    if tokenizer.mask_id is None or tokenizer.pad_id is None:
         raise UserError(
             f"{context.vocabulary}: the checkpoint's vocabulary has no mask",
             "Start from a model that was pretrained on a data set of masked spans.",
@@ -161,7 +164,7 @@ def task_tokenizer(
     return tokenizer
 
 
-def token_spec(tokenizer: Characters | Pieces, block_size: int) -> Spec:
+def token_spec(tokenizer: Tokenizer, block_size: int) -> Spec:
     """The spec of a data set of tokens with padding and mask; the mask ends an answer."""
     return Spec(
         task="language_modeling",

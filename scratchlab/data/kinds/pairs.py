@@ -32,13 +32,10 @@ from scratchlab.data.contract import (
     TranslationDataset,
 )
 from scratchlab.data.sources.pair_files import Located, Splits
-from scratchlab.data.tokenizers.pair_words import (
-    TOKENIZERS,
-    BPETokenizer,
-    Tokenizer,
-    tokenizer_from_json,
-)
-from scratchlab.data.tokenizers.vocabulary_files import read_vocabulary, write_vocabulary
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.files import from_json, read_vocabulary, write_vocabulary
+from scratchlab.data.tokenizers.learned import Pieces, learn
+from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError, suggest
 from scratchlab.random_streams import SUBSET_STREAM, generator
 
@@ -136,7 +133,7 @@ class PairDataset(TranslationDataset):
                 "a text of %d tokens is cut to %d (dataset.max_length): its end is not read",
                 len(ids) + 1, self.max_length,
             )  # fmt: skip
-        return [*ids[: self.max_length - 1], self.source_tokenizer.eos_id]
+        return [*ids[: self.max_length - 1], self.source_tokenizer.frame[2]]
 
     def encode_target(self, text: str) -> list[int]:
         return self.target_tokenizer.encode(text)
@@ -174,7 +171,7 @@ class PairDataset(TranslationDataset):
         plan = self._plan(split, seed, epoch)
         source, target = self._ids(split, seed, epoch)
         for position in range(start, len(plan)):
-            yield _batch(source, target, plan[position], self.target_tokenizer)
+            yield _batch(source, target, plan[position], *self.target_tokenizer.frame)
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, source and target together, 0 to 1."""
@@ -214,7 +211,7 @@ class PairDataset(TranslationDataset):
     def _dropout_encoders(self, train: Split) -> tuple[DropoutEncoder, DropoutEncoder]:
         if self._dropout is None:
             source, target = self.source_tokenizer, self.target_tokenizer
-            if not isinstance(source, BPETokenizer) or not isinstance(target, BPETokenizer):
+            if not isinstance(source, Pieces) or not isinstance(target, Pieces):
                 raise UserError(
                     f"bpe_dropout needs BPE tokens, but the vocabulary holds {target.kind} tokens",
                     "Set dataset.bpe_dropout=0.",
@@ -259,7 +256,7 @@ class PairDataset(TranslationDataset):
         if given is not None:
             return splits, self.source_tokenizer, self.target_tokenizer
         described = read_json(arrays, "tokenizers")
-        read = [tokenizer_from_json(d, self.registered_name) for d in described]
+        read = [from_json(d, self.registered_name) for d in described]
         return splits, read[0], read[-1]
 
     def _checkpoint_key(self) -> dict[str, str]:
@@ -330,32 +327,31 @@ class PairDataset(TranslationDataset):
         """That of a checkpoint, where the options ask for it."""
         if self.config.tokenizer != "pretrained":
             return None
-        from scratchlab.data.tokenizers.pair_tokenizer import load_pair_tokenizer
-
-        return load_pair_tokenizer(self.config.checkpoint, self.context.cache)
+        return load_pretrained_tokenizer(self.config.checkpoint, self.context.cache, decoder=True)
 
     def _train_tokenizers(self, splits: Splits) -> tuple[Tokenizer, Tokenizer]:
         config = self.config
         if self._given_tokenizer is not None:
             return self._given_tokenizer, self._given_tokenizer
-        train = TOKENIZERS[config.tokenizer].train
         source = [s for s, _ in splits["train"]]
         target = [t for _, t in splits["train"]]
+
+        def learned(texts: list[str]) -> Tokenizer:
+            return learn(config.tokenizer, lambda: texts, config.vocab_size, config.min_frequency)
+
         if config.shared_vocabulary:
-            both = train([*source, *target], config.vocab_size, config.min_frequency)
+            both = learned([*source, *target])
             return both, both
-        return (
-            train(source, config.vocab_size, config.min_frequency),
-            train(target, config.vocab_size, config.min_frequency),
-        )
+        return learned(source), learned(target)
 
 
-def _batch(source: Ragged, target: Ragged, rows: Any, marks: Tokenizer) -> Seq2SeqBatch:
+def _batch(
+    source: Ragged, target: Ragged, rows: Any, pad: int, start: int, end: int
+) -> Seq2SeqBatch:
     """The pairs of ``rows``; padding, start and end are the same ids on both sides."""
     import torch  # needed for batches only: describing a data set goes without
 
     chosen_source, chosen_target = source.take(rows), target.take(rows)
-    pad, start, end = marks.pad_id, marks.sos_id, marks.eos_id
     return Seq2SeqBatch(
         source=torch.from_numpy(chosen_source.padded(pad, last=end)),
         target_in=torch.from_numpy(chosen_target.padded(pad, first=start)),

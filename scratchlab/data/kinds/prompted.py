@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -28,17 +28,19 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
-from scratchlab.data.tokenizers.text_tokenizers import (
-    TextTokenizer,
-    learn_tokenizer,
-    read_text_tokenizer,
-    write_text_tokenizer,
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.files import read_text_tokenizer, write_text_tokenizer
+from scratchlab.data.tokenizers.learned import learn
+from scratchlab.data.tokenizers.pretrained import (
+    PretrainedTokenizer,
+    load_pretrained_tokenizer,
 )
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option
 
 log = logging.getLogger(__name__)
 
+MARK = "\ue000"  # stands where the text goes; of a private plane, so that no text has it
 POOL = 512  # examples that are sorted by length together
 
 
@@ -118,27 +120,24 @@ class PromptedDataset(TextDataset):
         self.notes: list[str] = []
         self._encoded: dict[str, list[Encoded]] = {}
         self._plans = Plans()
+        given: Tokenizer | None = None
         if context.vocabulary is not None:
-            self.tokenizer: TextTokenizer = read_text_tokenizer(context.vocabulary)
-        else:
-            self.tokenizer = self._new_tokenizer()
+            given = read_text_tokenizer(context.vocabulary)
+        elif config.tokenizer == "pretrained":
+            given = load_pretrained_tokenizer(config.checkpoint, context.cache)
+        self.pretrained = given if isinstance(given, PretrainedTokenizer) else None
+        self.tokenizer = self._learned() if given is None else given
 
     @abstractmethod
     def locate(self) -> Prompted:
         """Find and read the examples; UserError if they are not there."""
 
-    def _new_tokenizer(self) -> TextTokenizer:
-        config = self.config
-        if config.tokenizer == "pretrained":
-            from scratchlab.data.tokenizers.pretrained_tokenizer import load_pretrained_tokenizer
-
-            return load_pretrained_tokenizer(config.checkpoint, self.context.cache)
-
+    def _learned(self) -> Tokenizer:
         def texts() -> Iterator[str]:
             for example in self._prompted.splits["train"]:
                 yield f"{example.opening}{example.text}{example.separator}{example.answer}"
 
-        return learn_tokenizer("bpe", texts, texts, config.vocab_size, 1)
+        return learn("bpe", texts, self.config.vocab_size, 1, lines=True)
 
     # --- what models and checkpoints need -------------------------------------------------------
 
@@ -189,7 +188,7 @@ class PromptedDataset(TextDataset):
         }
 
     def encode(self, text: str) -> list[int]:
-        return [int(i) for i in self.tokenizer.encode(text)]
+        return self.tokenizer.encode(text)
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -232,6 +231,18 @@ class PromptedDataset(TextDataset):
         frame = sum(len(self._frame_ids(t)) for t in (example.opening, example.separator))
         return prompt, len(self.encode(text)), len(prompt) - frame
 
+    def chat_frame(self, instruction: str = "") -> tuple[str, str]:
+        """What the checkpoint's chat template writes before and behind the text of a request."""
+        if self.pretrained is None:
+            raise UserError(
+                "dataset.chat=true needs the tokenizer of a checkpoint",
+                "Set dataset.tokenizer=pretrained and dataset.checkpoint=NAME.",
+            )
+        message = f"{instruction}\n\n{MARK}" if instruction else MARK
+        whole = self.pretrained.chat([{"role": "user", "content": message}], prompt=True)
+        before, _, after = whole.partition(MARK)
+        return before, after
+
     @abstractmethod
     def frame(self, text: str) -> Example:
         """An example without an answer around a text of the user's."""
@@ -246,9 +257,9 @@ class PromptedDataset(TextDataset):
         """The examples of a split as ids."""
         if split not in self._encoded:
             examples = self.cases(split)
-            answers = self._ids([e.answer for e in examples])
+            answers = self.tokenizer.encode_each(e.answer for e in examples)
             self._encoded[split] = [
-                self._encode(e, a, number)
+                self._encode(e, a.tolist(), number)
                 for number, (e, a) in enumerate(zip(examples, answers, strict=True), 1)
             ]
             cut = sum(e.cut for e in self._encoded[split])
@@ -256,12 +267,6 @@ class PromptedDataset(TextDataset):
                 log.info("%s: %d of %d texts of %s are cut to %d tokens", self.registered_name,
                          cut, len(examples), split, self.config.max_length)  # fmt: skip
         return self._encoded[split]
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encode_all: Any = getattr(self.tokenizer, "encode_all", None)
-        if encode_all is not None:
-            return encode_all(texts)
-        return [self.encode(text) for text in texts]
 
     @functools.lru_cache(maxsize=64)  # noqa: B019 (a handful of frames, as long as the data set)
     def _frame_ids(self, text: str) -> tuple[int, ...]:

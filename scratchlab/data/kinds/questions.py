@@ -38,7 +38,7 @@ from scratchlab.data.kinds.knowledge_sources import (
     task_tokenizer,
     token_spec,
 )
-from scratchlab.data.tokenizers.text_tokenizers import write_text_tokenizer
+from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option, register
 
@@ -98,7 +98,7 @@ class QuestionDataset(TextDataset):
 
     def encode(self, text: str) -> list[int]:
         """As the contract says; the character ⁇ is the mask, which ends a question."""
-        return [int(i) for i in self.tokenizer.encode(text)]
+        return self.tokenizer.encode(text)
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -202,7 +202,7 @@ class QuestionDataset(TextDataset):
         sequences, lengths = [], []
         for number, (question, answer) in enumerate(asked, 1):
             where = f"{self._knowledge.places[split]}, question {number}"
-            text = [self.tokenizer.encode(part, where).tolist() for part in (question, answer)]
+            text = [self.tokenizer.encode(part, where) for part in (question, answer)]
             lengths.append(len(text[0]))
             sequences.append([*text[0], self.mask_id, *text[1], self.mask_id])
             if len(sequences[-1]) > self.config.block_size + 1:

@@ -36,13 +36,10 @@ from scratchlab.data.contract import (
 )
 from scratchlab.data.sources.corpus import Pieces, Read
 from scratchlab.data.sources.text_sources import LocatedText, split_reads
-from scratchlab.data.tokenizers.text_tokenizers import (
-    TextTokenizer,
-    learn_tokenizer,
-    read_text_tokenizer,
-    text_tokenizer_from_json,
-    write_text_tokenizer,
-)
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.files import from_json, read_text_tokenizer, write_text_tokenizer
+from scratchlab.data.tokenizers.learned import RUNNING, learn
+from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
@@ -94,7 +91,7 @@ class RunningText(TextDataset):
             self.tokenizer = read_text_tokenizer(context.vocabulary)
         else:
             described = self._corpus.facts["tokenizer"]
-            self.tokenizer = text_tokenizer_from_json(described, str(self._corpus.folder))
+            self.tokenizer = from_json(described, str(self._corpus.folder))
 
     @abstractmethod
     def locate(self) -> LocatedText:
@@ -145,7 +142,7 @@ class RunningText(TextDataset):
     # --- text -----------------------------------------------------------------------------------
 
     def encode(self, text: str) -> list[int]:
-        return [int(i) for i in self.tokenizer.encode(text)]
+        return self.tokenizer.encode(text)
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -340,8 +337,6 @@ class RunningText(TextDataset):
         given = self.context.vocabulary
         tokenizer = read_text_tokenizer(given) if given is not None else None
         if tokenizer is None and self.config.tokenizer == "pretrained":
-            from scratchlab.data.tokenizers.pretrained_tokenizer import load_pretrained_tokenizer
-
             tokenizer = load_pretrained_tokenizer(self.config.checkpoint, self.context.cache)
         key = content_key(
             options=options,
@@ -359,7 +354,7 @@ class RunningText(TextDataset):
         return corpus
 
     def _build(
-        self, folder: Path, located: LocatedText, tokenizer: TextTokenizer | None
+        self, folder: Path, located: LocatedText, tokenizer: Tokenizer | None
     ) -> dict[str, Any]:
         known = set(located.provenance.sha256)
         reads, notes = split_reads(located, self.config, self.splits, self.registered_name)
@@ -389,7 +384,7 @@ class RunningText(TextDataset):
             "read": {name: digest for name, digest in hashes.items() if name not in known},
         }
 
-    def _learn(self, reads: dict[str, Read]) -> TextTokenizer:
+    def _learn(self, reads: dict[str, Read]) -> Tokenizer:
         def everything() -> Pieces:
             for read in reads.values():
                 yield from read()
@@ -397,6 +392,7 @@ class RunningText(TextDataset):
         config = self.config
         if not any(piece.strip() for piece in reads["train"]()):
             raise UserError(f"{self.registered_name}: the training text is empty")
-        return learn_tokenizer(
-            config.tokenizer, reads["train"], everything, config.vocab_size, config.min_frequency
-        )
+        return learn(
+            config.tokenizer, reads["train"], config.vocab_size, config.min_frequency,
+            special=RUNNING[config.tokenizer], lines=True, everything=everything,
+        )  # fmt: skip

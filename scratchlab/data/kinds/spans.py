@@ -40,7 +40,8 @@ from scratchlab.data.kinds.knowledge_sources import (
     task_tokenizer,
     token_spec,
 )
-from scratchlab.data.tokenizers.text_tokenizers import PAD_CHARACTER, write_text_tokenizer
+from scratchlab.data.tokenizers.files import write_text_tokenizer
+from scratchlab.data.tokenizers.learned import PAD_CHARACTER
 from scratchlab.errors import UserError, suggest
 from scratchlab.random_streams import generator
 from scratchlab.registry import option, register
@@ -152,7 +153,7 @@ class SpanDataset(TextDataset):
 
     def encode(self, text: str) -> list[int]:
         """As the contract says; the character ⁇ is the mask."""
-        return [int(i) for i in self.tokenizer.encode(text)]
+        return self.tokenizer.encode(text)
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids)
@@ -175,7 +176,7 @@ class SpanDataset(TextDataset):
         """All documents that are long enough, and the numbers of those of each split."""
         config, found = self.config, self._knowledge.documents
         ids = [
-            self.tokenizer.encode(text, f"{self.registered_name}, document {i}").tolist()
+            self.tokenizer.encode(text, f"{self.registered_name}, document {i}")
             for i, text in enumerate(found, 1)
         ]
         kept = [tokens for tokens in ids if len(tokens) >= SHORTEST]

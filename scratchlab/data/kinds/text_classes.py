@@ -22,7 +22,8 @@ from scratchlab.data.sources.class_files import Labelled, class_name, read_label
 from scratchlab.data.sources.locating import layout_hint, own_file
 from scratchlab.data.sources.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
 from scratchlab.data.sources.splitting import split_off, text_key
-from scratchlab.data.tokenizers.text_tokenizers import read_text_tokenizer, write_text_tokenizer
+from scratchlab.data.tokenizers.files import read_text_tokenizer, write_text_tokenizer
+from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.random_streams import SPLIT_STREAM, generator
 from scratchlab.registry import option, register
@@ -88,8 +89,6 @@ class TextClassDataset(Dataset):
     content_name = "texts"
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        from scratchlab.data.tokenizers.pretrained_tokenizer import load_pretrained_tokenizer
-
         self.config, self.context = config, context
         self.notes: list[str] = []
         if context.vocabulary is not None:
@@ -175,7 +174,7 @@ class TextClassDataset(Dataset):
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text with the special tokens that the checkpoint wants."""
-        return self._with_special(self.tokenizer.encode(text).tolist())
+        return self._with_special(self.tokenizer.encode(text))
 
     def length(self, text: str) -> int:
         """How many ids the whole text has, special ones included, before it is cut."""
@@ -198,8 +197,8 @@ class TextClassDataset(Dataset):
 
     def _ids(self, split: str) -> list[list[int]]:
         if split not in self._encoded:
-            ids = self.tokenizer.encode_all(self.texts(split))
-            self._encoded[split] = [self._with_special(row) for row in ids]
+            ids = self.tokenizer.encode_each(self.texts(split))
+            self._encoded[split] = [self._with_special(row.tolist()) for row in ids]
         return self._encoded[split]
 
     def size(self, split: str) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from scratchlab.data.contract import Provenance
 from scratchlab.data.kinds.prompted import Example, Prompted, PromptedDataset, PromptedOptions
-from scratchlab.data.sets.summaries import chat_frame
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.data.sources.locating import own_file
 from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
@@ -101,7 +100,7 @@ class Instructions(PromptedDataset):
         return self._example(text, "")
 
     def _example(self, prompt: str, response: str) -> Example:
-        if not hasattr(getattr(self, "tokenizer", None), "chat"):
+        if self.pretrained is None:
             return Example(prompt, " " + response, "Question: ", "\nAnswer:")
-        before, after = chat_frame(self.tokenizer, "")
+        before, after = self.chat_frame()
         return Example(prompt, response, before, after)

@@ -75,7 +75,7 @@ class SummaryDataset(PromptedDataset):
         config = self.config
         if not config.chat:
             return Example(text, " " + summary, config.opening, config.separator)
-        before, after = chat_frame(self.tokenizer, config.opening)
+        before, after = self.chat_frame(config.opening)
         return Example(text, summary, before, after)
 
     def examples_of(self, pairs: Sequence[tuple[str, str]]) -> list[Example]:
@@ -83,22 +83,6 @@ class SummaryDataset(PromptedDataset):
 
     def references(self, split: str) -> list[str]:
         return [answer.strip() for answer in super().references(split)]
-
-
-MARK = "\ue000"  # stands where the text goes; of a private plane, so that no text has it
-
-
-def chat_frame(tokenizer: Any, instruction: str) -> tuple[str, str]:
-    """What a checkpoint's chat template writes before and behind the text of a request."""
-    if not hasattr(tokenizer, "chat"):
-        raise UserError(
-            "dataset.chat=true needs the tokenizer of a checkpoint",
-            "Set dataset.tokenizer=pretrained and dataset.checkpoint=NAME.",
-        )
-    message = f"{instruction}\n\n{MARK}" if instruction else MARK
-    whole = tokenizer.chat([{"role": "user", "content": message}], prompt=True)
-    before, _, after = whole.partition(MARK)
-    return before, after
 
 
 def _docstring_arrays() -> Arrays:

@@ -8,14 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from scratchlab.data.tokenizers.words import START
 from scratchlab.errors import MissingPackageError, UserError, shortened
-
-if TYPE_CHECKING:
-    from scratchlab.data.tokenizers.vocabulary import Vocabulary
-
 
 # Longer words are learned from in slices, and drawn in slices by BPE-dropout.
 LONGEST = 512
@@ -78,26 +73,28 @@ def _merges_of(stored: str) -> list[tuple[str, str]]:
 class Merges:
     """A table of merges in the order they were learned in, applied to single words."""
 
-    def __init__(self, vocabulary: Vocabulary, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self, ids: Mapping[str, int], pairs: Iterable[tuple[str, str]], unknown: int
+    ) -> None:
+        """``ids``: those of the characters and of all merged tokens; ``unknown``: of others."""
         self.pairs = list(pairs)
-        self._vocabulary = vocabulary
+        self._ids, self._unknown = ids, unknown
         # (left id, right id) -> (rank, id of the merged token)
         self._table: dict[tuple[int, int], tuple[int, int]] = {}
         for rank, (left, right) in enumerate(self.pairs):
-            ids = [vocabulary.get(token) for token in (left, right, left + right)]
-            if None in ids:
+            try:
+                a, b, merged = (ids[token] for token in (left, right, left + right))
+            except KeyError as error:
                 raise UserError(
                     f"a merge of {shortened(left)} and {shortened(right)} leaves the vocabulary"
-                )
-            a, b, merged = ids
-            assert a is not None and b is not None and merged is not None
+                ) from error
             self._table.setdefault((a, b), (rank, merged))
-        if vocabulary.get(START) is None:
+        if START not in ids:
             raise UserError(f"a BPE vocabulary needs the word mark {START!r}")
 
     def characters(self, word: str) -> list[int]:
         """The ids of a word's single characters."""
-        return self._vocabulary.ids(word)
+        return [self._ids.get(character, self._unknown) for character in word]
 
     def apply(self, word: str) -> list[int]:
         """The ids of a word: always the earliest learned merge first, the leftmost of these.

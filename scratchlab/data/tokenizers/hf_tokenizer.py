@@ -1,7 +1,7 @@
 """Tokenizers of this project in the form that ``AutoTokenizer.from_pretrained`` reads.
 
 The folder gets ``tokenizer.json`` (of the tokenizers library) and ``tokenizer_config.json``; the
-ids are those of :meth:`TextTokenizer.encode`, the end of a line included. What the library cannot
+ids are those of :meth:`Tokenizer.encode`, the end of a line included. What the library cannot
 follow is said (:func:`unwritable`). Pieces of words are written with these differences:
 
 - A character without an id is spelled as its code point, as here. No step computes one, so that
@@ -21,8 +21,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from scratchlab.data.tokenizers.text_tokenizers import Characters, Pieces, TextTokenizer, Words
-from scratchlab.data.tokenizers.vocabulary import EOS_ID
+from scratchlab.data.tokenizers.contract import Tokenizer
+from scratchlab.data.tokenizers.learned import END, UNKNOWN, Characters, Pieces, Words
 from scratchlab.data.tokenizers.words import (
     ESCAPE,
     HEX_DIGITS,
@@ -38,10 +38,9 @@ from scratchlab.run.atomic import write_text
 SPACE = r"[\s\x1c-\x1f]+"  # where Python's str.split() cuts
 
 
-def unwritable(tokenizer: Any, sample: str = "") -> str | None:
+def unwritable(tokenizer: Tokenizer, sample: str = "") -> str | None:
     """Why transformers cannot read this tokenizer to the ids of ``sample``; None if it can."""
-    kind = getattr(tokenizer, "kind", type(tokenizer).__name__)
-    if kind == "pretrained":
+    if tokenizer.kind == "pretrained":
         return None
     advice = (
         ": use the folder's text_tokenizer.json with scratchlab, or train with "
@@ -50,15 +49,15 @@ def unwritable(tokenizer: Any, sample: str = "") -> str | None:
     if isinstance(tokenizer, Pieces) and tokenizer.mask_id is not None:
         return "the tokenizers library cannot leave out the spaces beside a mask" + advice
     if not isinstance(tokenizer, (Characters, Words, Pieces)):
-        return f"{kind} is unknown to the tokenizers library" + advice
+        return f"{tokenizer.kind} is unknown to the tokenizers library" + advice
     theirs = _library_tokenizer(tokenizer)
     for line in StringIO(sample, newline="\n"):
-        if theirs.encode(line).ids != tokenizer.encode(line).tolist():
+        if theirs.encode(line).ids != tokenizer.encode(line):
             return f"the tokenizers library cuts {shortened(line)} in another way" + advice
     return None
 
 
-def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, longest: int) -> None:
+def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
     """Write both files; ``longest``: the context of the model."""
     if tokenizer.kind == "pretrained":
         stored: Any = tokenizer.to_json()["tokenizer"]
@@ -67,10 +66,16 @@ def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, longest: int) -> 
         text = _library_tokenizer(tokenizer).to_str()
     # A name in a text means the token; <unk> and <pad> in a text should be words like others.
     unnamed = {"word": ("unk",), "bpe": ("unk", "pad")}.get(tokenizer.kind, ())
+    numbers = {
+        "eos": tokenizer.eos_id,
+        "unk": tokenizer.unk_id,
+        "pad": tokenizer.pad_id,
+        "mask": tokenizer.mask_id,
+    }
     special = {
         f"{name}_token": tokenizer.tokens[number]
-        for name in ("eos", "unk", "pad", "mask")
-        if name not in unnamed and (number := getattr(tokenizer, f"{name}_id")) is not None
+        for name, number in numbers.items()
+        if name not in unnamed and number is not None
     }
     if tokenizer.kind == "bpe":
         special["eos_token"] = "\n"
@@ -85,22 +90,24 @@ def write_hf_tokenizer(tokenizer: TextTokenizer, folder: Path, longest: int) -> 
     write_text(folder / "tokenizer_config.json", json.dumps(settings, ensure_ascii=False, indent=2))
 
 
-def _library_tokenizer(tokenizer: TextTokenizer) -> Any:
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+def _library_tokenizer(tokenizer: Tokenizer) -> Any:
+    from tokenizers import AddedToken, Regex, decoders, models, normalizers
+    from tokenizers import Tokenizer as Library
     from tokenizers import pre_tokenizers as cuts
 
     vocabulary = {token: number for number, token in enumerate(tokenizer.tokens)}
     if isinstance(tokenizer, Characters):
-        made = Tokenizer(models.WordLevel(vocabulary, unk_token=""))
+        made = Library(
+            models.WordLevel(vocabulary, unk_token="" if tokenizer.unk_id is None else UNKNOWN)
+        )
         made.pre_tokenizer = cuts.Split(Regex(r"[\s\S]"), "isolated")
         made.decoder = decoders.Fuse()
         return made
     if isinstance(tokenizer, Pieces):
         return _library_pieces(tokenizer, vocabulary)
     assert isinstance(tokenizer, Words)
-    unknown, line_end = Words.SPECIAL
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
-    steps: list[Any] = [normalizers.Replace("\n", line_end)]
+    made = Library(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    steps: list[Any] = [normalizers.Replace("\n", END)]
     if tokenizer.kind == "word":
         steps.insert(0, normalizers.Lowercase())
         pattern = Regex(_in_oniguruma(plain_pattern(tokenizer.pattern)))
@@ -108,7 +115,7 @@ def _library_tokenizer(tokenizer: TextTokenizer) -> Any:
     else:
         made.pre_tokenizer = cuts.Split(Regex(SPACE), "removed")
     made.normalizer = normalizers.Sequence(steps)
-    made.add_special_tokens([AddedToken(line_end, normalized=True, special=True)])
+    made.add_special_tokens([AddedToken(END, normalized=True, special=True)])
     return made
 
 
@@ -124,14 +131,14 @@ def _library_pieces(tokenizer: Pieces, vocabulary: dict[str, int]) -> Any:
 
     The end of a line is a token by its own name, so each line is marked by itself.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import AddedToken, Regex, decoders, models, normalizers
+    from tokenizers import Tokenizer as Library
     from tokenizers import pre_tokenizers as cuts
 
-    line_end, unknown = tokenizer.tokens[EOS_ID], tokenizer.tokens[tokenizer.unk_id]
-    vocabulary["\n"] = vocabulary.pop(line_end)
-    made = Tokenizer(models.BPE(vocabulary, tokenizer.inner.merges.pairs, unk_token=unknown))
+    vocabulary["\n"] = vocabulary.pop(END)
+    made = Library(models.BPE(vocabulary, tokenizer.merges.pairs, unk_token=UNKNOWN))
     marking = [
-        (_in_oniguruma(marked_pattern(tokenizer.inner.pattern)) + r"\K", CUT),  # after each word
+        (_in_oniguruma(marked_pattern(tokenizer.pattern)) + r"\K", CUT),  # after each word
         (rf"\A (?!{CUT})", f" {JOIN}{MARK}"),  # a space in front of the first word
         (rf"{CUT} (?!{CUT})", MARK),  # a space between two words
         (rf"{CUT}\z", ""),

@@ -1,0 +1,372 @@
+"""Tokenizers whose tokens are learned from a training text: characters, words, pieces of words.
+
+What an id means depends on the special tokens in front, so a data set says which it needs:
+``MARKS`` (all four) where nothing else is said, ``RUNNING`` for running text, ``□⁇`` for characters
+with masked spans. Characters without ``<unk>`` are those of the whole corpus, since a character
+that is none of them is refused. With ``lines`` the end of a line is a token: ``<eos>``, or of
+characters ``\\n`` itself. A mask that is no special token in front is the last token.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Any
+
+import numpy as np
+
+from scratchlab.data.tokenizers.bpe import Merges, learn_merges
+from scratchlab.data.tokenizers.contract import FORMAT, Ids, Tokenizer
+from scratchlab.data.tokenizers.words import (
+    JOINER,
+    PATTERN,
+    START,
+    Memory,
+    alphabet,
+    count_words,
+    join_plain_words,
+    mark_words,
+    parts,
+    piece_label,
+    plain_words,
+    unmark,
+)
+from scratchlab.errors import UserError, shortened
+
+Texts = Callable[[], Iterable[str]]
+
+UNKNOWN, PADDING, BEGIN, END = MARKS = ("<unk>", "<pad>", "<sos>", "<eos>")
+PAD_CHARACTER, MASK_CHARACTER = "□", "⁇"
+MASKED_CHARACTERS = (PAD_CHARACTER, MASK_CHARACTER)
+RUNNING: dict[str, tuple[str, ...]] = {
+    "char": (),
+    "word": (UNKNOWN, END),
+    "whitespace": (UNKNOWN, END),
+    "bpe": MARKS,
+}
+"""The special tokens of running text."""
+_VISIBLE = {" ": "␣", "\n": "⏎", "\t": "⇥"}
+
+
+class Learned(Tokenizer):
+    """``special`` tokens in front, what was learned behind them, perhaps a mask at the end."""
+
+    def __init__(
+        self,
+        learned: Sequence[str],
+        *,
+        special: Sequence[str] = MARKS,
+        lines: bool = False,
+        mask: bool = False,
+    ) -> None:
+        self.special, self.lines = tuple(special), lines
+        self.tokens = [*special, *learned, *([MASK_CHARACTER] if mask else [])]
+        numbers = {name: i for i, name in enumerate(special)}
+        first, last = len(special), len(special) + len(learned)
+        self.ids = {token: i for i, token in enumerate(self.tokens[first:last], first)}
+        if len(self.ids) < len(learned):
+            twice = next(t for t, n in Counter(learned).items() if n > 1)
+            raise UserError(f"the token {shortened(twice)} stands twice in a vocabulary")
+        self.unk_id, self.sos_id = numbers.get(UNKNOWN), numbers.get(BEGIN)
+        self.pad_id = numbers.get(PADDING, numbers.get(PAD_CHARACTER))
+        self.mask_id = last if mask else numbers.get(MASK_CHARACTER)
+        end = numbers.get(END)
+        self.eos_id = end if self.mask_id is None else self.mask_id  # a mask ends an answer
+        self.line_end_id = end if lines else None
+        self._silent = {numbers.get(n) for n in (PADDING, PAD_CHARACTER, BEGIN, END)} - {
+            self.line_end_id
+        }
+
+    def _spoken(self, ids: Iterable[int]) -> list[str]:
+        """The tokens of ids without padding and ends."""
+        return [self.tokens[i] for i in ids if i not in self._silent]
+
+    def labels(self, ids: Iterable[int]) -> list[str]:
+        return [_VISIBLE.get(self.tokens[i], self.tokens[i]) for i in ids]
+
+    def to_json(self) -> dict[str, Any]:
+        first, last = len(self.special), len(self.special) + len(self.ids)
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "special": list(self.special),
+            "tokens": self.tokens[first:last],
+            "lines": self.lines,
+            "mask": len(self.tokens) > last,
+        }
+
+
+class Characters(Learned):
+    """Characters as they are, the space among them."""
+
+    kind = "char"
+    unit = "character"
+
+    def __init__(self, learned: Sequence[str], **layout: Any) -> None:
+        super().__init__(learned, **layout)
+        if PAD_CHARACTER in self.special and set(self.special) & set(learned):
+            raise UserError(
+                f"the characters {PAD_CHARACTER} and {MASK_CHARACTER} stand for padding and mask "
+                "and must not occur in the corpus"
+            )
+        if not self.tokens or any(len(c) != 1 for c in learned):
+            raise UserError("a vocabulary of characters needs at least one, each a single one")
+        self.line_end_id = self.ids.get("\n") if self.lines else None
+        known = {ord(c): i for c, i in self.ids.items()}
+        if self.mask_id is not None:
+            known[ord(MASK_CHARACTER)] = self.mask_id
+        self._table = np.full(max(known, default=0) + 2, -1, dtype=np.int64)
+        self._table[list(known)] = list(known.values())
+        if self.unk_id is not None:
+            self._table[self._table < 0] = self.unk_id
+
+    def encode(self, text: str, where: str = "the text") -> list[int]:
+        return self._ids(text, where).tolist()
+
+    def encode_each(self, texts: Iterable[str], where: str = "the text") -> Iterator[Ids]:
+        return (self._ids(text, where) for text in texts)
+
+    def _ids(self, text: str, where: str) -> Ids:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        ids = self._table[np.minimum(points, len(self._table) - 1)]
+        if len(ids) and ids.min() < 0:
+            self._refuse(text, ids, where)
+        return ids
+
+    def _refuse(self, text: str, ids: Ids, where: str) -> None:
+        unknown = np.flatnonzero(ids < 0)
+        first = int(unknown[0])
+        line = text.count("\n", 0, first) + 1
+        column = first - text.rfind("\n", 0, first)
+        named = list(dict.fromkeys(text[i] for i in unknown.tolist()))
+        some = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in named[:5])
+        more = f" and {len(named) - 5} more" if len(named) > 5 else ""
+        known = "".join(c for c in self.ids if c.isprintable())
+        raise UserError(
+            f"{where}, line {line}, column {column}: the vocabulary has no {some}{more}",
+            f"It has {len(self.ids)} characters: {known[:100]}" + ("…" if len(known) > 100 else ""),
+        )
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self._spoken(ids))
+
+
+class OfParts(Learned):
+    """What cuts a text at its spaces first: the tokens of a part never depend on those beside it.
+
+    A mask in a text takes the place of words, so a space on either side of it is that between
+    words. (It cannot be told from a mask that begins or ends within a word: a piece that goes on
+    with a word has no text of its own.)
+    """
+
+    def __init__(self, learned: Sequence[str], *, pattern: int = PATTERN, **layout: Any) -> None:
+        super().__init__(learned, **layout)
+        self.pattern = pattern  # how a text is cut into words (scratchlab.data.tokenizers.words)
+        self.ids_of_parts = Memory(self._encode_part)
+
+    @staticmethod
+    def cut(text: str) -> list[str]:
+        return parts(text)
+
+    @abstractmethod
+    def _encode_part(self, part: str) -> tuple[int, ...]:
+        """The ids of a part of a text."""
+
+    @abstractmethod
+    def _joined(self, tokens: list[str]) -> str:
+        """The text of tokens of one line."""
+
+    @abstractmethod
+    def _begins_word(self, token: str) -> bool:
+        """Whether a space parts a token from what stands before it."""
+
+    def encode(self, text: str, where: str = "the text") -> list[int]:
+        ids_of = self.ids_of_parts.__getitem__
+        if self.line_end_id is None:
+            return list(chain.from_iterable(self._encode_line(text)))
+        found: list[tuple[int, ...]] = []
+        masked = self.mask_id is not None and MASK_CHARACTER in text
+        for line in text.split("\n"):
+            found += self._encode_line(line) if masked else map(ids_of, self.cut(line))
+            found.append((self.line_end_id,))
+        found.pop()
+        return list(chain.from_iterable(found))
+
+    def _encode_line(self, line: str) -> Iterator[tuple[int, ...]]:
+        ids_of = self.ids_of_parts.__getitem__
+        if self.mask_id is None or MASK_CHARACTER not in line:
+            yield from map(ids_of, self.cut(line))
+            return
+        between = line.split(MASK_CHARACTER)
+        for position, text in enumerate(between):
+            if position:
+                yield (self.mask_id,)
+                text = text.removeprefix(" ")
+            if position < len(between) - 1:
+                text = text.removesuffix(" ")
+            yield from map(ids_of, self.cut(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "\n".join(self._decode_line(line) for line in _parted(ids, self.line_end_id))
+
+    def _decode_line(self, line: list[int]) -> str:
+        text = ""
+        for number, part in enumerate(_parted(line, self.mask_id)):
+            spoken = self._spoken(part)
+            if number:
+                text += " " * (bool(text) and text[-1] != MASK_CHARACTER) + MASK_CHARACTER
+                text += " " * (bool(spoken) and self._begins_word(spoken[0]))
+            text += self._joined(spoken)
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"pattern": self.pattern}
+
+
+class Words(OfParts):
+    """Words by falling frequency; others are ``<unk>`` (kinds word and whitespace)."""
+
+    unit = "word"
+
+    def __init__(self, learned: Sequence[str], *, kind: str = "word", **layout: Any) -> None:
+        self.kind, self.lower_case = kind, kind == "word"
+        super().__init__(learned, **layout)
+
+    def cut(self, text: str) -> list[str]:  # type: ignore[override]
+        return parts(text) if self.lower_case else text.split()
+
+    def _encode_part(self, part: str) -> tuple[int, ...]:
+        words = plain_words(part, self.pattern) if self.lower_case else [part]
+        return tuple(map(self.ids.get, words, repeat(self.unk_id)))  # type: ignore[arg-type]
+
+    def _joined(self, tokens: list[str]) -> str:
+        return join_plain_words(tokens) if self.lower_case else " ".join(tokens)
+
+    def _begins_word(self, token: str) -> bool:
+        return True
+
+
+class Pieces(OfParts):
+    """Byte-pair encoding over marked words (see :mod:`scratchlab.data.tokenizers.words`).
+
+    Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units".
+    The merges are learned by the ``tokenizers`` library and applied here, once for each distinct
+    word, since BPE-dropout needs a procedure whose chance is seeded (:mod:`.bpe`).
+    """
+
+    kind = "bpe"
+
+    def __init__(
+        self, learned: Sequence[str], merges: Iterable[tuple[str, str]], **layout: Any
+    ) -> None:
+        super().__init__(learned, **layout)
+        self.unit = "token" if self.lines else "subword"
+        self.merges = Merges(self.ids, merges, self.unk_id or 0)
+        self._known = frozenset(t for t in self.ids if len(t) == 1 and t != START)
+        self._ids_of_words = Memory(self.merges.apply)
+
+    def words(self, text: str) -> list[str]:
+        """The marked words of a text, spelled in characters that all have an id."""
+        return mark_words(text, self._known, self.pattern)
+
+    def _encode_part(self, part: str) -> tuple[int, ...]:
+        return tuple(i for word in self.words(part) for i in self._ids_of_words[word])
+
+    def _joined(self, tokens: list[str]) -> str:
+        return unmark("".join(tokens))
+
+    def _begins_word(self, token: str) -> bool:
+        return token.startswith(START) and not token.startswith(START + JOINER)
+
+    def labels(self, ids: Iterable[int]) -> list[str]:
+        first, last = len(self.special), len(self.special) + len(self.ids)
+        return [piece_label(self.tokens[i]) if first <= i < last else self.tokens[i] for i in ids]
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"merges": [list(pair) for pair in self.merges.pairs]}
+
+
+def _parted(ids: Iterable[int], border: int | None) -> Iterator[list[int]]:
+    """Ids between those that are ``border``."""
+    part: list[int] = []
+    for i in ids:
+        if i == border:
+            yield part
+            part = []
+        else:
+            part.append(int(i))
+    yield part
+
+
+def learn(
+    kind: str,
+    train: Texts,
+    vocab_size: int | None,
+    min_frequency: int,
+    *,
+    special: Sequence[str] = MARKS,
+    lines: bool = False,
+    mask: bool = False,
+    everything: Texts | None = None,
+) -> Learned:
+    """A tokenizer of a training text; the same texts give the same tokens.
+
+    ``vocab_size`` counts special tokens (None: no limit, 8000 for bpe). Words and characters seen
+    less than ``min_frequency`` times are ``<unk>``; pieces are learned from all characters, and
+    merges from pairs seen at least that often. Characters without ``<unk>`` are all those of
+    ``everything`` (None: of ``train``), whatever size and frequency are.
+    """
+    layout: dict[str, Any] = {"special": special, "lines": lines, "mask": mask}
+    texts = without_mask(train()) if mask else train()
+    if kind == "char" and UNKNOWN not in special:
+        seen: set[str] = set()
+        for text in everything() if everything else texts:
+            seen.update(text)
+        return Characters(sorted(seen), **layout)
+    size = None if vocab_size is None else max(0, vocab_size - len(special) - mask)
+    if kind == "char":
+        counts = Counter(chain.from_iterable(texts))
+        return Characters(_most_frequent(counts, size, min_frequency), **layout)
+    if lines:
+        texts = (line for text in texts for line in text.split("\n"))
+    if kind == "bpe":
+        return _learn_pieces(texts, vocab_size or 8000, min_frequency, layout)
+    counts = count_words(texts, plain_words if kind == "word" else str.split)
+    for name in special:
+        counts.pop(name, None)
+    return Words(_most_frequent(counts, size, min_frequency), kind=kind, **layout)
+
+
+def _learn_pieces(
+    texts: Iterable[str], vocab_size: int, min_frequency: int, layout: Mapping[str, Any]
+) -> Pieces:
+    counts = count_words(texts, mark_words)
+    characters = sorted(alphabet(counts))
+    special = len(layout["special"]) + layout["mask"]
+    if vocab_size < len(characters) + special:
+        raise UserError(
+            f"vocab_size={vocab_size} is too small for byte-pair encoding: the characters of the "
+            f"training text alone need {len(characters) + special} tokens"
+        )
+    tokens, merges = learn_merges(counts, characters, vocab_size - special, min_frequency)
+    return Pieces(tokens, merges, **layout)
+
+
+def _most_frequent(counts: Mapping[str, int], size: int | None, min_frequency: int) -> list[str]:
+    """At most ``size`` units, the most frequent first; ties in alphabetical order."""
+    frequent = sorted((-n, unit) for unit, n in counts.items() if n >= min_frequency)
+    return [unit for _, unit in frequent[:size]]
+
+
+def without_mask(texts: Iterable[str]) -> Iterator[str]:
+    """Texts of a corpus; UserError if the character of the mask stands in one."""
+    for text in texts:
+        if MASK_CHARACTER in text:
+            place = text.index(MASK_CHARACTER)
+            raise UserError(
+                f"the character {MASK_CHARACTER} stands for the mask and must not occur in "
+                f"the corpus: {text[max(0, place - 30) : place + 30].strip()!r}"
+            )
+        yield text
