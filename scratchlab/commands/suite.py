@@ -8,9 +8,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
+from scratchlab.commands.recording import take_record
 from scratchlab.commands.study_options import read_study_options
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import Option
@@ -34,6 +35,8 @@ again runs only what is missing: runs that are done are kept, those that were st
   name=NEW            another folder below output_dir
   KEY=VALUE           of every training;  RUN.KEY=VALUE  of one run
   --dry-run           show the runs and what is there of them, run nothing
+  --record [FOLDER]   when all are done, write the tables and what they were made on to
+                      FOLDER/NAME.json (default docs/results; without running anything again)
 """
 
 OPTIONS = (
@@ -64,7 +67,8 @@ class _Call:
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb; exit code 1 if a run failed."""
-    call = _read(arguments)
+    words, into = take_record(arguments)
+    call = _read(words)
     if call is None:
         return 0
     from scratchlab.data.catalog import require_data
@@ -75,8 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = StudyFolder(call.folder)
     threads = share_of_threads(call.workers, call.threads)
     members = plan(call.suite, call.words, folder, threads, call.flags.config_dir)
-    words = [w for m in members[:1] for w in m.job.arguments if "=" in w]
-    if answered(call.flags, "suite", words, {m.job.name: dict(m.config) for m in members}):
+    shown = [w for m in members[:1] for w in m.job.arguments if "=" in w]
+    if answered(call.flags, "suite", shown, {m.job.name: dict(m.config) for m in members}):
         return 0
     if call.flags.dry_run:
         print(f"Suite {call.suite.name}: {len(members)} runs")
@@ -96,19 +100,28 @@ def main(arguments: Sequence[str]) -> int:
             done = sum(is_done(m.job.folder) for m in members)
             say(f"{done} of {len(members)} runs are done; the same command goes on")
             raise
-        _report(call, folder, members, source)
+        tables = _report(call, folder, members, source)
     finally:
         lock.unlock()
     missing = source.missing()
     for outcome in missing:
         say(f"{outcome.name} {outcome.status}: {outcome.reason}\n    log: {outcome.log or '-'}")
     say(f"tables and pictures: {folder.path}")
+    if into is not None and not missing:
+        from scratchlab.reporting.recorded import record_study
+
+        runs = [m.job.folder for m in members]
+        about = (call.folder.name, call.suite.description, ["suite", *words])
+        say(f"recorded: {record_study(into, *about, folder.path, tables, runs)}")
+    elif into is not None:
+        say("not recorded: a record is of runs that are all done")
     return 1 if missing else 0
 
 
 def _report(
     call: _Call, folder: StudyFolder, members: Sequence[Member], source: SuiteSource
-) -> None:
+) -> list[dict[str, Any]]:
+    """Compare, and show; returns the tables that were shown."""
     from scratchlab.reporting.comparison import write_comparison
     from scratchlab.studies.suite import compared
     from scratchlab.tracking.console import print_table
@@ -128,6 +141,7 @@ def _report(
     for line in comparison.missing:
         say(f"warning: {line}")
     say_unlike([m.job.folder for m in members])
+    return [table._asdict() for table in comparison.tables]
 
 
 def _read(arguments: Sequence[str]) -> _Call | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.commands.hydra_flags import answered, parser, read
+from scratchlab.commands.recording import take_record
 from scratchlab.config.words import unquoted
 from scratchlab.errors import Stopped, UserError
 
@@ -25,21 +26,24 @@ set, optimizer, schedule and evaluators that fit it; what you write wins.
   --info defaults                  how it is put together
   --config-dir FOLDER              add YAML groups of your own
   run_id=NAME resume=true          start the run NAME, or go on with it if it exists
+  --record [FOLDER]                write the results and what they were made on to FOLDER/NAME.json
+                                   (default docs/results)
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
-    named = [a.partition("=")[2] for a in arguments if a.startswith("resume=")]
+    words, into = take_record(arguments)
+    named = [a.partition("=")[2] for a in words if a.startswith("resume=")]
     if named and named[-1].lower() not in ("true", "false", ""):
-        return _resume(unquoted(named[-1]), list(arguments))
-    composed = read(arguments, HELP, "train")
+        return _resume(unquoted(named[-1]), words, into)
+    composed = read(words, HELP, "train")
     if composed is None:
         return 0
-    return _train(composed.config, composed.overrides, list(arguments))
+    return _train(composed.config, composed.overrides, words, into)
 
 
-def _resume(run: str, arguments: list[str]) -> int:
+def _resume(run: str, arguments: list[str], into: Path | None) -> int:
     """Go on with a run as it was configured; further overrides change its configuration."""
     from scratchlab.config.change import change
     from scratchlab.run.folder import find_run, read_trained, run_of_checkpoint
@@ -60,7 +64,7 @@ def _resume(run: str, arguments: list[str]) -> int:
         return 0
     config |= {"output_dir": str(path.parents[1]), "name": path.parent.name}
     config |= {"run_id": path.name, "resume": True}
-    return _train(config, others, arguments)
+    return _train(config, others, arguments, into)
 
 
 def _said_of(done: Path) -> str:
@@ -77,7 +81,9 @@ def _said_of(done: Path) -> str:
     return f"{done} is done: {steps}; nothing was measured again.\n  Measure it again: {again}"
 
 
-def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -> int:
+def _train(
+    config: dict[str, Any], overrides: list[str], arguments: list[str], into: Path | None
+) -> int:
     from scratchlab.data.catalog import require_data
 
     require_data([config])
@@ -86,9 +92,9 @@ def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -
     done = experiment.already_done(config)
     if done is not None:
         print(_said_of(done), file=sys.stderr)
-        return 0
+        return _record(done, into)
     try:
-        experiment.train(config, overrides, ["train", *arguments])
+        done = experiment.train(config, overrides, ["train", *arguments])
     except Stopped as stop:
         if stop.folder is None:
             raise
@@ -100,4 +106,12 @@ def _train(config: dict[str, Any], overrides: list[str], arguments: list[str]) -
             file=sys.stderr,
         )
         return 130
+    return _record(done, into)
+
+
+def _record(run: Path, into: Path | None) -> int:
+    if into is not None:
+        from scratchlab.reporting.recorded import record_run
+
+        print(f"recorded: {record_run(into, run)}", file=sys.stderr)
     return 0
