@@ -40,8 +40,8 @@ from scratchlab.run.manifest import begun, gone_on, manifest, peak_memory_bytes,
 from scratchlab.run.record import Record, log_file, record_failure
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.guard import Trackers
+from scratchlab.training.contract import TrainingContext
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.job import Job
 from scratchlab.training.memory import memory_advice
 
 LOGGER = logging.getLogger("scratchlab")
@@ -138,7 +138,7 @@ def _train_steps(
     trainer = build("trainer", config["trainer"])
     evaluators = build_evaluators(config)
     quick = _quick_evaluators(config, evaluators)
-    job = Job(
+    context = TrainingContext(
         adapted=parts.adapted,
         task=parts.task,
         dataset=parts.dataset,
@@ -159,7 +159,7 @@ def _train_steps(
             run_id=folder.run_id,
             folder=folder.path,
             config=config,
-            total_steps=trainer.total_steps(job),
+            total_steps=trainer.total_steps(context),
             resumed_from=int(state.get("step", 0)),
             metrics_bytes=int(state.get("metrics_bytes", 0)),
         )
@@ -172,7 +172,7 @@ def _train_steps(
     if start:
         tracker.message(f"starts from the weights of {start.path}")
     _introduce(parts, tracker)
-    progress = trainer.train(job)
+    progress = trainer.train(context)
     for path in draw_curves(folder.path, loss_label=loss_label(config)):
         tracker.image(progress.step, path.stem, path)
     measurements: list[Measurement] = []

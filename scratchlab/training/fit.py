@@ -22,14 +22,14 @@ from scratchlab.estimators.protocol import IterativeEstimator
 from scratchlab.estimators.scoring import score
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
 from scratchlab.training.interrupt import Interrupt
-from scratchlab.training.job import Job, Progress, ValidationOptions
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
 @register("trainer", "fit")
-class Fit:
+class Fit(Trainer):
     """Epochs of a NumPy estimator; how many there are is an option of the model."""
 
     @dataclass(frozen=True)
@@ -42,38 +42,34 @@ class Fit:
             None, "epochs between two checkpoints that are kept for good as step-N", min=1
         )
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
-    def total_steps(self, job: Job) -> int:
+    def total_steps(self, context: TrainingContext) -> int:
         """Epochs of the estimator; 1 where it learns in one step."""
-        model: Any = job.model
+        model: Any = context.model
         return model.planned_epochs if isinstance(model, IterativeEstimator) else 1
 
-    def train(self, job: Job) -> Progress:
-        """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""
-        return _Fitting(self.config, job, self.total_steps(job)).run()
+    def train(self, context: TrainingContext) -> Progress:
+        return _Fitting(self.config, context, self.total_steps(context)).run()
 
 
 class _Fitting:
     """One call of :meth:`Fit.train`: its state and its steps."""
 
-    def __init__(self, config: Fit.Config, job: Job, total_steps: int) -> None:
-        self.config, self.job, self.total_steps = config, job, total_steps
-        self.estimator: Any = job.model
+    def __init__(self, config: Fit.Config, context: TrainingContext, total_steps: int) -> None:
+        self.config, self.context, self.total_steps = config, context, total_steps
+        self.estimator: Any = context.model
         self.progress = Progress()
         self.validation: Examples | None = None
         self.best: Checkpoint | None = None  # not yet on the disk
         self.clock = self.saved_clock = time.perf_counter()
-        if job.resume is not None:
-            self._restore(job.resume)
+        if context.resume is not None:
+            self._restore(context.resume)
 
     def run(self) -> Progress:
-        state, dataset = self.progress, self.job.dataset
+        state, dataset = self.progress, self.context.dataset
         if state.finished:
-            self.job.tracker.message(f"training was complete after {state.step:,} epochs")
+            self.context.tracker.message(f"training was complete after {state.step:,} epochs")
             return state
-        if "val" in dataset.splits and dataset.size("val"):
+        if self.context.validates:
             self.validation = dataset.examples("val")
         examples = dataset.examples("train")
         self.clock = self.saved_clock = time.perf_counter()
@@ -89,7 +85,7 @@ class _Fitting:
 
     def _fit_epochs(self, examples: Examples) -> None:
         X, y = examples.arguments
-        if self.job.resume is None:
+        if self.context.resume is None:
             self.estimator.start(X, y)
         with Interrupt() as interrupt:
 
@@ -107,7 +103,7 @@ class _Fitting:
 
     def _end_epoch(self, metrics: Mapping[str, float], last: bool) -> None:
         """Log an epoch, validate, save what is due."""
-        state, tracker = self.progress, self.job.tracker
+        state, tracker = self.progress, self.context.tracker
         state.step += 1
         state.epoch = state.step
         now = time.perf_counter()
@@ -126,7 +122,7 @@ class _Fitting:
             self._save()
 
     def _validate(self) -> None:
-        state, job = self.progress, self.job
+        state, context = self.progress, self.context
         if self.validation is None:
             if state.finished:
                 self.best = self._checkpoint()
@@ -134,16 +130,16 @@ class _Fitting:
         started = time.perf_counter()
         measured = score(self.estimator, self.validation.arguments)
         scalars = {f"val/{name}": value for name, value in measured.items()}
-        if job.validate is not None:
-            scalars.update(job.validate())
-        job.tracker.log(state.step, {"epoch": state.step, **scalars}, {})
+        if context.validate is not None:
+            scalars.update(context.validate())
+        context.tracker.log(state.step, {"epoch": state.step, **scalars}, {})
         loss = scalars["val/loss"]
         if not math.isfinite(loss):
             raise TrainingError(
                 f"val/loss after epoch {state.step} is {loss}: training cannot go on",
                 "Lower model.learning_rate, or scale the features (dataset.scale=standard).",
             )
-        if state.judge(scalars, self.config, job.tracker):
+        if state.judge(scalars, self.config, context.tracker):
             self.best = self._checkpoint()
         self.clock += time.perf_counter() - started
 
@@ -156,30 +152,30 @@ class _Fitting:
         return time.perf_counter() - self.saved_clock > SECONDS_BETWEEN_CHECKPOINTS
 
     def _checkpoint(self) -> Checkpoint:
-        job = self.job
-        job.tracker.flush()
+        context = self.context
+        context.tracker.flush()
         record = {
             **dataclasses.asdict(self.progress),
-            "metrics_bytes": job.metrics.stat().st_size if job.metrics.exists() else 0,
+            "metrics_bytes": context.metrics_bytes,
             "total_steps": self.total_steps,
-            "spec": job.dataset.spec.as_dict(),
+            "spec": context.dataset.spec.as_dict(),
         }
-        return Checkpoint(self.job.adapted.state(), {}, record, job.config)
+        return Checkpoint(self.context.adapted.state(), {}, record, context.config)
 
     def _save(self) -> None:
         """Write the best state if it is a new one, then the present one.
 
         In this order: a run that goes on from ``last`` finds the ``best`` that it remembers.
         """
-        job, step, keep = self.job, self.progress.step, self.config.keep_every
+        context, step, keep = self.context, self.progress.step, self.config.keep_every
         started = time.perf_counter()
         roles = ["last", *([f"step-{step}"] if keep and step % keep == 0 else [])]
         if self.best is not None and self.best.state["step"] == step:
             roles.append("best")
         elif self.best is not None:
-            save(job.checkpoints, self.best, ("best",), job.dataset.save_vocabulary)
+            save(context.checkpoints, self.best, ("best",), context.dataset.save_vocabulary)
         self.best = None
-        save(job.checkpoints, self._checkpoint(), tuple(roles), job.dataset.save_vocabulary)
+        save(context.checkpoints, self._checkpoint(), tuple(roles), context.dataset.save_vocabulary)
         self.saved_clock = time.perf_counter()
         self.clock += self.saved_clock - started
 
@@ -187,7 +183,7 @@ class _Fitting:
         record = checkpoint.state
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = Progress(**{k: v for k, v in record.items() if k in names})
-        self.job.adapted.load(checkpoint.model, self.job.checkpoints)
+        self.context.adapted.load(checkpoint.model, self.context.checkpoints)
         if self.progress.step < self.total_steps and self.total_steps > record["total_steps"]:
             self.progress.finished = self.estimator.finished_ = False  # more epochs are wanted now
 

@@ -22,7 +22,8 @@ from scratchlab.run.decisions import (
 from scratchlab.run.manifest import machine
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.training.carried import carried_tensors, restore_carried
-from scratchlab.training.memory import is_out_of_memory
+from scratchlab.training.contract import TrainingContext
+from scratchlab.training.memory import is_out_of_memory, memory_advice
 
 BY_NAME = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SHORT = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -46,6 +47,32 @@ def asked_precision(wanted: str) -> tuple[torch.dtype, str] | None:
 def remembered_precision(before: str | None) -> tuple[torch.dtype, str] | None:
     """What was measured when the run began: a second measurement could come out otherwise."""
     return (BY_NAME[before], f"{before} (as before)") if before in BY_NAME else None
+
+
+def choose_precision(
+    context: TrainingContext, model: nn.Module, wanted: str
+) -> tuple[torch.dtype, str]:
+    """As ``wanted``, as before, or what is faster for the first batch; and one line that says so.
+
+    The loss is measured uncompiled: compiling it twice would take longer than it gains.
+    """
+    known = asked_precision(wanted)
+    if known is None and context.resume is not None:
+        known = remembered_precision(context.resume.state.get("precision"))
+    if known is not None:
+        return known
+    first = next(context.dataset.batches("train", seed=context.seed, epoch=0)).to(context.device)
+
+    def step(dtype: torch.dtype) -> None:
+        model.train()
+        with autocast(context.device, dtype):
+            loss = context.task.loss(model, first)
+        (loss.total / loss.count).backward()
+        model.zero_grad(set_to_none=True)
+
+    with memory_advice(context.config, lambda: 0):
+        folder = context.checkpoints.parent
+        return precision_here(context.config, context.device, model, step, folder)
 
 
 def precision_here(

@@ -11,7 +11,7 @@ import pytest
 
 from scratchlab.config.compose import compose
 from scratchlab.lab import train as experiment
-from scratchlab.training import gradient
+from scratchlab.training import window
 
 WORDS = ["model=gpt", "model.d_model=8", "model.n_heads=1", "model.n_layers=1", "threads=1"]
 WORDS += ["dataset=text_file", "dataset.tokenizer=char", "dataset.block_size=8"]
@@ -35,7 +35,7 @@ def test_losses_do_not_pile_up_in_a_run_that_never_logs(
 
     whole, kept = train("whole")
     assert len(whole) == 2 and len(kept) == 19  # the first update is logged, and the last
-    monkeypatch.setattr(gradient, "LONGEST_WINDOW", 6)
+    monkeypatch.setattr(window, "LONGEST_WINDOW", 6)
     folded, kept = train("folded")
     assert len(kept) <= 6
     assert folded == pytest.approx(whole, rel=1e-12)

@@ -1,7 +1,8 @@
-"""What the training loop is given, and what it remembers of how far it came."""
+"""What a trainer promises, what it is given, and what it remembers of how far it came."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Job:
+class TrainingContext:
     """All that a trainer is given. ``validate`` runs the quick evaluators on the model as it is.
 
     The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator.
@@ -38,10 +39,28 @@ class Job:
     seed: int
     validate: Callable[[], Mapping[str, float]] | None = None
     resume: Checkpoint | None = None
+    _batch_counts: dict[int, int] = field(default_factory=dict)
 
     @property
     def model(self) -> nn.Module:
         return self.adapted.model
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation split with something in it."""
+        return "val" in self.dataset.splits and self.dataset.size("val") > 0
+
+    def batch_count(self, epoch: int) -> int:
+        """The training batches of an epoch; the data set plans them once to tell."""
+        if epoch not in self._batch_counts:
+            count = self.dataset.batch_count("train", seed=self.seed, epoch=epoch)
+            self._batch_counts[epoch] = count
+        return self._batch_counts[epoch]
+
+    @property
+    def metrics_bytes(self) -> int:
+        """How long the file of metrics is: what is behind that goes when a run goes on."""
+        return self.metrics.stat().st_size if self.metrics.exists() else 0
 
 
 @dataclass(frozen=True)
@@ -96,3 +115,18 @@ class Progress:
                 f"(best {self.best:.4f} at update {self.best_step:,})"
             )
         return False
+
+
+class Trainer(ABC):
+    """Registered as ``@register("trainer", NAME)``; built as ``cls(config)``."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def total_steps(self, context: TrainingContext) -> int:
+        """Updates from start to end."""
+
+    @abstractmethod
+    def train(self, context: TrainingContext) -> Progress:
+        """Run to the end, or raise :class:`Stopped` after a signal, with a checkpoint saved."""

@@ -1,0 +1,160 @@
+"""All that a later update depends on: chosen, saved and restored together.
+
+A run that is killed and resumed ends with the same bits as one that was left alone, since
+everything of this is in a checkpoint: weights, optimizer moments, random states, the position in
+the data, the sums since the last log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.errors import TrainingError, UserError
+from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.run.seeds import random_state, restore_random_state
+from scratchlab.tasks.contract import Loss
+from scratchlab.training.average import WeightAverage
+from scratchlab.training.carried import carried_tensors, restore_carried
+from scratchlab.training.clock import Clock
+from scratchlab.training.compiling import compiled
+from scratchlab.training.contract import Progress, TrainingContext
+from scratchlab.training.loss_module import LossModule
+from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
+from scratchlab.training.precision import choose_precision
+from scratchlab.training.window import Window
+
+
+class State:
+    """``config`` has the options of the trainer ``gradient``.
+
+    ``loss`` is what is differentiated, ``dtype`` what matrix products are computed in.
+    """
+
+    def __init__(self, config: Any, context: TrainingContext, total_steps: int) -> None:
+        self.config, self.context, self.total_steps = config, context, total_steps
+        self.model = context.model.to(context.device)
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
+        if not named and total_steps:
+            raise context.adapted.untrainable()
+        self.parameters = [p for _, p in named]
+        unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
+        self.optimizer = context.optimizer.build(named or unused)
+        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        module: nn.Module = LossModule(context.adapted, context.task)
+        self.loss: Callable[[Any], Loss] = compiled(module) if config.compile else module
+        wanted = config.precision if total_steps else "fp32"
+        self.dtype, self.precision = choose_precision(context, self.model, wanted)
+        self.scaler = torch.amp.GradScaler(context.device.type, enabled=self.dtype == torch.float16)
+        self.average = WeightAverage(self.model, config.average) if config.average else None
+        self.progress = Progress()
+        self.window = Window(context.device)
+        self.gradient_norm: torch.Tensor | None = None
+        if context.resume is not None:
+            self._restore(context.resume)
+        self.clock = Clock(self.progress)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training data so far."""
+        at = self.progress
+        if at.position == 0:
+            return float(at.epoch)
+        return at.epoch + at.position / self.context.batch_count(at.epoch)
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the model is what is measured and saved: the average, where one is kept."""
+        return self.average.applied() if self.average else contextlib.nullcontext()
+
+    def losses(self) -> list[tuple[float, float, int]]:
+        """The losses since the last log as numbers; :class:`TrainingError` at the first bad one."""
+        values = self.window.values()
+        for step, (total, _, _) in enumerate(values, self.progress.step - len(values) + 1):
+            if not math.isfinite(total):
+                raise self.diverged(f"the loss of update {step}", total, step)
+        return values
+
+    def diverged(self, what: str, value: float, step: int | None = None) -> TrainingError:
+        """The message where a number is none any more, by update ``step`` (None: the last)."""
+        config, step = self.config, step or self.progress.step
+        rate = self.base_rates[0] * self.context.scheduler.factor(step - 1, self.total_steps)
+        advice = f"Try a lower rate (optimizer.lr={self.base_rates[0] / 10:g})"
+        if config.clip_norm is None:
+            advice += ", clip the gradient (trainer.clip_norm=1.0)"
+        if self.dtype != torch.float32:
+            advice += ", train in fp32 (trainer.precision=fp32)"
+        return TrainingError(
+            f"{what} is {value}: training cannot go on (learning rate there {rate:.3g})",
+            f"{advice}, or a longer warm-up. Checkpoints from before are kept.",
+        )
+
+    def save(self, *roles: str) -> None:
+        """Write a checkpoint; what was logged is brought to disk first, so that they agree."""
+        at, context, keep = self.progress, self.context, self.config.keep_every
+        if keep and at.step % keep == 0:
+            roles = (*roles, f"step-{at.step}")
+        at.window = [list(entry) for entry in self.losses()]
+        weights = [p.detach() for p in self.parameters]
+        norms = torch._foreach_norm(weights, math.inf) if weights else []
+        largest = max(map(float, norms), default=0.0)
+        if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
+            raise self.diverged(f"the largest weight after update {at.step}", largest)
+        self.clock.tick()
+        context.tracker.flush()
+        numbers = {
+            **optimizer_tensors(self.optimizer),
+            **random_state(),
+            **carried_tensors(self.model),
+            **(self.average.raw_weights() if self.average else {}),
+        }
+        record = {
+            **dataclasses.asdict(at),
+            "metrics_bytes": context.metrics_bytes,
+            "total_steps": self.total_steps,
+            "precision": str(self.dtype).removeprefix("torch."),
+            "scaler": self.scaler.state_dict(),
+            "gradient_norm": None if self.gradient_norm is None else float(self.gradient_norm),
+            "spec": context.dataset.spec.as_dict(),
+            "base": context.adapted.record(),
+        }
+        with self.averaged():
+            content = Checkpoint(context.adapted.state(), numbers, record, context.config)
+            save(context.checkpoints, content, roles, self._save_files)
+
+    def _save_files(self, folder: Path) -> None:
+        self.context.dataset.save_vocabulary(folder)
+        self.context.adapted.save_files(folder)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        record, context = checkpoint.state, self.context
+        if not all(len(entry) == 3 for entry in record.get("window", ())):
+            raise UserError("state.json: state.window holds no losses")
+        names = {f.name for f in dataclasses.fields(Progress)}
+        self.progress = at = Progress(**{k: v for k, v in record.items() if k in names})
+        context.adapted.load(checkpoint.model, context.checkpoints)
+        if self.average is not None:
+            self.average.restore(checkpoint.optimizer)
+        before = (checkpoint.config.get("optimizer") or {}).get("name")
+        now = (context.config.get("optimizer") or {}).get("name")
+        if before != now:
+            raise UserError(
+                f"optimizer: this run was trained with {before} and cannot go on with {now}",
+                "Train another run, or leave the optimizer (its options may change).",
+            )
+        restore_optimizer(self.optimizer, checkpoint.optimizer)
+        restore_random_state(checkpoint.optimizer)
+        restore_carried(self.model, checkpoint.optimizer)
+        if record.get("scaler"):
+            self.scaler.load_state_dict(record["scaler"])
+        self.window = Window(context.device, at.window)
+        norm = record.get("gradient_norm")
+        self.gradient_norm = None if norm is None else torch.tensor(norm)
+        if at.finished and at.step < self.total_steps:
+            at.finished = self.config.patience is not None
