@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -58,6 +60,16 @@ class Provenance:
     kind: str
     description: str
     sha256: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def generated(
+        cls, generator: str, version: int, description: str, *surroundings: str
+    ) -> Provenance:
+        """Of data that is made here, by a generator whose version is raised when it makes other
+        data of the same options; ``surroundings`` is what it depends on besides (Python's)."""
+        made_by = json.dumps([generator, version, *surroundings])
+        described = description if version == 1 else f"{description} (version {version})"
+        return cls("embedded", described, {generator: hashlib.sha256(made_by.encode()).hexdigest()})
 
 
 @dataclass(frozen=True)

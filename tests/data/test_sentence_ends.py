@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from scratchlab.data.generated.embedded_text import python_documents
+from scratchlab.data.generated.python_docs import python_documents
 from scratchlab.data.sources.corpus import sentence_lines
 from scratchlab.data.sources.sentence_ends import split_sentences
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from scratchlab.cli import main
+from scratchlab.data.contract import Provenance
 from scratchlab.errors import UserError
 from scratchlab.run.manifest import begun, changed_data, gone_on
 from scratchlab.studies.runs import unlike_data
@@ -134,3 +135,25 @@ def test_a_run_keeps_how_it_was_begun_and_refuses_another_table(
     shutil.copytree(run, other)
     (other / "manifest.json").write_text(json.dumps(first))
     assert unlike_data([run, other]) == ["two"] and unlike_data([run, run]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "changed"),
+    [
+        ("generated, seed 0: 300 train pairs", "aa", []),
+        ("generated, seed 1: 300 train pairs", "aa", ["phrasebook", "text"]),
+        ("generated, seed 0: 300 train pairs", "bb", ["text"]),
+    ],
+)
+def test_runs_that_named_generated_data_by_its_sources_go_on(
+    said: str, text: str, changed: list[str]
+) -> None:
+    sources = {"lexicon.py": "11", "corpus.py": "22", "text": text}
+    before = {"kind": "embedded", "description": said, "sha256": sources}
+    now = Provenance.generated("phrasebook", 1, "generated, seed 0: 300 train pairs")
+    now.sha256["text"] = "aa"
+    assert changed_data(before, vars(now)) == changed
+    other = Provenance.generated("phrasebook", 2, now.description)
+    assert changed_data(vars(now), vars(other)) == ["phrasebook"]
+    code = {"kind": "files", "description": "your files", "sha256": {"a.py": "11"}}
+    assert changed_data(code, {**code, "sha256": {"a.py": "22"}}) == ["a.py"]

@@ -96,17 +96,15 @@ def read_questions(name: str, context: DataContext) -> tuple[list[Question], str
 
 def made_up(config: Any) -> Knowledge:
     """Generated biographies and questions about their people."""
-    from scratchlab.data.generated import embedded_text
+    from scratchlab.data.generated.biographies import VERSION, biographies
 
     sizes = (config.train_questions, config.val_questions, config.test_questions)
-    text = embedded_text.biographies(
-        config.seed, config.people, config.documents_per_person, *sizes
-    )
-    provenance = Provenance(
-        "embedded",
+    text = biographies(config.seed, config.people, config.documents_per_person, *sizes)
+    provenance = Provenance.generated(
+        "biographies",
+        VERSION,
         f"generated, seed {config.seed}: {config.people} people, {len(text.documents)} documents, "
         f"{' / '.join(map(str, sizes))} questions",
-        {"embedded_text.py": sha256_of(Path(embedded_text.__file__))},
     )
     questions = {"train": list(text.train), "val": list(text.dev), "test": list(text.test)}
     places = {split: f"biographies ({split})" for split in questions}

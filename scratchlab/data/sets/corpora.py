@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +12,6 @@ from scratchlab.data.contract import Provenance
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.sources.corpus import Pieces, Read, pieces_of
 from scratchlab.data.sources.locating import own_file
-from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.sources.text_sources import (
     LocatedText,
     fetch_hub,
@@ -109,43 +107,23 @@ class PythonDocs(RunningText):
         pass
 
     def locate(self) -> LocatedText:
-        from scratchlab.data.generated import embedded_text
+        from scratchlab.data.generated import python_docs
 
         # The text depends on the version of Python and on what picks it.
-        source = sha256_of(Path(embedded_text.__file__))
-        provenance = Provenance(
-            "embedded",
-            f"documentation of Python {sys.version.split()[0]}",
-            {"embedded_text.py": source},
-        )
+        python = f"documentation of Python {sys.version.split()[0]}"
+        made = Provenance.generated("python_docs", python_docs.VERSION, python, sys.version)
 
         def read(split: str) -> Read:
             def pieces() -> Pieces:
-                documents = embedded_text.python_documents()
+                documents = python_docs.python_documents()
                 whole = "\n\n".join(documents)
-                provenance.sha256["text"] = hashlib.sha256(whole.encode()).hexdigest()
-                return pieces_of("\n\n".join(_share(documents, split)) + "\n")
+                made.sha256["text"] = hashlib.sha256(whole.encode()).hexdigest()
+                return pieces_of("\n\n".join(python_docs.share(documents, split)) + "\n")
 
             return pieces
 
         reads = {split: read(split) for split in self.splits}
-        return LocatedText(provenance, reads, {"all": [sys.version, source]})
-
-
-SECTION = 20_000  # characters; of 20 sections, one is for validation and one for the test
-
-
-def _share(documents: Sequence[str], split: str) -> list[str]:
-    """The documents that belong to a split."""
-    homes = {4: "val", 14: "test"}
-    chosen, section, size = [], 0, 0
-    for document in documents:
-        if homes.get(section % 20, "train") == split:
-            chosen.append(document)
-        size += len(document)
-        if size >= SECTION:
-            section, size = section + 1, 0
-    return chosen
+        return LocatedText(made, reads, {"all": list(made.sha256.values())})
 
 
 @register(

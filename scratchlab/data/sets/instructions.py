@@ -70,14 +70,14 @@ class Instructions(PromptedDataset):
         return Prompted(provenance, splits)
 
     def _embedded(self) -> dict[str, list[tuple[str, str]]]:
-        from scratchlab.data.generated import embedded_text
+        from scratchlab.data.generated.docstrings import docstring_splits
 
         return {
             split: [
                 (f"What does {r['name']} in Python do?\n\n{r['body']}", r["summary"])
                 for r in records
             ]
-            for split, records in embedded_text.docstring_splits().items()
+            for split, records in docstring_splits().items()
         }
 
     def _read(self, path: Path) -> list[tuple[str, str]]:

@@ -87,7 +87,7 @@ class SummaryDataset(PromptedDataset):
 
 def _docstring_arrays() -> Arrays:
     """Bodies and summaries of all splits, as they are kept between runs."""
-    from scratchlab.data.generated.embedded_text import docstring_splits
+    from scratchlab.data.generated.docstrings import docstring_splits
 
     arrays: Arrays = {}
     for split, records in docstring_splits().items():
@@ -120,11 +120,10 @@ class Docstrings(SummaryDataset):
 def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
     """Bodies with their first lines: reading the sources of thousands of functions takes seconds,
     so it is done once for each set of versions."""
-    from scratchlab.data.generated import embedded_text
+    from scratchlab.data.generated.docstrings import VERSION
 
     versions = {name: version(name) for name in ("numpy", "scikit-learn")}
-    source = sha256_of(Path(embedded_text.__file__))  # what picks the functions
-    key = content_key(python=sys.version, source=source, **versions)
+    key = content_key(python=sys.version, generator=VERSION, **versions)
     arrays = cached(cache, "docstrings", key, _docstring_arrays)
     pairs: Splits = {}
     for split in Docstrings.splits:

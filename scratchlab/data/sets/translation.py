@@ -18,7 +18,7 @@ from scratchlab.data.sources.locating import (
     locate_hub,
     own_file,
 )
-from scratchlab.data.sources.pair_files import Located, Splits, sha256_of, write_lines
+from scratchlab.data.sources.pair_files import Located, Splits, write_lines
 from scratchlab.data.sources.splitting import split_by_source
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
@@ -86,9 +86,6 @@ class Phrasebook(PairDataset):
     def locate(cls, config: Any, context: DataContext) -> Located:
         from scratchlab.data.generated.phrasebook import corpus as phrasebook
 
-        # The grammar is the data: its hash stands for that of the sentences it gives.
-        files = sorted(Path(phrasebook.__file__).parent.glob("[a-z]*.py"))
-        hashes = {file.name: sha256_of(file) for file in files}
         sizes = {split: getattr(config, f"{split}_pairs") for split in cls.splits}
         described = ", ".join(f"{n} {split}" for split, n in sizes.items())
         description = f"generated, seed {config.seed}: {described} pairs"
@@ -96,7 +93,8 @@ class Phrasebook(PairDataset):
         def read() -> Splits:
             return phrasebook.generate(config.seed, *sizes.values())
 
-        return Located(Provenance("embedded", description, hashes), read)
+        made = Provenance.generated("phrasebook", phrasebook.VERSION, description)
+        return Located(made, read)
 
 
 @register(
