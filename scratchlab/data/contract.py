@@ -38,6 +38,7 @@ class Spec:
     feature_names: tuple[str, ...] = ()
     image_shape: tuple[int, int, int] | None = None
     unit: str = "token"
+    tokenizer: str | None = None  # which kind the ids come from; None: not told
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -113,6 +114,13 @@ class Dataset(ABC):
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     content_name: ClassVar[str] = "examples"
     notes: Sequence[str] = ()  # what a person should know of how the splits came about
+    # Of a text: what turns it into ids (scratchlab.data.tokenizers.contract.Tokenizer).
+    tokenizer: Any = None
+
+    @property
+    def lower_cased(self) -> bool:
+        """Whether outputs are lower-cased, so that scores must compare lower-cased text."""
+        return self.tokenizer is not None and bool(self.tokenizer.lower_case)
 
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:

@@ -55,8 +55,7 @@ class Continuation:
     def encode(self, text: str, where: str) -> list[int]:
         """The ids of a prompt; UserError if a character has none, remarks about the rest."""
         dataset = self.dataset
-        tokenizer = getattr(dataset, "tokenizer", None)
-        ids = dataset.encode(text) if tokenizer is None else tokenizer.encode(text, where)
+        ids = dataset.tokenizer.encode(text, where)
         spec = dataset.spec
         if spec.unk_id is not None and (unknown := ids.count(spec.unk_id)):
             self.remark(

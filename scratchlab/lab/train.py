@@ -280,7 +280,7 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
 
     path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
-    has_tokenizer = getattr(parts.dataset, "tokenizer", None) is not None
+    has_tokenizer = parts.dataset.tokenizer is not None
     if config["export"] == "hf" and has_tokenizer and not (path / "tokenizer.json").exists():
         why = tokenizer_unwritable(parts.dataset)
         tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")

@@ -42,12 +42,11 @@ def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
 
 def _arpa_vocabulary(dataset: Dataset) -> list[str]:
     """The words that an ARPA file of a model of this data set would hold beside its own."""
-    tokenizer = getattr(dataset, "tokenizer", None)
-    if tokenizer is None:
+    if dataset.tokenizer is None:
         return []
     text: Any = dataset
     numbers = np.unique(text.sentences("train")[0])
-    words = arpa_words(tokenizer.tokens)
+    words = arpa_words(dataset.tokenizer.tokens)
     return [words[i] for i in numbers.tolist() if i != dataset.spec.unk_id]
 
 
@@ -65,14 +64,12 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
         spec = dataset.spec
         export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
         dataset.save_vocabulary(target)
-        tokenizer = getattr(dataset, "tokenizer", None)
-        if tokenizer is not None and tokenizer_unwritable(dataset) is None:
-            write_hf_tokenizer(tokenizer, target, model.block_size)
+        if dataset.tokenizer is not None and tokenizer_unwritable(dataset) is None:
+            write_hf_tokenizer(dataset.tokenizer, target, model.block_size)
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = getattr(dataset, "tokenizer", None)
-    if model.words_ is None and tokenizer is not None:
-        model.words_ = arpa_words(tokenizer.tokens)
+    if model.words_ is None and dataset.tokenizer is not None:
+        model.words_ = arpa_words(dataset.tokenizer.tokens)
     target = folder / "model.arpa"
     model.export_arpa(target)
     return target

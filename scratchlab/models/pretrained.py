@@ -324,9 +324,11 @@ def whole_mask(tokens: Tensor) -> Tensor:
 def check_fit(spec: Spec, inner: Any, longest: int, checkpoint: str) -> None:
     """UserError if the ids of the data set are not those of the checkpoint, or texts too long."""
     rows = inner.get_input_embeddings().weight.shape[0]
-    if spec.vocab_size is None or spec.vocab_size > rows:
+    learned = spec.tokenizer not in (None, "pretrained")
+    if spec.vocab_size is None or spec.vocab_size > rows or (learned and spec.vocab_size < rows):
+        kind = "" if spec.tokenizer is None else f" of dataset.tokenizer={spec.tokenizer}"
         raise UserError(
-            f"the data set has {spec.vocab_size} tokens, the checkpoint {checkpoint} {rows}",
+            f"the data set has {spec.vocab_size} tokens{kind}, the checkpoint {checkpoint} {rows}",
             f"Take the tokenizer of the checkpoint: dataset.tokenizer=pretrained "
             f"dataset.checkpoint={checkpoint}.",
         )

@@ -175,6 +175,12 @@ def variants(folder: Path) -> list[tuple[str, dict[str, Any]]]:
         {"path": names("tsv", "one")[0]},
         checkpoint=str(folder / "checkpoint"), batch_tokens=40,
     )  # fmt: skip
+    parted = {"path": names("tsv", "one")[0], "val_path": names("tsv", "two")[0]}
+    for tokens in ({"tokenizer": "word"}, {"tokenizer": "bpe", "vocab_size": 70}):
+        add("text_classification", parted, batch_tokens=40, **tokens)
+    for kind in ("word", "char"):
+        add("instructions", {"path": names("jsonl", "one")[0]}, tokenizer=kind, vocab_size=100,
+            batch_tokens=60, max_length=60)  # fmt: skip
     rows = {"val_fraction": 0.2, "batch_size": 4}
     tables = [{"path": path} for path in names("table.csv", "one", "two")]
     add(

@@ -15,7 +15,9 @@ from scratchlab.data.tokenizers.files import read_text_tokenizer
 from scratchlab.errors import UserError
 
 PEOPLE = {"people": 40, "train_questions": 20, "val_questions": 10, "test_questions": 10}
-TOKENS = pytest.mark.parametrize("tokens", [{}, {"tokenizer": "bpe", "vocab_size": 300}])
+TOKENS = pytest.mark.parametrize(
+    "tokens", [{}, {"tokenizer": "bpe", "vocab_size": 300}, {"tokenizer": "whitespace"}]
+)
 
 
 def spans(home: Path, **options: Any) -> Biographies:
@@ -131,7 +133,7 @@ def test_questions_take_the_vocabulary_of_the_pretrained_checkpoint(
     context = DataContext(None, tmp_path, vocabulary=tmp_path)
     asked = BiographyQuestions(BiographyQuestions.Config(**PEOPLE), context)
     assert asked.mask_id == dataset.mask_id and asked.spec.vocab_size == dataset.spec.vocab_size
-    assert asked.spec.unit == ("token" if tokens else "character")
+    assert asked.spec.unit == {"bpe": "token"}.get(dataset.tokenizer.kind, dataset.tokenizer.unit)
 
 
 @pytest.mark.parametrize(

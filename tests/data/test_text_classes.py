@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from scratchlab.data.contract import DataContext
 from scratchlab.data.kinds.text_classes import MovieReviews, OwnTextClasses, SST2Data, parted
@@ -14,6 +16,7 @@ from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
+from tests.data.kinds import write_files
 
 ROWS = [("a good, long film", "1"), ('a "bad" one', "0")]
 
@@ -246,3 +249,74 @@ def test_phrases_of_sst2_that_are_learnt_do_not_validate(tmp_path: Path) -> None
     splits = dataset.locate().splits
     assert splits["val"] == [("never seen", "1")]
     assert len(splits["train"]) == 3 and len(splits["test"]) == 2
+
+
+KINDS = ["char", "word", "whitespace", "bpe", "pretrained"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labelled_texts_are_read_in_any_tokens(
+    kind: str, context: DataContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = write_files(context.cache.parent / "files")
+    options = {"path": str(files / "one.tsv"), "val_path": str(files / "two.tsv"),
+               "tokenizer": kind, "eval_batch_tokens": 99}  # fmt: skip
+    if kind == "pretrained":
+        options["checkpoint"] = str(files / "checkpoint")
+    if kind == "bpe":
+        options["vocab_size"] = 60
+    dataset = OwnTextClasses(OwnTextClasses.Config(**options), context)
+    spec, tokenizer = dataset.spec, dataset.tokenizer
+    assert (spec.tokenizer, spec.vocab_size, spec.n_classes) == (kind, len(tokenizer), 3)
+    texts, labels = dataset.texts("val"), dataset.labels("val")
+    seen = set()
+    for batch in dataset.batches("val", seed=0, epoch=0):
+        assert batch.inputs.numel() <= 99
+        for row, target, index in zip(batch.inputs, batch.targets, batch.indices, strict=True):
+            seen.add(int(index))
+            ids = dataset.encode(texts[index])
+            assert row.tolist() == ids + [spec.pad_id] * (len(row) - len(ids))
+            assert target == labels[index] and texts[index] in tokenizer.decode(ids)
+    assert seen == set(range(len(texts)))
+    assert dataset.length("the cat") == len(dataset.encode("the cat")) and dataset.encode("\x01")
+
+    first = next(dataset.batches("train", seed=1, epoch=2))
+    monkeypatch.delattr("scratchlab.data.batching.encoded_texts.learn")  # it is learned once
+    monkeypatch.setattr(type(tokenizer), "encode_each", None)  # and texts are encoded once
+    again = OwnTextClasses(OwnTextClasses.Config(**options), context)
+    assert again.tokenizer.to_json() == tokenizer.to_json()
+    again.save_vocabulary(context.cache)
+    alone = replace(context, vocabulary=context.cache)
+    saved = OwnTextClasses(OwnTextClasses.Config(path="gone.tsv"), alone)
+    assert saved.encode("the red zebra") == dataset.encode("the red zebra")
+    assert saved.spec.class_names == spec.class_names
+    assert (next(again.batches("train", seed=1, epoch=2)).inputs == first.inputs).all()
+
+
+def test_words_of_labelled_texts_are_learned_from_training_alone(context: DataContext) -> None:
+    files = write_files(context.cache.parent / "files")
+    (files / "two.tsv").write_text("text\tlabel\nzebra zebra zebra\t1\n")
+    options = {"path": str(files / "one.tsv"), "val_path": str(files / "two.tsv")}
+    config = OwnTextClasses.Config(tokenizer="word", vocab_size=9, min_frequency=2, **options)
+    dataset = OwnTextClasses(config, context)
+    assert "zebra" not in dataset.tokenizer.tokens and len(dataset.tokenizer) == 9
+    assert dataset.encode("zebra") == [dataset.spec.unk_id]
+
+
+def test_a_pretrained_encoder_refuses_words_that_are_not_its_own(context: DataContext) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    from scratchlab.models.pretrained import check_fit
+
+    files = write_files(context.cache.parent / "files")
+    config = OwnTextClasses.Config(path=str(files / "one.tsv"), tokenizer="word")
+    spec = OwnTextClasses(config, context).spec
+
+    class Inner:
+        def get_input_embeddings(self) -> torch.nn.Embedding:
+            return torch.nn.Embedding(100, 2)
+
+    message = r"16 tokens of dataset.tokenizer=word, .* 100[^$]*dataset.tokenizer=pretrained"
+    with pytest.raises(UserError, match=message) as refused:
+        check_fit(spec, Inner(), 128, "minilm")
+    assert "dataset.checkpoint=minilm" in str(refused.value)
+    check_fit(replace(spec, tokenizer="pretrained"), Inner(), 128, "minilm")

@@ -12,12 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Circles that are still to be opened: the first module names the circle.
 KNOWN: tuple[tuple[str, ...], ...] = (
     (
-        "scratchlab.data.tokenizers.pair_tokenizer",
-        "scratchlab.data.tokenizers.pair_words",
-        "scratchlab.data.tokenizers.pretrained_tokenizer",
-        "scratchlab.data.tokenizers.text_tokenizers",
-    ),
-    (
         "scratchlab.reporting.choosing",
         "scratchlab.reporting.comparison",
         "scratchlab.reporting.comparison_figures",

@@ -118,18 +118,18 @@ class TokenOptions:
 
     tokenizer: str | None = option(
         None,
-        "char: characters; bpe: pieces of words, learned from the documents; null: what the "
-        "checkpoint reads, else char",
-        choices=("char", "bpe"),
+        "char: characters; bpe: pieces of words; word: lower-cased words; whitespace: what stands "
+        "between spaces; null: what the checkpoint reads, else char",
+        choices=("char", "bpe", "word", "whitespace"),
     )
     vocab_size: int | None = option(
-        None, "tokenizer=bpe: largest number of tokens, special ones included; null: 8000", min=5
+        None, "largest number of tokens, special ones included; null: 8000 pieces, all words", min=5
     )
     block_size: int = option(128, "tokens of an example, padding included", min=8)
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
         (
-            "vocab_size is None or tokenizer == 'bpe'",
-            "vocab_size belongs to tokenizer=bpe; characters are all in the vocabulary",
+            "vocab_size is None or tokenizer not in (None, 'char')",
+            "vocab_size belongs to tokenizer=bpe and words; characters are all in the vocabulary",
         ),
     )
 
@@ -157,7 +157,7 @@ def task_tokenizer(config: TokenOptions, texts: Iterable[str], context: DataCont
         raise UserError(
             f"{asked}: the checkpoint ({context.vocabulary}) has {size} tokens of kind {kind}",
             f"Leave both out, or give what it was trained with: dataset.tokenizer={kind}"
-            + (f" dataset.vocab_size={size}" if kind == "bpe" else ""),
+            + (f" dataset.vocab_size={size}" if kind != "char" else ""),
         )
     return tokenizer
 
@@ -172,4 +172,5 @@ def token_spec(tokenizer: Tokenizer, block_size: int) -> Spec:
         unk_id=tokenizer.unk_id,
         max_length=block_size,
         unit=tokenizer.unit,
+        tokenizer=tokenizer.kind,
     )

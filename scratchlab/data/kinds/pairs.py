@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from typing import Any
 
 from scratchlab.data.batching.bpe_dropout import DropoutEncoder
 from scratchlab.data.batching.cache import Arrays, cached, content_key
+from scratchlab.data.batching.encoded_texts import content_of
 from scratchlab.data.batching.plans import (
     Lengths,
     Plan,
@@ -105,6 +104,7 @@ class PairDataset(TranslationDataset):
             max_length=self.max_length,
             max_source_length=self.max_length,
             unit=self.target_tokenizer.unit,
+            tokenizer=self.target_tokenizer.kind,
         )
 
     @property
@@ -263,8 +263,7 @@ class PairDataset(TranslationDataset):
         """What a tokenizer of a checkpoint adds to the key: its content, whatever its name."""
         if self.context.vocabulary is not None or self._given_tokenizer is None:
             return {}
-        content = json.dumps(self._given_tokenizer.to_json(), sort_keys=True)
-        return {"checkpoint": hashlib.sha256(content.encode()).hexdigest()}
+        return {"checkpoint": content_of(self._given_tokenizer)}
 
     def _build(self) -> Arrays:
         config, located = self.config, self._located

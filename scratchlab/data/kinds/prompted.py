@@ -12,11 +12,12 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.data.batching.encoded_texts import learned
 from scratchlab.data.batching.packing import Row, pack, packed_batch
 from scratchlab.data.batching.plans import Plan, Plans, Shuffle, plan_batches
 from scratchlab.data.batching.text_batches import token_batch
@@ -28,13 +29,10 @@ from scratchlab.data.contract import (
     TextDataset,
     TokenBatch,
 )
+from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
-from scratchlab.data.tokenizers.files import read_text_tokenizer, write_text_tokenizer
-from scratchlab.data.tokenizers.learned import learn
-from scratchlab.data.tokenizers.pretrained import (
-    PretrainedTokenizer,
-    load_pretrained_tokenizer,
-)
+from scratchlab.data.tokenizers.files import write_text_tokenizer
+from scratchlab.data.tokenizers.pretrained import PretrainedTokenizer
 from scratchlab.errors import UserError, suggest
 from scratchlab.registry import option
 
@@ -45,20 +43,13 @@ POOL = 512  # examples that are sorted by length together
 
 
 @dataclass(frozen=True)
-class PromptedOptions:
+class PromptedOptions(TokenizerOptions):
     """How prompts and answers become batches of ids."""
 
-    tokenizer: str = option(
-        "bpe",
-        "bpe: pieces of words, learned here; pretrained: that of a checkpoint",
-        choices=("bpe", "pretrained"),
-    )
-    checkpoint: str | None = option(
-        None,
-        "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)",
-        path="name",
-    )
-    vocab_size: int = option(4000, "tokenizer=bpe: tokens to learn", min=100)
+    vocab_size: int | None = option(
+        4000, "largest number of tokens, special ones included; null: 8000 pieces, all others",
+        min=100,
+    )  # fmt: skip
     max_length: int = option(
         512, "tokens of an example; longer texts are cut, answers are not", min=8
     )
@@ -72,13 +63,6 @@ class PromptedOptions:
     train_examples: int | None = option(None, "the first ones only; null: all", min=1)
     val_examples: int | None = option(None, "the first ones only; null: all", min=1)
     test_examples: int | None = option(None, "the first ones only; null: all", min=1)
-
-    RULES: ClassVar[tuple[tuple[str, str], ...]] = (
-        (
-            "tokenizer != 'pretrained' or checkpoint is not None",
-            "tokenizer=pretrained needs the checkpoint",
-        ),
-    )
 
 
 @dataclass(frozen=True)
@@ -113,6 +97,7 @@ class PromptedDataset(TextDataset):
     """Prompts with answers; subclasses say where the examples come from and how they look."""
 
     content_name = "texts"
+    pretrained: PretrainedTokenizer | None = None
 
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config = config
@@ -120,12 +105,9 @@ class PromptedDataset(TextDataset):
         self.notes: list[str] = []
         self._encoded: dict[str, list[Encoded]] = {}
         self._plans = Plans()
-        given: Tokenizer | None = None
-        if context.vocabulary is not None:
-            given = read_text_tokenizer(context.vocabulary)
-        elif config.tokenizer == "pretrained":
-            given = load_pretrained_tokenizer(config.checkpoint, context.cache)
-        self.pretrained = given if isinstance(given, PretrainedTokenizer) else None
+        given = given_tokenizer(config, context)
+        if isinstance(given, PretrainedTokenizer):
+            self.pretrained = given
         self.tokenizer = self._learned() if given is None else given
 
     @abstractmethod
@@ -133,11 +115,9 @@ class PromptedDataset(TextDataset):
         """Find and read the examples; UserError if they are not there."""
 
     def _learned(self) -> Tokenizer:
-        def texts() -> Iterator[str]:
-            for example in self._prompted.splits["train"]:
-                yield f"{example.opening}{example.text}{example.separator}{example.answer}"
-
-        return learn("bpe", texts, self.config.vocab_size, 1, lines=True)
+        examples = self._prompted.splits["train"]
+        texts = [f"{e.opening}{e.text}{e.separator}{e.answer}" for e in examples]
+        return learned(self.context.cache, self.config, texts, lines=True)
 
     # --- what models and checkpoints need -------------------------------------------------------
 
@@ -165,6 +145,7 @@ class PromptedDataset(TextDataset):
             eos_id=tokenizer.eos_id,
             max_length=self.config.max_length,
             unit=tokenizer.unit,
+            tokenizer=tokenizer.kind,
         )
 
     @property

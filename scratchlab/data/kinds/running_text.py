@@ -36,10 +36,10 @@ from scratchlab.data.contract import (
 )
 from scratchlab.data.sources.corpus import Pieces, Read
 from scratchlab.data.sources.text_sources import LocatedText, split_reads
+from scratchlab.data.tokenizers.choosing import given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_text_tokenizer, write_text_tokenizer
 from scratchlab.data.tokenizers.learned import RUNNING, learn
-from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError, suggest
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,7 @@ class RunningText(TextDataset):
             eos_id=tokenizer.eos_id,
             max_length=max(self.config.block_size, self._context),
             unit=tokenizer.unit,
+            tokenizer=tokenizer.kind,
         )
 
     @property
@@ -334,10 +335,7 @@ class RunningText(TextDataset):
     def _corpus(self) -> PreparedCorpus:
         located = self._located
         options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
-        given = self.context.vocabulary
-        tokenizer = read_text_tokenizer(given) if given is not None else None
-        if tokenizer is None and self.config.tokenizer == "pretrained":
-            tokenizer = load_pretrained_tokenizer(self.config.checkpoint, self.context.cache)
+        tokenizer = given_tokenizer(self.config, self.context)
         key = content_key(
             options=options,
             data=located.key,

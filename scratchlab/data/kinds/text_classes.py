@@ -1,4 +1,4 @@
-"""Texts with classes, as ids of a checkpoint's tokenizer: SST-2, movie reviews, a user's own."""
+"""Texts with classes, as ids of any tokenizer: SST-2, movie reviews, a user's own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.config.reading import read_json
-from scratchlab.data.batching.plans import Plan, Plans, Shuffle, plan_batches
+from scratchlab.data.batching.encoded_texts import encoded, learned
+from scratchlab.data.batching.plans import Plan, Plans, Ragged, Shuffle, plan_batches
 from scratchlab.data.contract import ArrayBatch, DataContext, Dataset, Provenance, Spec
 from scratchlab.data.sources.class_files import Labelled, class_name, read_labelled
 from scratchlab.data.sources.locating import layout_hint, own_file
 from scratchlab.data.sources.reading import decoded, find_file, lines_of, read_unpacked, sha256_of
 from scratchlab.data.sources.splitting import split_off, text_key
-from scratchlab.data.tokenizers.files import read_text_tokenizer, write_text_tokenizer
-from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
+from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
+from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.random_streams import SPLIT_STREAM, generator
 from scratchlab.registry import option, register
@@ -49,10 +50,19 @@ def _read_classes(path: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class TextClassOptions:
+class TextClassOptions(TokenizerOptions):
     """How labelled texts become batches of ids."""
 
-    checkpoint: str = option("minilm", "checkpoint whose tokenizer is taken", path="name")
+    tokenizer: str = option(
+        "pretrained",
+        "pretrained: that of a checkpoint; bpe: pieces of words; word: lower-cased words; "
+        "whitespace: what stands between spaces; char: characters",
+        choices=("bpe", "word", "whitespace", "char", "pretrained"),
+    )
+    checkpoint: str | None = option(
+        "minilm", "tokenizer=pretrained: the checkpoint (minilm, a folder, a name of the hub)",
+        path="name",
+    )  # fmt: skip
     max_length: int = option(128, "tokens of a text, special ones included; longer ones are cut",
                              min=3)  # fmt: skip
     batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
@@ -91,11 +101,13 @@ class TextClassDataset(Dataset):
     def __init__(self, config: Any, context: DataContext) -> None:
         self.config, self.context = config, context
         self.notes: list[str] = []
+        given = given_tokenizer(config, context)
+        if given is None:
+            given = learned(context.cache, config, self.texts("train"))
+        self.tokenizer = given
         if context.vocabulary is not None:
-            self.tokenizer: Any = read_text_tokenizer(context.vocabulary)
             self.classes = _read_classes(context.vocabulary / CLASSES)
         else:
-            self.tokenizer = load_pretrained_tokenizer(config.checkpoint, context.cache)
             self.classes = sorted({label for _, label in self._found.splits["train"]})
         self._encoded: dict[str, list[list[int]]] = {}
         self._plans = Plans()
@@ -126,7 +138,10 @@ class TextClassDataset(Dataset):
         return Spec(
             task="classification",
             vocab_size=len(self.tokenizer),
+            unk_id=self.tokenizer.unk_id,
             pad_id=self.tokenizer.pad_id,
+            unit=self.tokenizer.unit,
+            tokenizer=self.tokenizer.kind,
             max_length=self.config.max_length,
             n_classes=len(self.classes),
             class_names=tuple(names.get(c, c) for c in self.classes),
@@ -173,7 +188,7 @@ class TextClassDataset(Dataset):
         return np.array([numbers[label] for _, label in rows], dtype=np.int64)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text with the special tokens that the checkpoint wants."""
+        """Ids of a text, with the special tokens that a checkpoint wants; never none at all."""
         return self._with_special(self.tokenizer.encode(text))
 
     def length(self, text: str) -> int:
@@ -185,7 +200,8 @@ class TextClassDataset(Dataset):
         first, last = self.tokenizer.cls_id, self.tokenizer.sep_id
         room = self.config.max_length - (first is not None) - (last is not None)
         head = [] if first is None else [first]
-        return [*head, *ids[:room], *([] if last is None else [last])]
+        found = [*head, *ids[:room], *([] if last is None else [last])]
+        return found or [self.tokenizer.unk_id or 0]
 
     def _rows(self, split: str) -> Labelled:
         splits = self._found.splits
@@ -197,8 +213,8 @@ class TextClassDataset(Dataset):
 
     def _ids(self, split: str) -> list[list[int]]:
         if split not in self._encoded:
-            ids = self.tokenizer.encode_each(self.texts(split))
-            self._encoded[split] = [self._with_special(row.tolist()) for row in ids]
+            ids: Ragged = encoded(self.context.cache, self.tokenizer, self.texts(split))
+            self._encoded[split] = [self._with_special(ids[i]) for i in range(len(ids))]
         return self._encoded[split]
 
     def size(self, split: str) -> int:

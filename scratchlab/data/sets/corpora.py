@@ -19,6 +19,7 @@ from scratchlab.data.sources.text_sources import (
     locate_files,
     locate_hub,
 )
+from scratchlab.data.tokenizers.choosing import TokenizerOptions
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
@@ -31,7 +32,7 @@ WIKITEXT = {
 
 
 @dataclass(frozen=True)
-class RunningTextOptions:
+class RunningTextOptions(TokenizerOptions):
     """How running text becomes batches of ids."""
 
     tokenizer: str = option(
@@ -40,15 +41,6 @@ class RunningTextOptions:
         "pieces of words; pretrained: that of a checkpoint",
         choices=("char", "word", "whitespace", "bpe", "pretrained"),
     )
-    checkpoint: str | None = option(
-        None,
-        "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)",
-        path="name",
-    )
-    vocab_size: int | None = option(
-        None, "largest number of words or pieces; null: all words, 8000 pieces", min=5
-    )
-    min_frequency: int = option(1, "rarer words or merges get no token (characters all do)", min=1)
     lines: str = option(
         "as_is",
         "sentences: unwrap paragraphs (parted by empty lines) and give each sentence a line",
@@ -86,10 +78,6 @@ class RunningTextOptions:
             "eval_stride is None"
             " or eval_stride <= (block_size if eval_context is None else eval_context)",
             "eval_stride must not be larger than the context (eval_context, else block_size)",
-        ),
-        (
-            "tokenizer != 'pretrained' or checkpoint is not None",
-            "tokenizer=pretrained needs the checkpoint",
         ),
     )
 

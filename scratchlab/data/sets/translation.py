@@ -20,26 +20,24 @@ from scratchlab.data.sources.locating import (
 )
 from scratchlab.data.sources.pair_files import Located, Splits, write_lines
 from scratchlab.data.sources.splitting import split_by_source
+from scratchlab.data.tokenizers.choosing import TokenizerOptions
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 
 @dataclass(frozen=True)
-class TextOptions:
+class TextOptions(TokenizerOptions):
     """How sentence pairs become batches of ids."""
 
-    tokenizer: str = option(
-        "bpe",
-        "bpe: pieces of words; word: lower-cased words; char: characters; pretrained: that of a "
-        "checkpoint",
-        choices=("bpe", "word", "char", "pretrained"),
-    )
     checkpoint: str | None = option(
         None,
         "tokenizer=pretrained: the checkpoint of an encoder-decoder (a folder, a hub name)",
         path="name",
     )
-    vocab_size: int = option(8000, "largest number of tokens, special ones included", min=5)
+    vocab_size: int | None = option(
+        8000, "largest number of tokens, special ones included; null: 8000 pieces, all others",
+        min=5,
+    )  # fmt: skip
     min_frequency: int = option(2, "rarer words, characters or merges get no token", min=1)
     shared_vocabulary: bool = option(True, "one vocabulary for both languages")
     bpe_dropout: float = option(
@@ -64,10 +62,6 @@ class TextOptions:
     reverse: bool = option(False, "translate the other way round")
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
         ("bpe_dropout == 0 or tokenizer == 'bpe'", "bpe_dropout needs tokenizer=bpe"),
-        (
-            "tokenizer != 'pretrained' or checkpoint is not None",
-            "tokenizer=pretrained needs the checkpoint",
-        ),
     )
 
 

@@ -27,9 +27,7 @@ STORED_SCHEMA = {
 }
 SPECIAL_SCHEMA: dict[str, str] = {}  # of a library's file: what is used of it is checked below
 CHARACTERS_AT_ONCE = 8 << 20  # 200 MB
-SPECIAL = (
-    *("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token"),
-)
+SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token")
 
 
 class PretrainedTokenizer(Tokenizer):
@@ -65,7 +63,6 @@ class PretrainedTokenizer(Tokenizer):
         self.eos_id = self._id("eos_token") if "eos_token" in special else self._id("sep_token")
         self.sos_id = self._id("bos_token")
         self.cls_id, self.sep_id = self._id("cls_token"), self._id("sep_token")
-        self.mask_id = self._id("mask_token")
         self.unk_id = self._id("unk_token")
         if self.unk_id in (self.eos_id, self.sos_id):
             self.unk_id = None

@@ -46,6 +46,8 @@ class ExactMatch(Evaluator):
         right = dataset.answers(context.split)[: context.limit]
         given = answer(context, dataset, questions)
         constant = dataset.constant_answer
+        if dataset.lower_cased:
+            right, constant = [a.lower() for a in right], constant.lower()
         hits = sum(a == b for a, b in zip(given, right, strict=True))
         constant_hits = sum(constant == b for b in right)
         if not context.quick:
