@@ -1,0 +1,123 @@
+"""Every command block of README.md and docs/: verbs, keys, choices and scripts are there."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scratchlab.cli import VERBS
+from scratchlab.config.compose import compose
+from scratchlab.registry import find
+from scratchlab.studies.suite_file import load_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(bash|console)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+SHELL = ("source", "echo", "eval", "pip", "head", "ls", "cd", "printf", "cat")
+STUDY_WORDS = ("workers", "threads", "seeds", "name", "output_dir")  # a suite's own
+
+
+def lines(text: str) -> Iterator[str]:
+    """The command lines of a page's blocks; of a console's those behind $."""
+    for language, block in BLOCK.findall(text):
+        for line in block.replace("\\\n", " ").splitlines():
+            if language == "bash" or line.startswith("$ "):
+                yield line.removeprefix("$ ")
+
+
+def commands(line: str) -> Iterator[list[str]]:
+    """The commands of a line, one after the other or joined by pipes, without assignments."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] = []
+    for word in [*lexer, "&&"]:
+        if word in ("&&", "|", "||", ";"):
+            if words:
+                yield words
+            words = []
+        elif words or not re.fullmatch(r"[A-Z_]+=.*", word):
+            words.append(word)
+
+
+def run(verb: str, *words: str) -> int:
+    module = importlib.import_module(f"scratchlab.commands.{VERBS[verb][0]}")
+    code: int = module.main(list(words))
+    return code
+
+
+def shown_of(run_folder: str) -> Path:
+    """A run folder of this name: of outputs/MODEL-DATASET/…, or of a small decoder."""
+    config = Path(run_folder, "config.yaml")
+    if not config.is_file():
+        path = Path(run_folder).parts
+        model, _, dataset = (path[1] if path[0] == "outputs" else "gpt-python_docs").partition("-")
+        words = [f"model={model}", f"dataset={dataset}"]
+        config.parent.mkdir(parents=True)
+        config.write_text(
+            yaml.safe_dump(compose(words, config_dir="configs").config), encoding="utf-8"
+        )
+    return config.parent
+
+
+def check(verb: str, words: list[str], own: list[str]) -> None:
+    """Raise whatever the command would be refused for before it loads anything."""
+    if "--record" in words:
+        words = words[: words.index("--record")]
+    if any(part in word for part in own for word in words) and "--config-dir" not in words:
+        words = [*words, "--config-dir", "configs"]
+    if verb in ("eval", "predict"):
+        options = [w for w in words[1:] if verb == "eval" or "=" in w]  # others are texts
+        assert run(verb, str(shown_of(words[0])), *options, "--cfg", "job") == 0
+    elif verb == "suite":
+        if words:
+            load_suite(words[0], None)
+        if [w for w in words[1:] if w.partition("=")[0] not in STUDY_WORDS]:
+            assert run(verb, *words, "--dry-run") == 0
+    elif verb == "data" and words[0] in ("describe", "check", "get"):
+        find("dataset", words[1])
+    elif verb in ("list", "data") or "--help" in words:
+        assert run(verb, *[w for w in words if w != "--config-dir" or verb == "list"]) == 0
+    elif verb == "train" and any(w.startswith("resume=") for w in words):
+        shown_of(words[0].partition("=")[2])
+    elif "--cfg" in words or "--dry-run" in words:
+        assert run(verb, *words) == 0
+    else:
+        assert run(verb, *words, "--cfg", "job") == 0
+
+
+def test_every_command_of_the_documentation_is_accepted(
+    own_parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = Path("outputs/gpt-python_docs-sweep/configs/experiment/best.yaml")  # a sweep's
+    best.parent.mkdir(parents=True)
+    best.write_text("# @package _global_\ndefaults:\n  - override /model: gpt\n", encoding="utf-8")
+    seen: set[tuple[str, ...]] = set()
+    refused: list[str] = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        wrong = "error: " in text  # a page that shows what a mistake leads to
+        for line in lines(text):
+            for words in commands(line):
+                if tuple(words) in seen:
+                    continue
+                seen.add(tuple(words))
+                try:
+                    if words[0] == "scratchlab":
+                        check(words[1], words[2:], own_parts)
+                    elif words[0] in ("bash", "python"):
+                        script = ROOT / words[1]
+                        found = script.read_text(encoding="utf-8")
+                        assert all(w in found for w in words[2:] if w.startswith("--")), line
+                    else:
+                        assert words[0] in SHELL, f"{words[0]}: not known to this test"
+                except Exception as error:
+                    if not (wrong and "transfomer_mt" in line):
+                        refused.append(f"{page.name}: {line}\n    {error}")
+    assert not refused, "\n".join(refused)
+    assert len(seen) > 40
