@@ -81,14 +81,17 @@ def option(
     choices: tuple[Any, ...] | None = None,
     describes: str | None = None,
     path: str | None = None,
+    when: dict[str, Any] | None = None,
 ) -> Any:
     """A field of a ``Config``: its default, its meaning in one line, and the values it may take.
 
     ``min``/``max`` include the bound, ``above``/``below`` exclude it; for a list they hold for each
     element. ``describes`` names a kind of part: the value describes one of them (``{name: NAME,
     OPTION: VALUE, …}``) or several by labels. ``path`` says that the value is one: of
-    "data", of a "folder", or of what may be a "name" (:mod:`scratchlab.config.places`). All
-    arguments must be literals, since they are read without importing the module.
+    "data", of a "folder", or of what may be a "name" (:mod:`scratchlab.config.places`). ``when``:
+    the values of other options without which this one does nothing ({option: value, or a tuple of
+    values}); who sets it all the same is told. All arguments must be literals, since they are read
+    without importing the module.
     """
     metadata = {
         "meaning": meaning,
@@ -99,6 +102,7 @@ def option(
         "choices": choices,
         "describes": describes,
         "path": path,
+        "when": when,
     }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

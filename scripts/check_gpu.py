@@ -40,8 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor, nn
 
-from scratchlab.config.change import change
-from scratchlab.config.compose import compose
+from scratchlab.config.compose import change, compose
 from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scratchlab.config.compose import CONFIG_MODULE
+from scratchlab.config.groups import CONFIG_MODULE
 from scratchlab.errors import UserError, suggest
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.overrides import key_of, last_value
 from scratchlab.config.reading import read_json, read_mapping
 from scratchlab.data.catalog import (
     ROOT_VARIABLE,
@@ -71,11 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         names = ", ".join(parts("dataset"))
         raise UserError(f"data {action} needs the name of a data set", f"Data sets: {names}.")
     part = find_dataset(rest[0])
-    words, where = rest[1:], Path("outputs")
+    words = rest[1:]
     if action == "describe":
-        given = [w for w in words if w.startswith("output_dir=")]
-        where = expanded(given[-1].partition("=")[2]) if given else where
-        words = [w for w in words if w not in given]
+        where = expanded(last_value(words, "output_dir") or "outputs")
+        words = [w for w in words if key_of(w) != "output_dir"]
         return _describe(part, read_options(part, words), where / "data")
     return actions[action](part, read_options(part, words))
 
@@ -211,8 +211,8 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
         ConfigError: everything that is wrong with them.
     """
     from scratchlab.config.origin import config_folders
+    from scratchlab.config.overrides import read_values
     from scratchlab.config.schema import check_options
-    from scratchlab.config.words import read_values
 
     values: dict[str, Any] = {}
     for folder in config_folders(None):

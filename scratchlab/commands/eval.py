@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scratchlab.commands.trained import read_run
+from scratchlab.config.overrides import key_of
 from scratchlab.errors import UserError
 from scratchlab.run.folder import RunFolder, is_checkpoint
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if given.rest:
         raise UserError(f"{given.rest[0]!r} is no option", "Options are KEY=VALUE or GROUP=CHOICE.")
     for word in arguments[1:]:
-        if word.partition("=")[0].partition(".")[0] in ("optimizer", "scheduler", "trainer"):
+        if key_of(word).partition(".")[0] in ("optimizer", "scheduler", "trainer"):
             print(f"note: {word} does nothing here: nothing is trained", file=sys.stderr)
     from scratchlab.lab import evaluate as trained
     from scratchlab.lab import train as experiment

@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 import yaml
 
-from scratchlab.config.compose import CONFIG_MODULE, Composed, compose
+from scratchlab.config.compose import Composed, compose
+from scratchlab.config.groups import CONFIG_MODULE
+from scratchlab.config.overrides import overridden, read_override
 from scratchlab.config.sources import guard_sources
-from scratchlab.config.words import read_word
 from scratchlab.errors import UserError
 
 
@@ -53,8 +54,17 @@ def read(arguments: Sequence[str], description: str, verb: str) -> Composed | No
     if flags.hydra_help:
         hand_to_hydra(["--hydra-help"], verb)
         return None
+    say_overridden(flags.overrides)
     composed = compose(flags.overrides, flags.config_name or "train", flags.config_dir)
+    for note in composed.notes:
+        print(f"note: {note}", file=sys.stderr)
     return None if answered(flags, verb, flags.overrides, composed.config) else composed
+
+
+def say_overridden(words: Sequence[str]) -> None:
+    """A note on standard error for every word that a later one takes the place of."""
+    for line in overridden(words):
+        print(f"note: {line}", file=sys.stderr)
 
 
 def answered(flags: Namespace, verb: str, words: Sequence[str], config: Any) -> bool:
@@ -75,7 +85,7 @@ def answered(flags: Namespace, verb: str, words: Sequence[str], config: Any) -> 
         for flag in ("package", "config_dir", "config_name"):
             value = getattr(flags, flag)
             asked += [f"--{flag.replace('_', '-')}", value] if value else []
-        readable = [w for w in map(read_word, words) if w is not None and w.parsed is not None]
+        readable = [w for w in map(read_override, words) if w is not None and w.parsed is not None]
         hand_to_hydra([*(w.line for w in readable), *asked], verb)
     elif flags.cfg == "job":
         print(show(config, flags), end="")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from scratchlab.commands.hydra_flags import read
+from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import UserError
 
 HELP = """
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     sizes = {"batch": 16, "length": 32}
     rest = []
     for argument in arguments:
-        key, _, value = argument.partition("=")
+        key, value = key_of(argument), last_value([argument], key_of(argument)) or ""
         if key not in sizes:
             rest.append(argument)
             continue

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scratchlab.commands.trained import read_run
+from scratchlab.config.overrides import key_of, last_value
 from scratchlab.data.sources.reading import open_unpacked, stream_lines, unpacked
 from scratchlab.errors import UserError, number_of
 from scratchlab.regular_files import expanded, open_regular
@@ -48,12 +49,12 @@ LOGGER = logging.getLogger("scratchlab")
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
-    own = [a for a in arguments[:end] if a.startswith("input=")]
-    words = [a for a in arguments[:end] if a not in own] + list(arguments[end:])
+    path = last_value(arguments[:end], "input")
+    words = [a for a in arguments[:end] if key_of(a) != "input"] + list(arguments[end:])
     given = read_run(words, HELP, "predict", takes_text=True)
     if given is None:
         return 0
-    if own and given.rest:
+    if path is not None and given.rest:
         raise UserError("give either texts or input=FILE, not both")
     for number, text in enumerate(given.rest, 1):
         try:
@@ -62,13 +63,12 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"text {number}: character {error.start + 1} is no UTF-8") from error
     from scratchlab.lab import predict as predicting
 
-    path = own[-1].partition("=")[2] if own else None
     if path is not None:
         open_regular(expanded(path)).close()  # refused before the model is loaded
     where = "the text" if given.rest else "standard input" if path is None else path
     lines = _told_if_blank(iter(given.rest) if given.rest else _lines(path), where)
     # Lines of standard input are answered as they come: who writes them may wait for the answer.
-    watched = sys.stdout.isatty() or not (own or given.rest)
+    watched = sys.stdout.isatty() or (path is None and not given.rest)
     with remarks_shown():
         for text in filter(os.path.isfile, given.rest):
             LOGGER.warning("%r is read as a text; to read the file: input=%s", text, text)

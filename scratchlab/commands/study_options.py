@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from scratchlab.config.overrides import key_of, read_values
 from scratchlab.config.schema import check_options
-from scratchlab.config.words import read_values
 from scratchlab.errors import ConfigError
 from scratchlab.registry import Option
 
@@ -16,7 +16,7 @@ def read_study_options(
 ) -> tuple[dict[str, Any], list[str]]:
     """The values of ``options`` (written ``prefix + name=value``) and the words that are none."""
     known = {prefix + o.name for o in options}
-    own = [w for w in words if w.partition("=")[0] in known]
+    own = [w for w in words if key_of(w) in known]
     rest = [w for w in words if w not in own]
     values, faults = read_values(own, options, prefix)
     complete, found = check_options(prefix.rstrip("."), values, options, ignore=())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser, say_overridden
 from scratchlab.commands.recording import take_record
 from scratchlab.commands.study_options import read_study_options
 from scratchlab.errors import Stopped, UserError
@@ -163,6 +163,7 @@ def _read(arguments: Sequence[str]) -> _Call | None:
         return None
     if len(names) > 1:
         raise UserError(f"one suite at a time, not {' and '.join(names)}")
+    say_overridden(words)
     options, rest = read_study_options([w for w in words if w != names[0]], OPTIONS)
     suite = load_suite(names[0], flags.config_dir)
     from scratchlab.studies.suite import narrow

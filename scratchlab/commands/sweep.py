@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser, say_overridden
 from scratchlab.commands.study_options import read_study_options
 from scratchlab.commands.suite import say, say_unlike
 from scratchlab.errors import Stopped
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     if flags.hydra_help:
         hand_to_hydra(["--hydra-help"], "sweep")
         return 0
+    say_overridden(flags.overrides)
     sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
     place, rest = read_study_options(words, OPTIONS)
     from scratchlab.studies.runs import StudyFolder

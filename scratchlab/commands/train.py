@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.commands.hydra_flags import answered, parser, read
+from scratchlab.commands.hydra_flags import answered, parser, read, say_overridden
 from scratchlab.commands.recording import take_record
-from scratchlab.config.words import unquoted
+from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import Stopped, UserError
 
 HELP = """
@@ -34,9 +34,9 @@ set, optimizer, schedule and evaluators that fit it; what you write wins.
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
     words, into = take_record(arguments)
-    named = [a.partition("=")[2] for a in words if a.startswith("resume=")]
-    if named and named[-1].lower() not in ("true", "false", ""):
-        return _resume(unquoted(named[-1]), words, into)
+    run = last_value(words, "resume")
+    if run and run.lower() not in ("true", "false"):
+        return _resume(run, words, into)
     composed = read(words, HELP, "train")
     if composed is None:
         return 0
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _resume(run: str, arguments: list[str], into: Path | None) -> int:
     """Go on with a run as it was configured; further overrides change its configuration."""
-    from scratchlab.config.change import change
+    from scratchlab.config.compose import change
     from scratchlab.run.folder import find_run, read_trained, run_of_checkpoint
 
     flags = parser("train").parse_intermixed_args(arguments)
@@ -53,10 +53,10 @@ def _resume(run: str, arguments: list[str], into: Path | None) -> int:
         print(HELP.strip())
         return 0
     words = list(flags.overrides)
-    outputs = [unquoted(w.partition("=")[2]) for w in words if w.startswith("output_dir=")]
-    path = run_of_checkpoint(find_run(run, outputs[-1] if outputs else "outputs"))
-    others = [a for a in words if not a.startswith(("resume=", "output_dir="))]
-    fixed = [a for a in others if a.startswith(("name=", "run_id="))]
+    say_overridden(words)
+    path = run_of_checkpoint(find_run(run, last_value(words, "output_dir") or "outputs"))
+    others = [w for w in words if key_of(w) not in ("resume", "output_dir")]
+    fixed = [w for w in others if key_of(w) in ("name", "run_id")]
     if fixed:
         raise UserError(f"{fixed[0]}: a run that goes on keeps its folder", f"It is {path}.")
     config = change(read_trained(path), others, flags.config_dir)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser
-from scratchlab.config.change import change
+from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser, say_overridden
 from scratchlab.config.check import SECTIONS
+from scratchlab.config.compose import change
+from scratchlab.config.overrides import last_value, read_override
 from scratchlab.config.root import root_options
-from scratchlab.config.words import read_word, unquoted
 from scratchlab.errors import ConfigError, UserError, nearest, shortened
 from scratchlab.regular_files import expanded
 from scratchlab.run.folder import find_run, read_trained
@@ -59,17 +59,18 @@ def read_run(
         )
     overrides = [w for w in words[1:] if not takes_text or _is_option(w)]
     rest = [w for w in words[1:] if takes_text and not _is_option(w)] + texts
-    outputs = [unquoted(w.partition("=")[2]) for w in overrides if w.startswith("output_dir=")]
-    path = find_run(words[0], outputs[-1] if outputs else "outputs")
+    say_overridden(overrides)
+    output_dir = last_value(overrides, "output_dir")
+    path = find_run(words[0], output_dir or "outputs")
     saved = read_trained(path)
     try:
         unchanged = change(saved, [])
     except ConfigError as error:
         raise UserError(f"{path / 'config.yaml'} is refused.\n{error}") from error
     config = change(saved, overrides, flags.config_dir) if overrides else unchanged
-    if not any(w.startswith("export=") for w in overrides):
+    if last_value(overrides, "export") is None:
         config["export"] = None  # training wrote it; a measurement does so only if asked
-    if not outputs:
+    if output_dir is None:
         config["output_dir"] = _runs_beside(path, config["output_dir"])
     if answered(flags, verb, overrides, config):
         return None
@@ -86,10 +87,10 @@ def _runs_beside(path: Path, saved: str) -> str:
 def _is_option(word: str) -> bool:
     """Whether a word among texts is an option: its key begins with that of a group or of the run,
     or nearly so. ``E=mc2 is`` and ``x=3`` are texts; so is everything after ``--``."""
-    read = read_word(word)
+    read = read_override(word)
     if read is None:
         return False
-    head = read.key.partition(".")[0]
+    head = read.head
     known = [*SECTIONS, "experiment", "input", *(o.name for o in root_options())]
     return head in known or (len(head) > 3 and nearest(head, known, cutoff=0.75) is not None)
 

@@ -7,132 +7,182 @@ nearest valid name, and that every option a part declares may be set without a `
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, SINGLE, check
+from scratchlab.config.groups import (
+    SEVERAL_HINT,
+    config_groups,
+    first_line,
+    group_fault,
+    is_group,
+    meant_group,
+    put_together,
+)
 from scratchlab.config.origin import config_folders, locate
+from scratchlab.config.overrides import (
+    NO_WORD,
+    SEVERAL,
+    TEXT,
+    TEXTS,
+    Override,
+    read_override,
+)
 from scratchlab.config.places import whole_paths
 from scratchlab.config.reading import read_yaml
 from scratchlab.config.root import root_options
-from scratchlab.config.sources import guard_sources
-from scratchlab.config.words import NO_WORD, SEVERAL, TEXT, TEXTS, Word, read_word
-from scratchlab.errors import ConfigError, Fault, UserError, nearest, shortened, suggest
+from scratchlab.errors import ConfigError, Fault, nearest, shortened, suggest
 from scratchlab.registry import Option, section_parts
-from scratchlab.regular_files import expanded
 
-CONFIG_MODULE = "scratchlab.configs"
-STUDIES = ("suite", "sweep")  # groups of their own verbs
-SEVERAL_HINT = "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
+FIXED = ("model", "task", "experiment")  # what a trained run keeps
 
 
 @dataclass
 class Composed:
-    """A complete, checked configuration, the overrides that made it, and the groups' choices."""
+    """A complete, checked configuration, the overrides that made it, and the groups' choices.
+
+    ``notes``: of what the overrides say, what does nothing.
+    """
 
     config: dict[str, Any]
     overrides: list[str] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
-@contextmanager
-def hydra_session() -> Iterator[Any]:
-    """Hydra's config loader over the packaged YAML files (a checkout's own where not installed)."""
-    GlobalHydra.instance().clear()
-    guard_sources()
-    if importlib.util.find_spec(CONFIG_MODULE) is not None:
-        manager: Any = initialize_config_module(CONFIG_MODULE, version_base="1.3")
-    else:
-        folder = Path(__file__).resolve().parents[2] / "configs"
-        manager = initialize_config_dir(str(folder), version_base="1.3")
-    with manager:
-        yield GlobalHydra.instance().config_loader()
+@dataclass
+class Command:
+    """The words of a command, parted: choices of groups, values of options, and their faults.
 
+    Where a choice is none, what was meant stands in for it, so that the faults of the other words
+    are found as well; ``guessed`` are the groups where nothing is near.
+    """
 
-def choices(group: str) -> list[str]:
-    """The YAML files of a config group, by name."""
-    with hydra_session() as loader:
-        return list(loader.get_group_options(group))
+    chosen: list[Override]
+    values: list[Override]
+    faults: list[Fault]
+    groups: dict[str, list[str]]
+    guessed: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(
+        cls, arguments: Sequence[str], config_dir: str | None, fixed: Sequence[str] = ()
+    ) -> Command:
+        """``fixed`` are the groups that may not be chosen from."""
+        parsed, faults = parse_overrides(arguments)
+        groups = config_groups(config_dir)
+        command = cls([], [], [meant_group(fault, groups) for fault in faults], groups)
+        for word in parsed:
+            if is_group(word, groups):
+                command._choose(word, fixed)
+            else:
+                command.values.append(word)
+        return command
+
+    def _choose(self, word: Override, fixed: Sequence[str]) -> None:
+        problem = group_fault(word, self.groups[word.key])
+        if problem is None and word.key in fixed:
+            problem = Fault(
+                word.line,
+                f"the {word.key} of a trained run cannot be exchanged",
+                "Train another run instead.",
+            )
+        if problem is None:
+            self.chosen.append(word)
+            return
+        self.faults.append(problem)
+        meant = nearest(str(word.value()), self.groups[word.key])
+        if meant is None:
+            self.guessed.add(word.key)
+        elif word.key not in fixed:
+            self.chosen.append(Override(f"{word.key}={meant}", "", word.key, meant))
 
 
 def compose(
     arguments: Sequence[str], config_name: str = "train", config_dir: str | None = None
 ) -> Composed:
-    """Compose and check; :class:`ConfigError` with all faults if there are any."""
-    parsed, faults = parse_overrides(arguments)
-    with hydra_session():
-        extra = searchpath(config_dir)
-        groups = config_groups(config_dir)
-        faults = [meant_group(fault, groups) for fault in faults]
-        chosen: list[str] = []
-        values, guessed = [], set()
-        for word in parsed:
-            group = word.key
-            if not is_group(word, groups):
-                values.append(word)
-                continue
-            problem = group_fault(word, groups[group])
-            if problem is None:
-                chosen.append(word.line)
-                continue
-            # What was meant stands in, so that the faults of the other words are found as well.
-            faults.append(problem)
-            meant = nearest(str(word.value()), groups[group])
-            if meant is None:
-                guessed.add(group)
-            if meant is not None:
-                chosen.append(f"{group}={meant}")
-        named = {line.partition("=")[0] for line in chosen}
-        if not named & {"model", "experiment"}:
-            faults += _no_model(parsed, faults, groups)
-            guessed.add("model")
-            chosen.append(f"model={groups['model'][0]}")
-        base = put_together(config_name, [*extra, *chosen], faults)
-    picked = {str(k): v for k, v in base.hydra.runtime.choices.items()}
-    with open_dict(base):
-        del base["hydra"]
-    config = fill(base)
+    """The YAML files with a command's changes, checked; :class:`ConfigError` with all faults."""
+    command = Command.read(arguments, config_dir)
+    chosen, named = [word.line for word in command.chosen], {word.key for word in command.chosen}
+    if not named & {"model", "experiment"}:
+        command.faults += _no_model(command)
+        command.guessed.add("model")
+        chosen.append(f"model={command.groups['model'][0]}")
+    config = put_together(config_name, chosen, config_dir, command.faults)
+    picked = {str(k): v for k, v in config.hydra.runtime.choices.items()}
+    with open_dict(config):
+        del config["hydra"]
+    fill(config)
     drop_strange_options(config, named, picked, config_dir)
-    faults += apply_overrides(config, values, groups)
-    complete, found = check(config)
-    origins = {word.key for word in values}
-    if "model" in guessed:  # it brings other parts; only what was named without it can be judged
+    complete, found = _changed(config, command)
+    if "model" in command.guessed:  # it brings other parts; only what was named can be judged
         sure = {o.name for o in root_options()} | named
         found = [f for f in found if f.where.partition(".")[0] in sure and not f.misfit]
+    origins = {word.key for word in command.values}
     for fault in found:
-        if fault.where.partition(".")[0] in guessed:
+        if fault.where.partition(".")[0] in command.guessed:
             continue
         if fault.misfit or _from_user(fault, origins):
-            faults.append(fault)
-        elif not faults:  # of the files only if the user's own words are right
-            faults.append(locate(fault, picked, config_dir))
+            command.faults.append(fault)
+        elif not command.faults:  # of the files only if the user's own words are right
+            command.faults.append(locate(fault, picked, config_dir))
+    _refuse(command.faults)
+    notes = [note for word in command.values if (note := _idle(config, word))]
+    return Composed(whole_paths(complete), list(arguments), _chosen(picked), notes)
+
+
+def change(
+    saved: Mapping[str, Any], arguments: Sequence[str], config_dir: str | None = None
+) -> dict[str, Any]:
+    """``saved`` with whole sections exchanged (GROUP=CHOICE) and values set (KEY=VALUE), checked.
+
+    Sections that nobody names stay exactly as they were saved, whatever the YAML files say by now.
+    Texts in the saved configuration are taken literally: no interpolation in it is resolved.
+    """
+    command = Command.read(arguments, config_dir, FIXED)
+    config = OmegaConf.create({})
+    with open_dict(config):
+        for key, value in saved.items():
+            config[key] = _literal(value)
+    lines = [word.line for word in command.chosen]
+    added = fill(put_together("eval", lines, config_dir, command.faults), root=False)
+    for name in {word.key for word in command.chosen}:
+        section = added.get(name)
+        if name == "method":  # those that a run was trained with stay as they were
+            for key in section or ():
+                if key in (saved.get("method") or {}):
+                    section[key] = _literal(saved["method"][key])
+        config[name] = section if section is not None else ({} if name in SECTIONS else None)
+    complete, found = _changed(config, command)
+    _refuse([*command.faults, *found])
+    return whole_paths(complete)
+
+
+def _changed(config: DictConfig, command: Command) -> tuple[dict[str, Any], list[Fault]]:
+    """The whole configuration with a command's values, and what is wrong with it."""
+    command.faults += apply_overrides(config, command.values, command.groups)
+    return check(config)
+
+
+def _refuse(faults: list[Fault]) -> None:
     if faults:
-        raise ConfigError(distinct(faults))
-    return Composed(whole_paths(complete), list(arguments), _chosen(picked))
+        raise ConfigError(list({(f.where, f.problem): f for f in faults}.values()))
 
 
-def put_together(
-    config_name: str, overrides: list[str], faults: list[Fault], whole: bool = True
-) -> DictConfig:
-    """What Hydra makes of the YAML files; :class:`ConfigError`, after the other ``faults``, if they
-    do not fit together."""
-    try:
-        return hydra_compose(config_name, overrides=overrides, return_hydra_config=whole)
-    except UserError as error:  # of a single file
-        raise ConfigError([*faults, Fault("", error.message, error.hint)]) from error
-    except Exception as error:  # Hydra's own, OmegaConf's, and plain ones of wrong types
-        problem = Fault("configuration", first_line(error))
-        raise ConfigError([*faults, problem]) from error
+def _literal(value: Any) -> Any:
+    """Escape what OmegaConf would take for an interpolation."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, Mapping):
+        return {k: _literal(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_literal(v) for v in value]
+    return value
 
 
 def _chosen(picked: dict[str, Any]) -> dict[str, Any]:
@@ -189,13 +239,13 @@ def drop_strange_options(
 
 
 def apply_overrides(
-    config: DictConfig, overrides: Sequence[Word], groups: dict[str, list[str]]
+    config: DictConfig, overrides: Sequence[Override], groups: dict[str, list[str]]
 ) -> list[Fault]:
     """Set the values that a user wrote; a key that leads nowhere is left for ``check`` to name."""
     faults = []
     for word in overrides:
         key = word.key
-        head = key.split(".")[0]
+        head = word.head
         if head == "hydra":
             faults.append(
                 Fault(key, "scratchlab makes its own run folders: see output_dir, run_id")
@@ -237,6 +287,19 @@ def declared_option(config: DictConfig, key: str) -> Option | None:
     return next((o for o in options if o.name == leaf), None)
 
 
+def _idle(config: DictConfig, word: Override) -> str:
+    """That a word sets an option which the part does not use as it is; "" if it does."""
+    option, head = declared_option(config, word.key), word.key.rpartition(".")[0]
+    needed = (option.limits.get("when") if option else None) or {}
+    values = OmegaConf.select(config, head) if head else config
+    for name, wanted in needed.items():
+        choices = wanted if isinstance(wanted, tuple) else (wanted,)
+        if values[name] not in choices:
+            shown = " or ".join(str(c).lower() if isinstance(c, bool) else str(c) for c in choices)
+            return f"{word.line} does nothing here: it is for {head}.{name}={shown}"
+    return ""
+
+
 def _delete(config: DictConfig, key: str) -> None:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
@@ -246,11 +309,11 @@ def _delete(config: DictConfig, key: str) -> None:
         del node[leaf]
 
 
-def parse_overrides(arguments: Sequence[str]) -> tuple[list[Word], list[Fault]]:
+def parse_overrides(arguments: Sequence[str]) -> tuple[list[Override], list[Fault]]:
     """The words of a command, and a fault for each that is none."""
     words, faults = [], []
     for argument in arguments:
-        word = read_word(argument)
+        word = read_override(argument)
         if word is None:
             where = argument if len(argument) < 200 else shortened(argument)
             faults.append(Fault(where, NO_WORD, "Write KEY=VALUE (or GROUP=CHOICE)."))
@@ -259,84 +322,16 @@ def parse_overrides(arguments: Sequence[str]) -> tuple[list[Word], list[Fault]]:
     return words, faults
 
 
-def searchpath(config_dir: str | None) -> list[str]:
-    if config_dir is None:
-        return []
-    folder = expanded(config_dir).resolve()
-    if not folder.is_dir():
-        raise UserError(f"--config-dir: {folder} is no folder")
-    return [f"hydra.searchpath=[file://{folder}]"]
-
-
-def config_groups(config_dir: str | None) -> dict[str, list[str]]:
-    """The choices of every group that a run's configuration is composed of.
-
-    Read from the folders: Hydra's own listing sets up its sources anew for each group.
-    """
-    found: dict[str, set[str]] = {}
-    for folder in config_folders(config_dir):
-        for path in folder.glob("*/*.yaml"):
-            if path.parent.name not in STUDIES:
-                found.setdefault(path.parent.name, set()).add(path.stem)
-    return {group: sorted(found[group]) for group in sorted(found)}
-
-
-def is_group(word: Word, groups: dict[str, list[str]]) -> bool:
-    """Whether a word chooses a file; ``GROUP=null`` sets the section to nothing instead."""
-    if word.key not in groups or word.deletes:
-        return False
-    value = word.value()
-    return value is not None and not isinstance(value, dict)
-
-
-def group_fault(word: Word, options: list[str]) -> Fault | None:
-    """What is wrong with the choice from a group, or None."""
-    if word.several:
-        return Fault(word.line, SEVERAL, SEVERAL_HINT)
-    value = word.value()
-    for choice in value if isinstance(value, list) else [value]:
-        if choice not in options:
-            hint = suggest(str(choice), options)
-            return Fault(f"{word.key}={choice}", f"there is no {word.key} of this name", hint)
-    return None
-
-
-def meant_group(fault: Fault, groups: dict[str, list[str]]) -> Fault:
-    """A hint for a lone word that is a choice of some group: ``transformer_mt``."""
-    word = fault.where
-    if fault.problem != NO_WORD:
-        return fault
-    found = [f"{group}={word}" for group, options in groups.items() if word in options]
-    hint = f"Did you mean {' or '.join(found)}?" if found else fault.hint
-    return Fault(word, fault.problem, hint)
-
-
-def _no_model(
-    parsed: Sequence[Word], faults: Sequence[Fault], groups: dict[str, list[str]]
-) -> list[Fault]:
+def _no_model(command: Command) -> list[Fault]:
     """That no model is chosen, unless that follows from a fault that is reported already."""
-    told = any(f.where.startswith(("model=", "~model", "experiment=")) for f in faults)
-    told |= any("model=" in f.hint for f in faults if f.problem == NO_WORD)
-    keys = [*groups, *(o.name for o in root_options())]
-    told |= any(nearest(w.key, keys) == "model" for w in parsed if w.key not in keys)
-    hint = suggest("", groups["model"])
+    told = any(f.where.startswith(("model=", "~model", "experiment=")) for f in command.faults)
+    told |= any("model=" in f.hint for f in command.faults if f.problem == NO_WORD)
+    keys = [*command.groups, *(o.name for o in root_options())]
+    told |= any(nearest(w.key, keys) == "model" for w in command.values if w.key not in keys)
+    hint = suggest("", command.groups["model"])
     return [] if told else [Fault("model", "no model is chosen: write model=NAME", hint)]
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _from_user(fault: Fault, keys: set[str]) -> bool:
     where = fault.where
     return any(f"{where}.".startswith(f"{k}.") or k.startswith(f"{where}.") for k in keys)
-
-
-def distinct(faults: list[Fault]) -> list[Fault]:
-    return list({(f.where, f.problem): f for f in faults}.values())
-
-
-def to_container(config: DictConfig | ListConfig) -> Any:
-    """The plain values of a configuration, interpolations resolved."""
-    return OmegaConf.to_container(config, resolve=True)

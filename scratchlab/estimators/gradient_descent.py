@@ -65,8 +65,12 @@ class StoppingOptions(DescentOptions):
     """Of a training that can hold rows out, and in either precision."""
 
     early_stopping: bool = option(False, "hold rows out, stop without gain, keep the best weights")
-    validation_fraction: float = option(0.1, "part held out for early stopping", above=0, below=1)
-    patience: int = option(10, "epochs without gain before stopping", min=1)
+    validation_fraction: float = option(
+        0.1, "part held out for early stopping", above=0, below=1, when={"early_stopping": True}
+    )
+    patience: int = option(
+        10, "epochs without gain before stopping", min=1, when={"early_stopping": True}
+    )
     dtype: str = option("float64", "precision of learning", choices=("float32", "float64"))
 
 

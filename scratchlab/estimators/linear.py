@@ -30,10 +30,13 @@ class LinearRegression(RegressorMixin, RegressionTargets):
         """Options of linear regression; those of descent are for the solver gradient."""
 
         solver: str = option("normal", "closed form or descent", choices=("normal", "gradient"))
-        epochs: int = option(500, "passes over the rows", min=1)
+        epochs: int = option(500, "passes over the rows", min=1, when={"solver": "gradient"})
         l2: float = option(0.0, "strength of the L2 penalty on the weights (ridge)", min=0)
         tol: float = option(
-            0.00000001, "all rows at once: done when no gradient component is larger", min=0
+            0.00000001,
+            "all rows at once: done when no gradient component is larger",
+            min=0,
+            when={"solver": "gradient", "batch_size": 0},
         )
 
     solver: str

@@ -33,7 +33,10 @@ class LogisticRegression(ClassifierMixin, ClassifierTargets):
         """Options of logistic regression."""
 
         tol: float = option(
-            0.00001, "all rows at once: done when no gradient component is larger", min=0
+            0.00001,
+            "all rows at once: done when no gradient component is larger",
+            min=0,
+            when={"batch_size": 0},
         )
 
     def _make_network(self, n_features: int) -> Network:

@@ -30,8 +30,12 @@ class Finetune(Method):
             "head: the output layer; none: nothing, to measure the model as it is",
             choices=("all", "blocks", "names", "head", "none"),
         )
-        last_blocks: int = option(2, "train=blocks: how many, counted from the end", min=1)
-        patterns: list[str] = option([], "train=names: parts of names, or patterns like *.norm.*")
+        last_blocks: int = option(
+            2, "train=blocks: how many, counted from the end", min=1, when={"train": "blocks"}
+        )
+        patterns: list[str] = option(
+            [], "train=names: parts of names, or patterns like *.norm.*", when={"train": "names"}
+        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             ("train != 'names' or patterns != []", "train=names needs patterns"),

@@ -133,7 +133,9 @@ class SoftPrompt(Method):
             choices=("text", "tokens", "random"),
         )
         text: str = option(
-            "Write a short summary of the text.", "init=text: the text, repeated until it fills"
+            "Write a short summary of the text.",
+            "init=text: the text, repeated until it fills",
+            when={"init": "text"},
         )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (

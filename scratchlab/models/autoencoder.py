@@ -28,10 +28,15 @@ class Autoencoder(nn.Module):
     class Config:
         kind: str = option("conv", "layers", choices=("conv", "dense"))
         channels: list[int] = option(
-            [16, 32], "conv: channels of each block; each halves the image", min=1
+            [16, 32],
+            "conv: channels of each block; each halves the image",
+            min=1,
+            when={"kind": "conv"},
         )
-        hidden: list[int] = option([256], "dense: units of the layers before the code", min=1)
-        code: int = option(64, "dense: numbers in the code", min=1)
+        hidden: list[int] = option(
+            [256], "dense: units of the layers before the code", min=1, when={"kind": "dense"}
+        )
+        code: int = option(64, "dense: numbers in the code", min=1, when={"kind": "dense"})
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             ("kind != 'conv' or channels != []", "a convolutional autoencoder needs channels"),
         )

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import yaml
 
+from scratchlab.config.overrides import last_of_each
 from scratchlab.config.reading import read_json, read_mapping, read_yaml, require
 from scratchlab.config.root import FOLDER_NAME
 from scratchlab.errors import UserError, nearest, shortened, suggest, system_reason
@@ -190,8 +191,8 @@ class RunFolder:
         Of a run that goes on, only words that say something new are added.
         """
         written = self._overrides()
-        latest = {word.partition("=")[0]: word for word in written}
-        overrides = written + [w for w in overrides if latest.get(w.partition("=")[0]) != w]
+        latest = last_of_each(written)
+        overrides = written + [w for w in overrides if w not in latest]
         write_text(self.path / "config.yaml", dump_yaml(config))
         self._configured = True
         write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.config.compose import compose, config_groups, parse_overrides
+from scratchlab.config.compose import compose, parse_overrides
+from scratchlab.config.groups import config_groups
 from scratchlab.run.atomic import write_text
 from scratchlab.run.folder import dump_yaml
 

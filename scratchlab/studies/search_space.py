@@ -24,7 +24,7 @@ from hydra.core.override_parser.types import (
     ValueType,
 )
 
-from scratchlab.config.words import NO_WORD, read_word
+from scratchlab.config.overrides import NO_WORD, read_override
 from scratchlab.errors import Fault, shortened
 
 MOST_VALUES = 1000
@@ -98,7 +98,7 @@ def read_space(
     dimensions: dict[str, Dimension] = {}
     faults: list[Fault] = []
     for word in words:
-        read = read_word(word)
+        read = read_override(word)
         if read is None:
             faults.append(Fault(shortened(word), NO_WORD, "Write KEY=VALUE or KEY=A,B."))
             continue

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scratchlab.config.change import change
-from scratchlab.config.compose import compose
+from scratchlab.config.compose import change, compose
+from scratchlab.config.overrides import key_of, last_of_each, last_value, read_override
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.reporting.comparison import Compared
 from scratchlab.studies.nursery import modules_of
@@ -56,12 +56,11 @@ def share_out(suite: Suite, words: Sequence[str]) -> tuple[list[str], dict[str, 
     shared: list[str] = []
     addressed: dict[str, list[str]] = {name: [] for name in runs}
     for word in words:
-        sign = word[: len(word) - len(word.lstrip("+~"))]
-        key, equals, value = word[len(sign) :].partition("=")
-        head, _, rest = key.partition(".")
-        if head in addressed and rest:
-            addressed[head].append(f"{sign}{rest}{equals}{value}")
-        elif head.partition("@")[0] in RESERVED:
+        read = read_override(word)
+        head = read.head if read else word
+        if read and head in addressed and read.key != head:
+            addressed[head].append(read.below(head))
+        elif head in RESERVED:
             shared.append(word)
         else:
             hint = suggest(head, [*runs, *RESERVED], "Runs of this suite, groups and keys")
@@ -146,17 +145,12 @@ def _member(
         own["init_from"] = f"{folder.path.name}/{before.job.name}/checkpoints/{run.checkpoint}"
     if threads is not None:
         own["threads"] = threads
-    written = [w for w in overrides if w.partition("=")[0] not in own]
+    written = [w for w in overrides if key_of(w) not in own]
     written += [f"{k}={quoted(v) if isinstance(v, str) else v}" for k, v in own.items()]
     job = folder.job(f"{run.name}-seed{seed}", verb, written)
     return Member(
         run, seed, job, {**config, **inherited, **own}, before.job.name if before else None
     )
-
-
-def last_of_each(overrides: Sequence[str]) -> list[str]:
-    """Of several overrides with one key the last."""
-    return list({word.partition("=")[0]: word for word in overrides}.values())
 
 
 def _in_order(suite: Suite) -> list[SuiteRun]:
@@ -270,9 +264,9 @@ def _other_than_meant(suite: Suite, run: SuiteRun, members: Sequence[Member]) ->
     A suite that does not say means the data set that it names itself.
     """
     meant = dict(run.reference_for)
-    named = [w for w in (*suite.overrides, *run.overrides) if w.startswith("dataset=")]
-    if not meant and named:
-        meant = {"dataset.name": named[-1].partition("=")[2]}
+    named = last_value((*suite.overrides, *run.overrides), "dataset")
+    if not meant and named is not None:
+        meant = {"dataset.name": named}
     for member in (m for m in members if m.run is run):
         for key, value in meant.items():
             node: Any = member.config

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from scratchlab.config.overrides import key_of
 from scratchlab.errors import ConfigError, Fault, suggest
 from scratchlab.evaluation.comparable import Metric, expected, targets_of
 from scratchlab.studies.sweep_options import Config
@@ -69,7 +70,7 @@ def _require_one_data_set(variants: Mapping[str, Mapping[str, Any]]) -> None:
             "Figures of different data do not tell which is best. Make a sweep for each, or a "
             "suite, which shows them side by side."
         )
-        where = next(w for w, d in data.items() if d != different[0]).partition("=")[0]
+        where = key_of(next(w for w, d in data.items() if d != different[0]))
         raise ConfigError([Fault(where, problem, hint)])
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scratchlab.config.origin import config_folders
+from scratchlab.config.overrides import key_of, last_value, read_values
 from scratchlab.config.schema import check_options
-from scratchlab.config.words import read_values
 from scratchlab.errors import ConfigError, UserError, suggest
 from scratchlab.registry import Option, option, read_options
 from scratchlab.run.folder import read_config
@@ -82,11 +82,10 @@ def sweep_files(config_dir: str | None) -> dict[str, Path]:
 
 def read_sweep_options(words: Sequence[str], config_dir: str | None) -> tuple[Config, list[str]]:
     """The options of a command, and its other words after those that the chosen file brings."""
-    own = [w for w in words if w.partition("=")[0] == GROUP or w.startswith(f"{GROUP}.")]
-    files_chosen = [w.partition("=")[2] for w in own if w.startswith(f"{GROUP}=")]
-    chosen = files_chosen[-1] if files_chosen else "grid"
+    own = [w for w in words if f"{key_of(w)}.".startswith(f"{GROUP}.")]
+    chosen = last_value(own, GROUP) or "grid"
     values, faults = read_values(
-        [w for w in own if w.startswith(f"{GROUP}.")], sweep_options(), f"{GROUP}."
+        [w for w in own if key_of(w) != GROUP], sweep_options(), f"{GROUP}."
     )
     files = sweep_files(config_dir)
     if chosen not in files:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, check
-from scratchlab.config.compose import Composed, compose, config_groups
+from scratchlab.config.compose import Composed, compose
+from scratchlab.config.groups import config_groups
+from scratchlab.config.overrides import key_of
 from scratchlab.config.root import NO_MATTER
 from scratchlab.errors import ConfigError, Fault, UserError
 from scratchlab.registry import section_parts
@@ -54,7 +56,7 @@ class Sweep:
 def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) -> Sweep:
     """Read and check; :class:`ConfigError` with all faults of all values."""
     fixed, dimensions, faults = read_space(words, NO_MATTER)
-    given = {word.lstrip("+").partition("=")[0] for word in fixed}
+    given = set(map(key_of, fixed))
     for key in ("run_id", "resume"):
         if key in given:
             faults.append(Fault(key, "is not for sweeps", "Trials name and resume themselves."))
@@ -73,7 +75,7 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     faults = _misfits_of_metric(options)
     if faults:
         raise ConfigError(faults)
-    defaults = [w for w in _defaults(options) if w.partition("=")[0] not in given]
+    defaults = [w for w in _defaults(options) if key_of(w) not in given]
     return Sweep(
         tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from scratchlab.commands.predict import remarks_shown
-from scratchlab.config.change import change
-from scratchlab.config.compose import compose
+from scratchlab.config.compose import change, compose
 from scratchlab.errors import UnansweredRows, UserError
 from scratchlab.lab import evaluate as trained
 from scratchlab.lab import predict as predicting

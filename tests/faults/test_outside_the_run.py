@@ -12,8 +12,7 @@ import yaml
 
 from scratchlab.cli import main
 from scratchlab.commands.trained import read_run
-from scratchlab.config.change import change
-from scratchlab.config.compose import compose
+from scratchlab.config.compose import change, compose
 from scratchlab.errors import ConfigError, UserError
 from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.tracking.contract import RunInfo

@@ -99,7 +99,7 @@ def run(tmp_path: Path, *words: str) -> Path:
 
 @pytest.mark.slow
 def test_a_denoiser_restores_images_that_a_classifier_then_reads(tmp_path: Path) -> None:
-    from scratchlab.config.change import change
+    from scratchlab.config.compose import change
     from scratchlab.run.folder import read_config
 
     cnn = run(

@@ -237,8 +237,12 @@ class BoostingConfig:
     min_samples_leaf: int = option(20, "fewest rows in a leaf", min=1)
     l2: float = option(0.0, "penalty on the leaves' values", min=0)
     early_stopping: bool = option(False, "hold rows out and stop without gain")
-    validation_fraction: float = option(0.1, "part held out for early stopping", above=0, below=1)
-    patience: int = option(10, "rounds without gain before stopping", min=1)
+    validation_fraction: float = option(
+        0.1, "part held out for early stopping", above=0, below=1, when={"early_stopping": True}
+    )
+    patience: int = option(
+        10, "rounds without gain before stopping", min=1, when={"early_stopping": True}
+    )
     random_state: int | None = option(0, "seed of the bins and the held-out rows", min=0)
 
 

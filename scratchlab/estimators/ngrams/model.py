@@ -95,12 +95,20 @@ class NGram(Configured):
             "how counts become probabilities",
             choices=("kneser_ney", "add_k", "stupid_backoff"),
         )
-        k: float = option(0.01, "add_k: what is added to every count", above=0.0)
+        k: float = option(
+            0.01, "add_k: what is added to every count", above=0.0, when={"smoothing": "add_k"}
+        )
         alpha: float = option(
-            0.4, "stupid_backoff: factor for every word of context given up", above=0.0, max=1.0
+            0.4,
+            "stupid_backoff: factor for every word of context given up",
+            above=0.0,
+            max=1.0,
+            when={"smoothing": "stupid_backoff"},
         )
         discount_fallback: bool = option(
-            True, "kneser_ney: use discounts 0.5, 1, 1.5 (with a warning) where none can be found"
+            True,
+            "kneser_ney: use discounts 0.5, 1, 1.5 (with a warning) where none can be found",
+            when={"smoothing": "kneser_ney"},
         )
 
     order: int

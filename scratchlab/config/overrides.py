@@ -1,4 +1,6 @@
-"""Words of a command: what is written after ``=`` is read as its option is declared.
+"""Overrides: the words ``KEY=VALUE`` of a command, a suite or a sweep.
+
+What is written after ``=`` is read as its option is declared.
 
 One rule for every verb. What an option declared as text (or a list of text) gets is text as it
 stands: ``dataset.path=a=b(1).csv``, ``dataset.target=2019``, ``dataset.drop=[yes,2024-01-01]``;
@@ -12,14 +14,14 @@ import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from typing import TYPE_CHECKING, Any
 
 from scratchlab.errors import Fault, shortened
 from scratchlab.registry import Option
+
+if TYPE_CHECKING:  # words are parted without Hydra; its grammar is loaded for values only
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override as HydraOverride
 
 WORD = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w./@-]+)(?P<rest>=.*)?", re.DOTALL)
 ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")
@@ -30,17 +32,33 @@ TEXTS = ("list[str]", "list[str] | None")
 
 
 @dataclass(frozen=True)
-class Word:
-    """``KEY=VALUE`` or ``~KEY`` of a command; ``text`` is what stands after ``=``."""
+class Override:
+    """``KEY=VALUE``, ``+KEY=VALUE`` or ``~KEY``; ``text`` is what stands after ``=``."""
 
     line: str
+    sign: str
     key: str
     text: str | None
-    deletes: bool = False
+
+    @property
+    def head(self) -> str:
+        """The first part of the key: a group, or an option of the run itself."""
+        return self.key.partition(".")[0]
+
+    @property
+    def deletes(self) -> bool:
+        return self.sign == "~"
+
+    def below(self, key: str) -> str:
+        """The same for what the key means below ``key``: ``a.b=1`` is ``b=1`` below ``a``."""
+        rest = self.line[len(self.sign) :].removeprefix(f"{key}.")
+        return f"{self.sign}{rest}"
 
     @functools.cached_property
-    def parsed(self) -> Override | None:
+    def parsed(self) -> HydraOverride | None:
         """What Hydra's grammar makes of it; None where that knows no such value."""
+        from hydra.errors import HydraException
+
         try:
             return _parser().parse_override(self.line)
         except (HydraException, ValueError, RecursionError):
@@ -63,14 +81,43 @@ class Word:
         return plain_value(self.parsed.value())
 
 
-def read_word(line: str) -> Word | None:
+def read_override(line: str) -> Override | None:
     """A word as key and value; None if it is neither ``KEY=VALUE`` nor ``~KEY``."""
     found = WORD.fullmatch(line)
     if found is None or (found["rest"] is None and found["sign"] != "~"):
         return None
     text = None if found["rest"] is None else found["rest"][1:]
     key = found["key"].partition("@")[0]  # dataset@PACKAGE=…
-    return Word(line, key, text, found["sign"] == "~")
+    return Override(line, found["sign"], key, text)
+
+
+def key_of(word: str) -> str:
+    """The key that a word sets or takes away; "" if it is no override."""
+    read = read_override(word)
+    return read.key if read else ""
+
+
+def last_value(words: Sequence[str], key: str) -> str | None:
+    """What the last ``KEY=TEXT`` among the words says of an option that is text; None: nothing."""
+    texts = [o.text for o in map(read_override, words) if o and o.key == key and not o.deletes]
+    return unquoted(str(texts[-1])) if texts else None
+
+
+def last_of_each(words: Sequence[str]) -> list[str]:
+    """Of several overrides with one key the last, in the place of the first."""
+    return list({key_of(word) or word: word for word in words}.values())
+
+
+def overridden(words: Sequence[str]) -> list[str]:
+    """A line for every key that is written twice with different values: the last one counts."""
+    found: list[str] = []
+    last: dict[str, str] = {}
+    for word in words:
+        key = key_of(word)
+        if key and last.get(key, word) != word:
+            found.append(f"{last[key]} does nothing: {word} comes later")
+        last[key] = word
+    return found
 
 
 def read_values(
@@ -81,7 +128,7 @@ def read_values(
     values: dict[str, Any] = {}
     faults = []
     for line in words:
-        word = read_word(line)
+        word = read_override(line)
         if word is None or word.deletes:
             faults.append(Fault(shortened(line), NO_WORD, f"Write {prefix}OPTION=VALUE."))
             continue
@@ -145,4 +192,6 @@ def plain_value(value: Any) -> Any:
 
 @functools.cache
 def _parser() -> OverridesParser:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
     return OverridesParser.create()

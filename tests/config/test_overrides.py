@@ -10,7 +10,14 @@ import pytest
 
 from scratchlab.commands.data import read_options
 from scratchlab.config.compose import compose
-from scratchlab.config.words import entries, read_word, unquoted
+from scratchlab.config.overrides import (
+    entries,
+    last_of_each,
+    last_value,
+    overridden,
+    read_override,
+    unquoted,
+)
 from scratchlab.data.catalog import find_dataset
 from scratchlab.errors import ConfigError
 from scratchlab.studies.runs import quoted
@@ -33,12 +40,12 @@ def test_text_is_taken_as_it_stands(text: str) -> None:
 @pytest.mark.parametrize("text", [*TEXTS, "a'b\"c\\", "\\'", "null", "", "'a'", "${x}"])
 def test_quotes_around_a_whole_text_are_taken_off(text: str) -> None:
     assert unquoted(quoted(text)) == text
-    word = read_word(f"name={quoted(text)}")
+    word = read_override(f"name={quoted(text)}")
     assert word is not None and word.value("str") == text
 
 
 def test_lists_of_text_hold_texts() -> None:
-    word = read_word("drop=[2019, yes, 2024-01-01, 'a, b', \"c\", f(1,2).csv, d\\,e]")
+    word = read_override("drop=[2019, yes, 2024-01-01, 'a, b', \"c\", f(1,2).csv, d\\,e]")
     assert word is not None
     expected = ["2019", "yes", "2024-01-01", "a, b", "c", "f(1,2).csv", "d,e"]
     assert word.value("list[str]") == expected
@@ -98,3 +105,25 @@ def test_one_table_with_a_strange_name_is_trained_and_described(
     )
     assert kept["own"]["target"] == "yes"
     assert [c["name"] for c in kept["own"]["columns"]] == ["x"]
+
+
+def test_a_key_written_twice_is_told_once_and_the_last_counts() -> None:
+    words = ["model=gpt", "model=cnn", "seed=1", "seed=1", "~scheduler"]
+    assert overridden(words) == ["model=gpt does nothing: model=cnn comes later"]
+    assert last_of_each(words) == ["model=cnn", "seed=1", "~scheduler"]
+    assert last_value(["+name='a b'", "name=c=d"], "name") == "c=d"
+    assert last_value(words, "name") is None
+
+
+def test_a_part_named_twice_in_a_list_is_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        compose(["model=gpt", "evaluator=[size,perplexity,size]"])
+    assert "evaluator=[size,perplexity,size]: names size twice" in str(error.value)
+
+
+def test_an_option_of_another_variant_of_a_part_is_told() -> None:
+    notes = compose(["model=autoencoder", "model.hidden=[64]"]).notes
+    assert notes == ["model.hidden=[64] does nothing here: it is for model.kind=dense"]
+    assert compose(["model=autoencoder", "model.kind=dense", "model.hidden=[64]"]).notes == []
+    notes = compose(["model=gpt", "method=finetune", "method.finetune.last_blocks=1"]).notes
+    assert len(notes) == 1 and notes[0].endswith("it is for method.finetune.train=blocks")
