@@ -117,7 +117,8 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
 
 def _report(sweep: Sweep, source: SweepSource) -> None:
     from scratchlab.reporting.results import arithmetic
-    from scratchlab.reporting.search import Search, write_search
+    from scratchlab.reporting.search import Search, write_trials
+    from scratchlab.reporting.search_pictures import write_pictures
     from scratchlab.studies.best_config import write_best
     from scratchlab.studies.search_space import point_words
     from scratchlab.studies.sweep import importance, tried
@@ -138,7 +139,8 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         importance(source.study),
         notes,
     )
-    columns, rows = write_search(folder.path, search)
+    columns, rows = write_trials(folder.path, search)
+    write_pictures(folder.path, search)
     more = f" (of {len(rows)}; all in tables/trials.md)" if len(rows) > SHOWN_ROWS else ""
     print_table(f"{folder.path.name}: trials{more}", columns, rows[:SHOWN_ROWS], notes=notes)
     ranked = search.ranked()

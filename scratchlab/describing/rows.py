@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.kinds.rows import RowsDataset
-from scratchlab.figures.style import colour, label_text, new_figure, style
+from scratchlab.figures.style import colour, head, label_text, new_figure, style
 from scratchlab.table import Table
 
 if TYPE_CHECKING:
@@ -192,14 +192,14 @@ def target_figure(dataset: RowsDataset) -> Figure:
         )
         axis.set_ylabel("share of the split")
         axis.grid(axis="x", visible=False)
-        axis.set_title(f"{dataset.registered_name}: balance of the classes")
+        head(figure, f"{dataset.registered_name}: balance of the classes")
     else:
         values = [dataset.raw.y[dataset.row_numbers[s]] for s in used]
         labels = [f"{s} ({len(v):,} rows)" for s, v in zip(used, values, strict=True)]
         colours = [colour(i) for i in range(len(used))]
         axis.hist(values, 30, stacked=True, color=colours, label=labels)
         axis.set_ylabel("rows")
-        axis.set_title(f"{dataset.registered_name}: the target")
+        head(figure, f"{dataset.registered_name}: the target")
     axis.set_xlabel(label_text(dataset.raw.target_name, 60))
     figure.legend(loc="outside lower center", ncols=len(used))
     return figure
@@ -227,7 +227,7 @@ def features_figure(dataset: RowsDataset) -> Figure:
             axis.set_ylabel("rows", fontsize=8)
     shown = "" if count == len(raw.feature_names) else f" (first {count})"
     title = f"{dataset.registered_name}: {len(raw.feature_names)} features{shown}"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure
 
 
@@ -257,7 +257,7 @@ def correlations_figure(dataset: RowsDataset) -> Figure:
     title = f"{dataset.registered_name}: correlations on train"
     if count <= len(dataset.spec.feature_names):
         title += f", the {count - 1} features nearest to the target"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     bar = figure.colorbar(image, ax=axis, shrink=0.7)
     ratio = "" if _has_order(dataset) else " (with the target: correlation ratio η)"
     bar.set_label(f"Pearson's correlation{ratio}")
@@ -291,5 +291,5 @@ def samples_figure(dataset: RowsDataset) -> Figure:
                 label_text(name, 14), fontsize=8, fontweight="normal", loc="center", pad=2
             )
     title = f"{dataset.registered_name}: images of train, as models see them"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Lines differ in more than their colour, for grey print and for seven or more of them.
 DASHES = ("-", "--", "-.", ":")
+BEST = "#D55E00"  # of several points
 SEQUENTIAL = "Blues"  # one hue from white to dark: what matters stands out on white paper
 
 TITLE_CHARACTERS = 64  # of a line
@@ -109,6 +111,16 @@ def label_text(text: str, longest: int) -> str:
     """A name for a picture: cut if it is too long; ``$`` as it is, not read as a formula."""
     cut = text if len(text) <= longest else text[: longest - 1] + "…"
     return cut.replace("$", r"\$")
+
+
+def broken_name(key: str, room: int) -> str:
+    """A long key on lines of ``room`` characters, broken where its words end."""
+    lines = [""]
+    for word in re.split(r"(?<=[._ ])", key):
+        if lines[-1] and len(lines[-1]) + len(word.rstrip()) > room:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(label_text(line.rstrip(), room) for line in lines)
 
 
 def name_ticks(axis: Any, names: Sequence[str]) -> None:

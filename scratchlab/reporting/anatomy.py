@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from scratchlab.reporting.tables import format_measurement
+from scratchlab.formatting import format_measurement
 from scratchlab.tracking.console import print_table
 from scratchlab.training.anatomy import Anatomy, Layer
 

@@ -6,13 +6,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scratchlab.reporting.plots import curve
-from scratchlab.tracking.jsonl import METRICS, read_lines
-
-if TYPE_CHECKING:
-    from scratchlab.reporting.comparison import Compared
+from scratchlab.reporting.scores import Compared
+from scratchlab.tracking.jsonl import METRICS, curve, read_lines
 
 CHOOSES = "val/loss"
 

@@ -4,89 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.formatting import (
+    ARROWS,
+    decimals_of,
+    format_measurement,
+    format_number,
+    title_of,
+)
 from scratchlab.run.atomic import write_text
-from scratchlab.tracking.console import format_number, print_table
-
-ARROWS = {"higher": "↑", "lower": "↓", "": ""}
-# How metrics are written by their communities; other names are shown as they are registered.
-TITLES = {
-    "bleu": "BLEU",
-    "chrf": "chrF",
-    "chrf++": "chrF++",
-    "rouge": "ROUGE",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "rougeLsum": "ROUGE-Lsum",
-}
-BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def title_of(metric: str) -> str:
-    """``latency_p50`` → ``latency p50``, ``bleu`` → ``BLEU``."""
-    return TITLES.get(metric, metric.replace("_", " "))
-
-
-def decimals_of(values: Iterable[float], spreads: Iterable[float] = ()) -> int | None:
-    """How many decimals numbers of one kind are shown with, so that they can be compared by eye.
-
-    Four significant digits of the largest; more where the smallest would be left with less than
-    three, or one of ``spreads`` with none. None: as each number asks for (they are tiny, or there
-    are none).
-    """
-    found = [abs(float(v)) for v in values if math.isfinite(v)]
-    if not found or max(found) >= 1e15:
-        return None
-    decimals = 0
-    if not all(v.is_integer() for v in found):
-        largest, smallest = max(found), min(v for v in found if v)
-        if largest < 0.01:
-            return None
-        most = 0 if largest >= 1000 else min(4, 3 - math.floor(math.log10(largest)))
-        least = min(4, max(0, 2 - math.floor(math.log10(smallest))))
-        decimals = min(max(most, least), most + 2)
-    for spread in spreads:
-        while spread and decimals < 4 and round(abs(spread), decimals) == 0:
-            decimals += 1
-    return decimals
-
-
-def format_measurement(
-    value: float,
-    spread: float | None,
-    unit: str,
-    ends: tuple[float, float] | None = None,
-    decimals: int | None = None,
-) -> tuple[str, str]:
-    """What stands in the value column and in the unit column.
-
-    Behind the value stands ``± spread``, or ``[low, high]`` where the interval has ``ends``.
-    """
-    if unit == "bytes":
-        power = 0 if value < 1 else min(int(math.log(value, 1024)), len(BYTE_UNITS) - 1)
-        scaled = value / 1024**power
-        return (f"{scaled:.1f}" if power else f"{scaled:.0f}"), BYTE_UNITS[power]
-    if decimals is None and spread is not None:
-        decimals = decimals_of([value], [spread])
-    shown = decimals is not None and math.isfinite(value)
-    text = f"{value:z,.{decimals}f}" if shown else format_number(value)
-    places = len(text.partition(".")[2]) if "e" not in text else None
-    if ends is not None:
-        text += " [{}, {}]".format(*(_as_exact(end, places) for end in ends))
-    elif spread is not None:
-        text += f" ± {_as_exact(spread, places)}"
-    return text, unit
-
-
-def _as_exact(number: float, places: int | None) -> str:
-    return f"{number:.2e}" if places is None else f"{number:z,.{places}f}"
 
 
 def meanings(found: Iterable[tuple[str, str]]) -> list[str]:
@@ -142,12 +73,6 @@ def ends_of(m: Measurement) -> tuple[float, float] | None:
 def results_notes(measurements: Iterable[Measurement]) -> list[str]:
     """What ± and [ ] mean in the table of these measurements."""
     return meanings((m.name, m.meaning) for m in measurements)
-
-
-def show_results(title: str, measurements: Sequence[Measurement], file: Any = None) -> None:
-    """Print the results on standard output (or ``file``)."""
-    columns, rows = results_table(measurements)
-    print_table(title, columns, rows, file, results_notes(measurements))
 
 
 def markdown(

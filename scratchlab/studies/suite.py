@@ -10,7 +10,7 @@ from typing import Any
 from scratchlab.config.compose import change, compose
 from scratchlab.config.overrides import key_of, last_of_each, last_value, read_override
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
-from scratchlab.reporting.comparison import Compared
+from scratchlab.reporting.scores import Compared
 from scratchlab.studies.nursery import modules_of
 from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
 from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun

@@ -49,7 +49,7 @@ from scratchlab.config.schema import check_options
 from scratchlab.errors import ConfigError, Fault, UserError, shortened, suggest
 from scratchlab.registry import Option
 from scratchlab.regular_files import expanded
-from scratchlab.reporting.scatter import Scatter
+from scratchlab.reporting.comparison_pictures import Scatter
 from scratchlab.run.folder import read_config
 
 GROUPS = (*SECTIONS, "experiment")

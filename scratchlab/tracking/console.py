@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scratchlab.formatting import format_number
 from scratchlab.registry import option, register
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.tracking.terminal import rich_console
@@ -176,20 +177,6 @@ def fitting(fields: Sequence[str], end: Sequence[str], room: int = LINE) -> str:
         if len(line) <= room:
             break
     return line
-
-
-def format_number(value: float | None) -> str:
-    """Four significant digits, thousands set apart, whole numbers whole; small ones as 0.00123."""
-    if value is None:
-        return ""
-    number = float(value) + 0.0  # -0 is 0
-    if not math.isfinite(number):
-        return str(number)
-    if abs(number) >= 1000 or number.is_integer():
-        return f"{number:,.0f}" if abs(number) < 1e15 else f"{number:.4g}"
-    if abs(number) < 0.01:
-        return f"{number:.3g}"
-    return f"{number:.{min(3 - math.floor(math.log10(abs(number))), 4)}f}"
 
 
 def print_table(

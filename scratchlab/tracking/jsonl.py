@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,3 +183,15 @@ def _parsed(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
             break
         found.append((line, entry))
     return found
+
+
+def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a metric in the entries of metrics.jsonl, without what is no number."""
+    points = [(e["step"], e[name]) for e in entries if isinstance(e.get(name), int | float)]
+    return [p[0] for p in points], [p[1] for p in points]
+
+
+def counts_epochs(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the steps of a run are epochs, as those of estimators are (whose loss is their own
+    kind of loss, not always nats per target)."""
+    return bool(entries) and all(e.get("epoch") == e["step"] for e in entries)

@@ -17,9 +17,9 @@ from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.latency import Latency, percentile
 from scratchlab.evaluation.cost.size import Size
-from scratchlab.evaluation.figures import attention_figure
 from scratchlab.evaluation.inside.attention_maps import AttentionMaps
 from scratchlab.evaluation.text.perplexity import Perplexity, first_examples
+from scratchlab.figures.attention import attention_figure
 from scratchlab.figures.style import png
 from scratchlab.models.transformer_mt import TransformerMT
 

@@ -13,8 +13,7 @@ from scratchlab.data.sources.columns import Wishes, make_plan
 from scratchlab.data.sources.csv_cells import read_cells
 from scratchlab.describing.checked import leaks
 from scratchlab.errors import UserError
-from scratchlab.reporting.tables import format_measurement
-from scratchlab.tracking.console import format_number
+from scratchlab.formatting import format_measurement, format_number
 
 
 def test_a_thing_where_a_list_belongs_is_shown_as_a_list() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.figures.bars import Bar, bars_figure
 from scratchlab.figures.style import colour
 from scratchlab.reporting.comparison import Compared, write_comparison
-from scratchlab.reporting.comparison_figures import curves_figure
-from scratchlab.reporting.plots import Bar, bars_figure
+from scratchlab.reporting.comparison_pictures import curves_figure
 from scratchlab.reporting.results import write_results
 
 
@@ -103,7 +103,7 @@ def test_bars_of_bytes_are_in_the_unit_of_the_largest(tmp_path: Path, monkeypatc
         drawn.append((list(bars), label))
         return bars_figure(bars, label, *more)
 
-    monkeypatch.setattr("scratchlab.reporting.comparison_figures.bars_figure", draw)
+    monkeypatch.setattr("scratchlab.reporting.comparison_pictures.bars_figure", draw)
     rows = [
         row(name, measured(tmp_path / name, Measurement("size", value, "bytes", "lower")))
         for name, value in (("small", 2**19), ("large", 3 * 2**20))

@@ -8,17 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from scratchlab.figures.bars import Bar, bars_figure
+from scratchlab.figures.lines import lines_with_bands
+from scratchlab.figures.scatter import Metric, Point, scatter_figure
 from scratchlab.figures.style import TITLE_CHARACTERS
 from scratchlab.reporting.comparison import Compared
-from scratchlab.reporting.comparison_figures import (
-    _Line,
+from scratchlab.reporting.comparison_pictures import (
     curves_figure,
-    lines_with_bands,
+    line_over,
     write_table_lines,
 )
-from scratchlab.reporting.plots import Bar, bars_figure
-from scratchlab.reporting.scatter import Axis, Point, scatter_figure
-from scratchlab.reporting.search import Search, Tried, heat_map, parallel_figure, search_figures
+from scratchlab.reporting.search import Search, Tried
+from scratchlab.reporting.search_pictures import coordinates, grid, search_figures
 
 TITLE = "A long name of a study over learning rates, schedules and optimizers of small models"
 KEYS = ("model.activation_function", "a.long_group.option_name_of_many_words", "lr", "model.sizes")
@@ -46,7 +47,7 @@ def apart(texts: list[Any]) -> bool:
 
 
 def test_titles_of_searches_and_scatters_stand_on_lines_that_the_picture_has_room_for() -> None:
-    axes = Axis("memory_size", "bytes", "lower"), Axis("perplexity", "", "lower")
+    axes = Metric("memory_size", "bytes", "lower"), Metric("perplexity", "", "lower")
     figures = [scatter_figure([Point("a", 1, 2), Point("b", 2, 3)], *axes, TITLE)]
     figures += search_figures(trials(KEYS[:2])).values()
     for figure in (*figures, *search_figures(trials((KEYS[0], "lr"))).values()):
@@ -62,7 +63,7 @@ def test_titles_of_searches_and_scatters_stand_on_lines_that_the_picture_has_roo
 
 
 def test_names_at_the_lanes_of_a_search_do_not_touch() -> None:
-    (axis,) = parallel_figure(trials(KEYS)).axes
+    (axis,) = coordinates(trials(KEYS)).axes
     assert apart(list(axis.get_xticklabels()))
     for lane in range(len(KEYS)):
         marks = [t for t in axis.texts if getattr(t, "xy", (None,))[0] == lane]
@@ -75,11 +76,11 @@ def test_long_names_below_a_picture_are_slanted_and_short_ones_are_not() -> None
     def angles(labels: list[Any]) -> set[float]:
         return {label.get_rotation() for label in labels}
 
-    (axis,) = heat_map(trials(KEYS[:2], 9)).axes
+    (axis,) = grid(trials(KEYS[:2], 9)).axes
     assert angles(axis.get_xticklabels()) == {35}
     names = [f"{2**i}-{2 ** (i + 1)} tokens" for i in range(12)]
     for x, angle in ((names, 35), (names[:3], 0)):
-        line = _Line.over(x, [[0.5]] * len(x), 0, "accuracy")
+        line = line_over(x, [[0.5]] * len(x), 0, "accuracy")
         (axis,) = lines_with_bands({"one": line}, "length", "accuracy", TITLE).axes
         assert angles(axis.get_xticklabels()) == {angle}
         assert [t.get_text() for t in axis.get_xticklabels()] == x
@@ -104,11 +105,9 @@ def test_a_band_over_seeds_ends_where_the_score_does(tmp_path: Path) -> None:
 
     assert reach("val/accuracy") == (0.055, 1.0)
     assert reach("val/loss") == (0.055, 1.062) == reach("val/r2")
-    assert _Line.over([1], [[0.01, 0.5]], 0, "perplexity").band == [(0.0, 0.255 + 0.49 / 2**0.5)]
-    assert (_Line.over([1], [[0.01, 0.5]], 0, "r2").band or [(0, 0)])[0][0] < 0
-    assert (_Line.over([1], [[-1.0, 2.0]], 0, "loss").band or [(0, 0)])[0][
-        0
-    ] < -1  # it has no bound
+    assert line_over([1], [[0.01, 0.5]], 0, "perplexity").band == [(0.0, 0.255 + 0.49 / 2**0.5)]
+    assert (line_over([1], [[0.01, 0.5]], 0, "r2").band or [(0, 0)])[0][0] < 0
+    assert (line_over([1], [[-1.0, 2.0]], 0, "loss").band or [(0, 0)])[0][0] < -1  # it has no bound
 
 
 def test_the_lines_of_a_table_keep_all_places_in_their_order(tmp_path: Path) -> None:

@@ -10,18 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scratchlab.figures.bars import Bar, bars_figure
+from scratchlab.figures.lines import Line, lines_with_bands
 from scratchlab.figures.style import COLOURS, WIDTH_PIXELS, png
-from scratchlab.reporting.plots import (
-    Bar,
-    bars_figure,
-    curve,
-    draw_curves,
-    lines_figure,
-    loss_figure,
-    score_figure,
-)
+from scratchlab.reporting.plots import draw_curves, loss_figure, score_figure
 from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.tracking.contract import Tracker
+from scratchlab.tracking.jsonl import curve
 
 
 def entries() -> list[dict[str, Any]]:
@@ -135,8 +130,8 @@ def test_a_long_title_stands_on_lines_that_the_picture_has_room_for() -> None:
 
 
 def test_more_lines_than_colours_still_differ() -> None:
-    curves = {f"run {i}": ([1, 2], [i, i + 1]) for i in range(2 * len(COLOURS))}
-    (axis,) = lines_figure(curves, "epoch", "loss", "Runs", logarithmic="y").axes
+    curves = {f"run {i}": Line([1, 2], [i + 1, 90 * i + 1], None, i) for i in range(14)}
+    (axis,) = lines_with_bands(curves, "epoch", "loss", "Runs").axes
     looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
     assert len(looks) == len(curves)
     assert axis.get_yscale() == "log" and axis.get_xscale() == "linear"
@@ -166,7 +161,7 @@ def test_a_folder_gets_tables_pictures_and_samples_and_the_tracker_sees_them(
     tracker = Watching()
     sink = FolderSink(tmp_path, tracker, step=7)
     sink.table("samples", ("source",), [("a",)])
-    sink.figure("curve", lines_figure({"a": ([1], [2])}, "x", "y", "One"))
+    sink.figure("curve", lines_with_bands({"a": Line([1], [2], None, 0)}, "x", "y", "One"))
     sink.samples([{"source": "é", "index": 0}, {"source": "b\nc", "index": 1}])
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == ["plots/curve.png", "samples.jsonl", "tables/samples.csv", "tables/samples.md"]

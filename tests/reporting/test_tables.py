@@ -12,17 +12,16 @@ import pytest
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.formatting import decimals_of, format_measurement, format_number
 from scratchlab.reporting.results import read_results, write_results
 from scratchlab.reporting.tables import (
     csv_text,
-    decimals_of,
-    format_measurement,
-    format_number,
     markdown,
+    results_notes,
     results_table,
-    show_results,
     write_table,
 )
+from scratchlab.tracking.console import print_table
 
 BLEU = Measurement(
     "bleu", 57.123456789, spread=0.91, n=1000, split="test", settings={"signature": "tok:13a"}
@@ -61,7 +60,8 @@ def test_values_are_shown_with_their_spread_and_bytes_in_units_people_use() -> N
 
 
 def test_the_console_shows_direction_spread_and_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    show_results("Results", [BLEU, SIZE, MEMORY, SPEED])
+    found = [BLEU, SIZE, MEMORY, SPEED]
+    print_table("Results", *results_table(found), notes=results_notes(found))
     output = capsys.readouterr().out
     lines = [" ".join(line.replace("│", " ").split()) for line in output.splitlines()]
     assert "BLEU ↑ 57.12 ± 0.91 test 1,000" in lines
@@ -150,7 +150,7 @@ def test_what_stands_behind_a_value_is_said_below_the_table(
     rows = list(csv.DictReader((tmp_path / "tables/results.csv").open()))
     assert (rows[0]["low"], rows[0]["high"]) == ("0.0", "13.32")
     assert [row["spread_meaning"] for row in rows] == ["[ ] 95 % interval (Wilson)", "± half of it"]
-    show_results("Results", [ANSWERS, rouge])
+    print_table("Results", *results_table([ANSWERS, rouge]), notes=results_notes([ANSWERS, rouge]))
     assert "[ ] 95 % interval (Wilson)\n± half of it\n" in capsys.readouterr().out
     assert read_results(tmp_path) == [ANSWERS, rouge]
 

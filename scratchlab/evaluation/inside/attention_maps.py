@@ -9,12 +9,12 @@ import torch
 from scratchlab.data.contract import TranslationDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.figures import attention_figure
 from scratchlab.evaluation.outputs.translations import (
     clip_sources,
     generate,
     translation_dataset,
 )
+from scratchlab.figures.attention import attention_figure
 from scratchlab.registry import option, register
 
 

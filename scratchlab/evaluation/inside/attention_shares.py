@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scratchlab.data.contract import IGNORE, TextDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.text_figures import attention_share_figure, self_attention_figure
+from scratchlab.figures.attention import attention_share_figure, self_attention_figure
 from scratchlab.registry import option, register
 
 # Rounding alone; a causal mask gives exact zeros.

@@ -14,7 +14,7 @@ from scratchlab.estimators.ensembles.members import class_shares
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.other_runs import other_run, read_table
 from scratchlab.evaluation.outputs.predictions import array_dataset
-from scratchlab.figures.style import SEQUENTIAL, colour, new_figure, style
+from scratchlab.figures.style import SEQUENTIAL, colour, head, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def votes_figure(said: NDArray[Any], y: NDArray[Any], classes: bool, split: str)
         axis.hist(said.std(axis=0), 30, color=colour(0))
         axis.set_xlabel("standard deviation among the members' predictions")
     axis.set_ylabel(f"rows of {split}")
-    axis.set_title(f"Agreement of {members} members on {len(y):,} rows")
+    head(figure, f"Agreement of {members} members on {len(y):,} rows")
     return figure
 
 
@@ -157,7 +157,7 @@ def heat_map(table: dict[str, dict[int, float]], metric: str, title: str) -> Fig
     axis.set_yticks(range(len(table)), list(table))
     axis.grid(False)
     axis.set_xlabel("members")
-    axis.set_title(title)
+    head(figure, title)
     bar = figure.colorbar(image, ax=axis)
     bar.set_label(f"{metric} {'↑' if metric == 'accuracy' else '↓'}")
     bar.outline.set_visible(False)

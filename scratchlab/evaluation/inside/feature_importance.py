@@ -13,7 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.other_runs import other_run, read_table
 from scratchlab.evaluation.outputs.predictions import array_dataset, model_outputs
-from scratchlab.figures.style import colour, label_text, new_figure, style
+from scratchlab.figures.style import colour, head, label_text, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -164,5 +164,5 @@ def importance_figure(
         axis.grid(axis="y", visible=False)
     more = f" ({SHOWN} of {len(names)})" if len(names) > SHOWN else ""
     title = f"Importance of the features{more}"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure

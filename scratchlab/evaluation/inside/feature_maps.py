@@ -13,7 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.predictions import array_dataset
 from scratchlab.figures.images import draw_image
-from scratchlab.figures.style import SEQUENTIAL, new_figure, style
+from scratchlab.figures.style import SEQUENTIAL, head, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -84,5 +84,5 @@ def maps_figure(image: NDArray[Any], maps: list[NDArray[Any]], channels: int, ti
             name = f"conv {row + 1}: channel 0" if channel == 0 else f"channel {channel}"
             title_of_map = {"fontsize": 7.5, "fontweight": "normal", "loc": "center", "pad": 3}
             line[channel + 1].set_title(name, **title_of_map)
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure

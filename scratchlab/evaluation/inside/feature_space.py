@@ -13,7 +13,7 @@ from torch import nn
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.predictions import ROWS_AT_ONCE, array_dataset
-from scratchlab.figures.style import new_figure, style
+from scratchlab.figures.style import head, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -128,5 +128,5 @@ def space_figure(
         axis.set_ylabel("component 2" if how == "PCA" else "t-SNE 2")
         axis.set_xticks([])
         axis.set_yticks([])
-    figure.suptitle(f"Feature space: {title}", fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, f"Feature space: {title}")
     return figure

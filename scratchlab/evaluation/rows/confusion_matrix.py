@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.predictions import predictions
 from scratchlab.evaluation.rows.classification import confusion
-from scratchlab.figures.style import SEQUENTIAL, colour, label_text, new_figure, style
+from scratchlab.figures.style import SEQUENTIAL, colour, head, label_text, new_figure, style
 from scratchlab.registry import register
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def confusion_figure(matrix: NDArray[np.int64], names: Sequence[str], title: str
     axis.grid(False)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     bar = figure.colorbar(image, ax=axis, shrink=0.8)
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
@@ -95,7 +95,7 @@ def roc_figure(
     axis.set_ylabel("true positive rate")
     area = roc_auc_score(truth, scores)
     title = f"ROC curve of {label_text(name, 20)} on {split}: area {area:.3f}, {len(truth):,} rows"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     axis.set_aspect("equal")
     axis.legend(loc="lower right")
     return figure

@@ -15,7 +15,7 @@ from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measure
 from scratchlab.evaluation.outputs.other_runs import other_run, read_table
 from scratchlab.evaluation.outputs.predictions import Predicted, array_dataset, predictions
 from scratchlab.figures.images import draw_image
-from scratchlab.figures.style import label_text, new_figure, style
+from scratchlab.figures.style import head, label_text, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -180,5 +180,5 @@ def images_figure(
             continue
         draw_image(axis, X[index].reshape(shape))
         axis.set_title(titles[index], fontsize=7.5, fontweight="normal", loc="center", pad=3)
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure

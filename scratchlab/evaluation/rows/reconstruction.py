@@ -15,7 +15,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.predictions import ROWS_AT_ONCE, array_dataset
 from scratchlab.figures.images import draw_image
-from scratchlab.figures.style import new_figure, style
+from scratchlab.figures.style import head, new_figure, style
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def restored_figure(
     title = f"Images before and after: mean squared error {mse:.4f}"
     if len(rows) == 3:
         title += f" (input {float(np.mean((given - clean) ** 2)):.4f})"
-    figure.suptitle(title, fontweight="bold", fontsize=10, x=0.01, ha="left")
+    head(figure, title)
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.text.text_scores import LineScores, line_scores
-from scratchlab.evaluation.text_figures import by_length_figure
+from scratchlab.figures.lines import by_length_figure
 from scratchlab.registry import option, register
 
 

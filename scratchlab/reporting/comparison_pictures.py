@@ -1,4 +1,5 @@
-"""The pictures of a comparison: bars of a figure, curves of a metric, lines of a table."""
+"""The pictures of a comparison: bars of a figure, curves of a metric, lines of a table, and one
+metric against another."""
 
 from __future__ import annotations
 
@@ -6,49 +7,29 @@ import contextlib
 import csv
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchlab.errors import suggest
 from scratchlab.evaluation.comparable import expected, parts_of
-from scratchlab.figures.style import (
-    colour,
-    dash,
-    head,
-    legend_beside,
-    name_ticks,
-    new_figure,
-    png,
-    style,
-)
-from scratchlab.reporting.plots import (
-    LOSS_LABEL,
-    LOWER_IS_BETTER,
-    STEP_LABEL,
-    Bar,
-    bars_figure,
-    counts_epochs,
-    curve,
-)
-from scratchlab.reporting.tables import (
-    ARROWS,
-    BYTE_UNITS,
-    format_measurement,
-    title_of,
-)
+from scratchlab.figures.bars import Bar, bars_figure
+from scratchlab.figures.lines import Line, lines_with_bands
+from scratchlab.figures.scatter import Metric, Point, scatter_figure
+from scratchlab.figures.style import png
+from scratchlab.formatting import ARROWS, BYTE_UNITS, format_measurement, format_number, title_of
+from scratchlab.reporting.plots import LOSS_LABEL, LOWER_IS_BETTER, STEP_LABEL
+from scratchlab.reporting.scores import Compared, Score, Scores, bounds, within_bounds
 from scratchlab.run.atomic import write_bytes
 from scratchlab.run.folder import read_config
-from scratchlab.tracking.jsonl import METRICS, read_lines
+from scratchlab.tracking.jsonl import METRICS, counts_epochs, curve, read_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scratchlab.reporting.comparison import Compared, Score, Scores
-
 # What estimators and networks of one task log alike.
 IN_COMMON = ("val/rmse", "val/accuracy", "val/bleu", "val/chrf", "val/perplexity")
-SHARES = ("accuracy", "precision_", "recall_", "f1_", "roc_auc", "member_accuracy", "neighbours_")
 
 
 def write_bars(
@@ -90,25 +71,6 @@ def _bar(row: Compared, one: Score, metric: str, scale: float) -> Bar:
     return Bar(row.label, one.mean / scale, low, high, None if given is None else given / scale)
 
 
-def within_bounds(one: Score, spread: float | None) -> tuple[float, float] | None:
-    """How far ``spread`` reaches below and above a mean without leaving what the score can be."""
-    if not spread:
-        return None
-    lowest, highest = bounds_of(one)
-    return min(spread, one.mean - lowest), min(spread, highest - one.mean)
-
-
-def bounds_of(one: Score) -> tuple[float, float]:
-    """What the values of a metric lie between."""
-    return (0.0, 100.0) if one.unit == "%" else _bounds(one.first.name)
-
-
-def _bounds(metric: str) -> tuple[float, float]:
-    if metric.startswith(SHARES):
-        return 0.0, 1.0
-    return (-math.inf, math.inf) if metric == "r2" else (0.0, math.inf)
-
-
 def write_curves(folder: Path, title: str, rows: Sequence[Compared], name: str) -> str:
     """One picture of a metric over the updates, where any run has more than one point.
 
@@ -144,7 +106,7 @@ def _unlike_curves(rows: Sequence[Compared], name: str) -> dict[str, list[str]]:
 
 def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | None:
     """A metric over the updates, a line for each run; over seeds the mean and a band around it."""
-    lines: dict[str, _Line] = {}
+    lines: dict[str, Line] = {}
     by_epoch = True
     metric = name.removeprefix("val/").removeprefix("train/")
     for place, row in enumerate(rows):
@@ -154,7 +116,7 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
         steps = sorted(set.intersection(*(set(f) for f in found))) if found else []
         if len(steps) > 1:  # one point is a number for the table, and no curve
             values = [[f[s] for f in found] for s in steps]
-            lines[row.label] = _Line.over(steps, values, place, metric)
+            lines[row.label] = line_over(steps, values, place, metric)
             by_epoch = by_epoch and all(map(counts_epochs, entries))
     if not lines:
         return None
@@ -169,71 +131,21 @@ def curves_figure(title: str, rows: Sequence[Compared], name: str) -> Figure | N
     )
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Points of a line, and the ends of a band around each where there are several seeds.
-
-    ``place`` is that of its row, which has one colour in all pictures.
-    """
-
-    x: Sequence[Any]
-    y: Sequence[float]
-    band: Sequence[tuple[float, float]] | None
-    place: int
-
-    @classmethod
-    def over(
-        cls, x: Sequence[Any], values: Sequence[Sequence[float]], place: int, metric: str
-    ) -> _Line:
-        """Means and deviations of ``metric``, the band within what its values lie between."""
-        means, band = [statistics.fmean(v) for v in values], None
-        if min(len(v) for v in values) > 1:
-            lowest, highest = _bounds(metric)
-            if min(map(min, values)) < lowest or max(map(max, values)) > highest:
-                lowest, highest = -math.inf, math.inf  # it is something else, or in other units
-            spreads = zip(means, map(statistics.stdev, values), strict=True)
-            band = [(max(lowest, m - s), min(highest, m + s)) for m, s in spreads]
-        return cls(x, means, band, place)
-
-
-@style()
-def lines_with_bands(lines: Mapping[str, _Line], x_label: str, y_label: str, title: str) -> Figure:
-    """Lines of several runs; a band of one standard deviation where there are several seeds."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, ((axis,),) = new_figure(height=420)
-    for label, line in lines.items():
-        index = line.place
-        few = {"marker": "o", "markersize": 4} if len(line.x) <= 40 else {}
-        shown = label.replace("$", r"\$")
-        axis.plot(line.x, line.y, color=colour(index), linestyle=dash(index), label=shown, **few)
-        if line.band is not None:
-            low, high = zip(*line.band, strict=True)
-            axis.fill_between(line.x, low, high, color=colour(index), alpha=0.18, linewidth=0)
-    values = [y for line in lines.values() for y in line.y]
-    if min(values) > 0 and max(values) > 50 * min(values):
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_minor_formatter("")
-    if all(isinstance(x, int | float) for line in lines.values() for x in line.x):
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axis.set_xlim(left=0)
-    else:
-        name_ticks(axis, list(dict.fromkeys(x for line in lines.values() for x in line.x)))
-    axis.set_xlabel(x_label)
-    axis.set_ylabel(y_label)
-    head(figure, title)
-    if len(lines) <= 4 and sum(map(len, lines)) + 8 * len(lines) <= 90:
-        figure.legend(loc="outside lower center", ncols=len(lines))
-    else:
-        legend_beside(axis)
-    return figure
+def line_over(x: Sequence[Any], values: Sequence[Sequence[float]], place: int, metric: str) -> Line:
+    """Means and deviations of ``metric`` at each x, the band within what its values lie between."""
+    means, band = [statistics.fmean(v) for v in values], None
+    if min(len(v) for v in values) > 1:
+        lowest, highest = bounds(metric)
+        if min(map(min, values)) < lowest or max(map(max, values)) > highest:
+            lowest, highest = -math.inf, math.inf  # it is something else, or in other units
+        spreads = zip(means, map(statistics.stdev, values), strict=True)
+        band = [(max(lowest, m - s), min(highest, m + s)) for m, s in spreads]
+    return Line(x, means, band, place)
 
 
 def write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: str) -> bool:
     """The last column of a table that every run has, over its first column."""
-    lines: dict[str, _Line] = {}
+    lines: dict[str, Line] = {}
     labels = ("", "")
     for place, row in enumerate(rows):
         found: list[dict[str, float]] = []
@@ -245,7 +157,7 @@ def write_table_lines(folder: Path, title: str, rows: Sequence[Compared], name: 
         steps = [x for x in found[0] if all(x in f for f in found)] if found else []
         if steps:
             columns = [[f[x] for f in found] for x in steps]
-            lines[row.label] = _Line.over(steps, columns, place, labels[1])
+            lines[row.label] = line_over(steps, columns, place, labels[1])
     if lines:
         figure = lines_with_bands(lines, *labels, f"{title}: {name.replace('_', ' ')}")
         write_bytes(folder / "plots" / f"{name}.png", png(figure))
@@ -261,3 +173,61 @@ def _first_and_last(path: Path) -> tuple[tuple[str, str], dict[str, float]]:
             with contextlib.suppress(ValueError):
                 values[row[0]] = float(row[-1])
     return (columns[0], columns[-1]), values
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """What a suite asks for: metrics ``x`` and ``y``, axes in powers of ten (``x``, ``y``), and
+    the labels of rows that have no ``x`` to speak of, drawn as level ``lines``."""
+
+    name: str
+    x: str
+    y: str
+    log: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def write_scatter(
+    folder: Path,
+    title: str,
+    labels: Sequence[str],
+    figures: Sequence[Scores],
+    picture: Scatter,
+) -> list[str]:
+    """plots/scatter_NAME.png, and what of it cannot be drawn."""
+    known = {m for f in figures for m in f}
+    where = f"scatter {picture.name}: "
+    unknown = [m for m in (picture.x, picture.y) if m not in known]
+    if unknown or not known:
+        return [
+            f"{where}no run measured {m!r}. {suggest(m, known, 'Measured were')}"
+            for m in unknown
+            if known
+        ]
+    points: list[Point] = []
+    lines: list[Point] = []
+    left_out: list[str] = []
+    for label, found in zip(labels, figures, strict=True):
+        level = label in picture.lines
+        x, y = found.get(picture.x), found.get(picture.y)
+        if y is None or (x is None and not level):
+            continue
+        point = Point(label, 0.0 if level or x is None else x.mean, y.mean, within_bounds(y, y.std))
+        place = {"x": 1.0 if level else point.x, "y": point.y}
+        if any(place[a] <= 0 for a in picture.log) or not math.isfinite(point.x + point.y):
+            left_out.append(
+                f"{where}{label} has no place ({picture.x} {format_number(point.x)}, "
+                f"{picture.y} {format_number(point.y)})"
+            )
+        else:
+            (lines if level else points).append(point)
+    if not points:
+        return left_out
+    across, upwards = (
+        next(Metric(m, f[m].unit, f[m].better) for f in figures if m in f)
+        for m in (picture.x, picture.y)
+    )
+    heading = f"{title}: {title_of(picture.y)} and {title_of(picture.x)}"
+    figure = scatter_figure(points, across, upwards, heading, log=picture.log, lines=lines)
+    write_bytes(folder / "plots" / f"scatter_{picture.name}.png", png(figure))
+    return left_out

@@ -10,19 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from scratchlab.errors import suggest
-from scratchlab.figures.style import colour, head, new_figure, png, style
-from scratchlab.reporting.comparison_figures import within_bounds
-from scratchlab.reporting.tables import ARROWS, BYTE_UNITS, format_number, title_of
-from scratchlab.run.atomic import write_bytes
+from scratchlab.figures.style import colour, head, new_figure, style
+from scratchlab.formatting import ARROWS, BYTE_UNITS, format_number, title_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from scratchlab.reporting.comparison import Scores
 
 # Where a name may stand: directions in quarters of a right angle, distances in points.
 DIRECTIONS = (0, 8, 4, 12, 2, 14, 6, 10, 1, 15, 7, 9, 3, 13, 5, 11)
@@ -32,18 +26,6 @@ ROUNDS = 4  # of looking for better places
 SAME_SPOT = 4.0  # points; so near, runs cannot be told apart
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top in pixels
-
-
-@dataclass(frozen=True)
-class Scatter:
-    """What a suite asks for: metrics ``x`` and ``y``, axes in powers of ten (``x``, ``y``), and
-    the labels of rows that have no ``x`` to speak of, drawn as level ``lines``."""
-
-    name: str
-    x: str
-    y: str
-    log: tuple[str, ...] = ()
-    lines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +40,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Axis:
+class Metric:
     """What an axis shows: metric, unit and which direction is better."""
 
     metric: str
@@ -70,57 +52,11 @@ class Axis:
         return f"{title_of(self.metric)}{shown} {ARROWS[self.better]}".strip()
 
 
-def write_scatter(
-    folder: Path,
-    title: str,
-    labels: Sequence[str],
-    figures: Sequence[Scores],
-    picture: Scatter,
-) -> list[str]:
-    """plots/scatter_NAME.png, and what of it cannot be drawn."""
-    known = {m for f in figures for m in f}
-    where = f"scatter {picture.name}: "
-    unknown = [m for m in (picture.x, picture.y) if m not in known]
-    if unknown or not known:
-        return [
-            f"{where}no run measured {m!r}. {suggest(m, known, 'Measured were')}"
-            for m in unknown
-            if known
-        ]
-    points: list[Point] = []
-    lines: list[Point] = []
-    left_out: list[str] = []
-    for label, found in zip(labels, figures, strict=True):
-        level = label in picture.lines
-        x, y = found.get(picture.x), found.get(picture.y)
-        if y is None or (x is None and not level):
-            continue
-        point = Point(label, 0.0 if level or x is None else x.mean, y.mean, within_bounds(y, y.std))
-        on_log = [getattr(point, letter) for letter in picture.log if not (level and letter == "x")]
-        if any(value <= 0 for value in on_log) or not math.isfinite(point.x + point.y):
-            left_out.append(
-                f"{where}{label} has no place ({picture.x} {format_number(point.x)}, "
-                f"{picture.y} {format_number(point.y)})"
-            )
-        else:
-            (lines if level else points).append(point)
-    if not points:
-        return left_out
-    across, upwards = (
-        next(Axis(m, f[m].unit, f[m].better) for f in figures if m in f)
-        for m in (picture.x, picture.y)
-    )
-    heading = f"{title}: {title_of(picture.y)} and {title_of(picture.x)}"
-    figure = scatter_figure(points, across, upwards, heading, log=picture.log, lines=lines)
-    write_bytes(folder / "plots" / f"scatter_{picture.name}.png", png(figure))
-    return left_out
-
-
 @style()
 def scatter_figure(
     points: Sequence[Point],
-    x: Axis,
-    y: Axis,
+    x: Metric,
+    y: Metric,
     title: str,
     *,
     log: Sequence[str] = (),
@@ -161,7 +97,7 @@ def scatter_figure(
     return figure
 
 
-def _scale(axis: Axis, values: Sequence[float]) -> tuple[float, str]:
+def _scale(axis: Metric, values: Sequence[float]) -> tuple[float, str]:
     """What values are divided by, and the unit that they then have."""
     if axis.unit != "bytes":
         return 1.0, axis.unit
