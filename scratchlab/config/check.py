@@ -15,7 +15,7 @@ from scratchlab.config.evaluators import evaluator_faults, posed_tasks
 from scratchlab.config.origin import choices_of
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
-from scratchlab.errors import ConfigError, Fault, shortened, suggest
+from scratchlab.errors import Fault, shortened, suggest
 from scratchlab.registry import Part, section_parts
 
 # Sections that name one part each, and those that hold any number of parts under their names.
@@ -155,14 +155,6 @@ def resolvers(config: DictConfig) -> list[Fault]:
         return [f for k, v in entries for f in asking(f"{prefix}.{k}" if prefix else k, v)]
 
     return asking("", OmegaConf.to_container(config, resolve=False))
-
-
-def require_valid(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The complete form of a saved configuration; :class:`ConfigError` if anything is wrong."""
-    complete, faults = check(config)
-    if faults:
-        raise ConfigError(faults)
-    return complete
 
 
 def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part]]:

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from scratchlab.registry import find
 
 _SMALLEST = 1e-15  # a probability of 0 would make the log loss infinite
+
+
+@runtime_checkable
+class MeasuresItself(Protocol):
+    """An estimator that tells its own loss (what it minimises) of other data."""
+
+    def evaluate(self, *data: Any) -> dict[str, float]: ...
+
+
+@runtime_checkable
+class Probabilistic(Protocol):
+    """A classifier that gives probabilities (scikit-learn's contract)."""
+
+    def predict_proba(self, X: Any) -> np.ndarray: ...
 
 
 def new_estimator(entry: Mapping[str, Any], seed: int) -> Any:
@@ -31,7 +45,7 @@ def score(estimator: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
     others ``loss`` is the mean log loss of classes (of estimators that give probabilities, else the
     share of errors) or the mean squared error of numbers.
     """
-    if hasattr(estimator, "evaluate"):
+    if isinstance(estimator, MeasuresItself):
         return estimator.evaluate(*arguments)
     from sklearn.base import is_classifier  # seconds to import: networks do without
 
@@ -43,7 +57,8 @@ def score(estimator: Any, arguments: tuple[Any, ...]) -> dict[str, float]:
 
 
 def _class_scores(estimator: Any, X: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    if not hasattr(estimator, "predict_proba"):
+    gives_shares = isinstance(estimator, Probabilistic)
+    if not gives_shares:
         accuracy = float(np.mean(estimator.predict(X) == y))
         return {"loss": 1 - accuracy, "accuracy": accuracy}
     shares = estimator.predict_proba(X)

@@ -111,7 +111,7 @@ class Adapted:
     @property
     def notes(self) -> list[str]:
         """What a person should know of what the methods did, one line each."""
-        found = [f"{_name(m)}: {note}" for m in self.methods for note in m.notes]
+        found = [f"{m.registered_name}: {note}" for m in self.methods for note in m.notes]
         if self.refusal is not None:
             found.append(f"checkpoints hold no adapter/ for peft: {self.refusal}")
         return found
@@ -119,13 +119,13 @@ class Adapted:
     def _export_refusal(self) -> str | None:
         """Why what the methods write for other programs would not give this model's outputs."""
         if len(self.exporting) > 1:
-            both = " and ".join(map(_name, self.exporting))
+            both = " and ".join(m.registered_name for m in self.exporting)
             return f"its format holds one adapter, not {both} together"
         return next((why for m in self.exporting if (why := m.unexportable())), None)
 
     def untrainable(self) -> UserError:
         """The message where nothing is left to be trained."""
-        quantized = [_name(m) for m in self.methods if m.quantizes]
+        quantized = [m.registered_name for m in self.methods if m.quantizes]
         if quantized:
             joined = ",".join(quantized)
             return UserError(
@@ -134,11 +134,6 @@ class Adapted:
                 "(trainer.max_steps=0).",
             )
         return UserError("no parameter of this model is to be trained")
-
-
-def _name(method: Method) -> str:
-    found: str = type(method).registered_name  # type: ignore[attr-defined]
-    return found
 
 
 def _fits(saved: Tensor, own: Tensor) -> bool:

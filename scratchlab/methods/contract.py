@@ -52,6 +52,7 @@ class Method(ABC):
     ``notes``: what a person should know of what :meth:`apply` did, one line each.
     """
 
+    registered_name: ClassVar[str] = ""
     quantizes: ClassVar[bool] = False
     exports: ClassVar[bool] = False
     notes: list[str]

@@ -129,7 +129,7 @@ class Quantizer(Method):
         """What takes the place of the layer ``name``; calls :meth:`record`."""
 
     def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
-        config, kind = self.config, type(self).registered_name  # type: ignore[attr-defined]
+        config, kind = self.config, self.registered_name
         names: list[str] = []
         if config.targets:
             option = f"method.{kind}.targets"
@@ -168,7 +168,7 @@ class Quantizer(Method):
             self.errors.append(layer_error(name, weight, stored.dequantize(), bits))
 
     def settings(self) -> dict[str, Any]:
-        return {f"{type(self).registered_name}_products": self.products}  # type: ignore[attr-defined]
+        return {f"{self.registered_name}_products": self.products}
 
     def arithmetic(self) -> list[Arithmetic]:
         tables = [Arithmetic(self.title, QUANTIZED_COLUMNS, size_rows(self.sizes))]

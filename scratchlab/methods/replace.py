@@ -49,17 +49,6 @@ def block_number(name: str) -> int | None:
     return next((int(part) for part in name.split(".") if part.isdigit()), None)
 
 
-def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """All linear layers by name, those inside adapters under the name they had before."""
-    found: dict[str, nn.Module] = {}
-    for name, module in model.named_modules():
-        inside = _inside_adapter(model, name)
-        if inside is None or linear_shape(module) is None or isinstance(module, Adapter):
-            continue
-        found[inside] = module
-    return found
-
-
 def _inside_adapter(model: nn.Module, name: str) -> str | None:
     """The name without the steps into the ``base`` of adapters; None for parts of an adapter."""
     kept: list[str] = []

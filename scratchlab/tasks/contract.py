@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,13 +19,12 @@ class Loss:
     Gradient accumulation, a short last batch and data parallelism are exact only with sums: the
     trainer divides once by the count of the whole step. ``total`` (scalar, with gradient) may hold
     label smoothing; ``nll`` (scalar, detached) is the plain negative log-likelihood that
-    perplexity is computed from. ``count`` is the number of targets. ``extras`` are further sums.
+    perplexity is computed from. ``count`` is the number of targets.
     """
 
     total: torch.Tensor
     count: int
     nll: torch.Tensor
-    extras: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Task(ABC):

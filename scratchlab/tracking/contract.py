@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class RunInfo:
 class Tracker(ABC):
     """Registered as ``@register("tracker", NAME)``; built as ``cls(config)``, then ``start``ed."""
 
+    registered_name: ClassVar[str] = ""
     essential = False
     """Whether the run is worth nothing without it: what it raises ends the training."""
 

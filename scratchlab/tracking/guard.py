@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ class Trackers(Tracker):
         failed: Exception | None = None
         for tracker in tuple(self._active):
             try:
-                getattr(tracker, call)(*arguments)
+                methodcaller(call, *arguments)(tracker)
             except Stopped:
                 raise
             except (Exception, SystemExit) as error:  # a library must not end the process
@@ -80,7 +81,7 @@ class Trackers(Tracker):
         if tracker not in self._active:  # it failed while another one's failure was being told
             return
         self._active.remove(tracker)
-        name = getattr(tracker, "registered_name", type(tracker).__name__)
+        name = tracker.registered_name or type(tracker).__name__
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         text = f"Tracker {name} is switched off ({call} failed), training goes on. {reason}"
         LOGGER.warning(text)

@@ -27,7 +27,13 @@ from scratchlab.estimators.ensembles.members import (
     member_from_state,
     members_to_state,
 )
-from scratchlab.estimators.protocol import InputError, State, check_choice, check_two_classes
+from scratchlab.estimators.protocol import (
+    InputError,
+    State,
+    check_choice,
+    check_two_classes,
+)
+from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
     features_from_state,
     features_to_state,
@@ -147,7 +153,7 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         check_two_classes(self.classes_, self)
-        if self.vote == "soft" and not hasattr(self._new_member(0), "predict_proba"):
+        if self.vote == "soft" and not isinstance(self._new_member(0), Probabilistic):
             raise InputError(
                 f"vote='soft' needs probabilities, and {self.base!r} gives none",
                 "use vote='hard'",

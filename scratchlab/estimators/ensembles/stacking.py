@@ -27,6 +27,7 @@ from scratchlab.estimators.ensembles.members import (
     members_to_state,
 )
 from scratchlab.estimators.protocol import InputError, State, check_two_classes
+from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
     features_from_state,
     features_to_state,
@@ -201,7 +202,7 @@ class StackingClassifier(ClassifierMixin, _Stacking):
         return class_shares(self.level1_, features, self.classes_, soft=True)
 
     def _columns(self, member: Any, X: np.ndarray) -> np.ndarray:
-        shares = class_shares(member, X, self.classes_, soft=hasattr(member, "predict_proba"))
+        shares = class_shares(member, X, self.classes_, soft=isinstance(member, Probabilistic))
         return shares[:, 1:] if len(self.classes_) == 2 else shares
 
     def get_state(self) -> State:

@@ -36,14 +36,14 @@ class TreeArrays:
     depth: np.ndarray
 
     def get_state(self) -> State:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return dict(vars(self))
 
     @classmethod
     def from_state(cls, state: State) -> TreeArrays:
         found = cls(**{f.name: np.asarray(state[f.name]) for f in fields(cls)})
         nodes = len(found.feature)
         for name in ("left", "right", "root", "depth"):
-            places = getattr(found, name)
+            places = vars(found)[name]
             most = nodes if name == "depth" else nodes - 1
             if places.dtype.kind not in "iu" or places.min() < 0 or places.max() > most:
                 raise ValueError(f"{name} leads out of the trees")

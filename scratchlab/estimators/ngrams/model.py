@@ -116,6 +116,7 @@ class NGram(Configured):
     k: float
     alpha: float
     discount_fallback: bool
+    tables_: Tables | None = None
 
     # ---- training
 
@@ -196,7 +197,7 @@ class NGram(Configured):
                 )
 
     def _fitted(self) -> Tables:
-        if not hasattr(self, "tables_"):
+        if self.tables_ is None:
             raise UserError("the n-gram model is not trained", "call fit or set_state first")
         return self.tables_
 
@@ -273,10 +274,11 @@ class NGram(Configured):
 
         The last two entries are ``<unk>`` (its id, or -1) and ``</s>`` (always -1). They sum to 1.
         """
-        walk = Walk(self._fitted(), 1)
+        tables = self._fitted()
+        walk = Walk(tables, 1)
         for number in self._encode(np.asarray(prefix, dtype=np.int64)):
             walk.advance(np.array([number], dtype=np.int64))
-        order = np.append(np.arange(FIRST_WORD, self.tables_.vocabulary), [UNK, EOS])
+        order = np.append(np.arange(FIRST_WORD, tables.vocabulary), [UNK, EOS])
         return self._decode(order), walk.distribution()[0, order]
 
     def sample(

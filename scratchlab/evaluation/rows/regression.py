@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+UNIT = "target"  # errors are in the unit of what is predicted
+
+
 @register(
     "evaluator",
     "regression",
@@ -43,9 +46,9 @@ class Regression(Evaluator):
         if not context.quick:
             context.sink.figure("residuals", residual_figure(found, context.split))
         result = [
-            Measurement("rmse", math.sqrt(mse), better="lower", n=rows),
-            Measurement("mse", mse, better="lower", n=rows),
-            Measurement("mae", float(np.mean(np.abs(error))), better="lower", n=rows),
+            Measurement("rmse", math.sqrt(mse), UNIT, better="lower", n=rows),
+            Measurement("mse", mse, f"{UNIT}²", better="lower", n=rows),
+            Measurement("mae", float(np.mean(np.abs(error))), UNIT, better="lower", n=rows),
             Measurement("r2", 1 - mse / total if total > 0 else math.nan, n=rows),
         ]
         unseen = None if context.quick else without_copies(context, rows)
@@ -54,7 +57,7 @@ class Regression(Evaluator):
             which = {"rows": "without a copy in training", "copies": int((~unseen).sum())}
             result.append(
                 Measurement(
-                    "rmse_unseen", rest, better="lower", n=int(unseen.sum()), settings=which
+                    "rmse_unseen", rest, UNIT, better="lower", n=int(unseen.sum()), settings=which
                 )
             )
         return result
