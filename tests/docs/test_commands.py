@@ -19,7 +19,7 @@ from scratchlab.studies.suite_file import load_suite
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(bash|console)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
-SHELL = ("source", "echo", "eval", "pip", "head", "ls", "cd", "printf", "cat")
+SHELL = ("source", "echo", "eval", "pip", "head", "ls", "cd", "printf", "cat", "cut")
 STUDY_WORDS = ("workers", "threads", "seeds", "name", "output_dir")  # a suite's own
 
 
