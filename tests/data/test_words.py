@@ -28,6 +28,7 @@ from scratchlab.data.tokenizers.words import (
     plain_words,
     unmark,
 )
+from scratchlab.data.tokenizers.workers import Workers
 from scratchlab.errors import UserError
 
 # Each is one word, or words with plain spaces between them.
@@ -174,3 +175,32 @@ def test_a_memory_is_bounded_and_answers_all_the_same() -> None:
     memory = Memory(lambda key: key * 2, limit=3)
     assert [memory[i] for i in (*range(9), *range(9))] == [0, 2, 4, 6, 8, 10, 12, 14, 16] * 2
     assert len(memory) == 3
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any text is large enough for two processes."""
+    monkeypatch.setattr("scratchlab.data.tokenizers.workers.LARGE", 1)
+    monkeypatch.setattr("scratchlab.data.tokenizers.workers.LARGE_PIECE", 0)
+    monkeypatch.setenv("RAYON_NUM_THREADS", "2")
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_several_processes_learn_the_same_tokens_and_give_the_same_ids(
+    kind: str, two_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["\n".join(TEXTS), "", *random_texts(40)]
+    options = {"special": RUNNING[kind], "lines": True}
+    many = learn(kind, lambda: texts, 300, 1, **options)
+    ids = [found.tolist() for found in many.encode_each(iter(texts))]
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    monkeypatch.setattr("subprocess.Popen", None)
+    one = learn(kind, lambda: texts, 300, 1, **options)
+    assert one.to_json() == many.to_json()
+    assert [found.tolist() for found in one.encode_each(texts)] == ids
+    assert any(ids)
+
+
+def test_a_process_that_ends_early_is_told_of(two_workers: None) -> None:
+    with Workers({"count": "no such kind"}) as workers, pytest.raises(UserError, match="threads=1"):
+        list(workers.map(["text"]))

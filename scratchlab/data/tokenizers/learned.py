@@ -9,6 +9,7 @@ characters ``\\n`` itself. A mask that is no special token in front is the last 
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from scratchlab.data.tokenizers.words import (
     plain_words,
     unmark,
 )
+from scratchlab.data.tokenizers.workers import Workers, worth_it
 from scratchlab.errors import UserError, shortened
 
 Texts = Callable[[], Iterable[str]]
@@ -194,6 +196,15 @@ class OfParts(Learned):
         found.pop()
         return list(chain.from_iterable(found))
 
+    def encode_each(self, texts: Iterable[str], where: str = "the text") -> Iterator[Ids]:
+        many, texts = worth_it(texts)
+        if not many:
+            yield from super().encode_each(texts, where)
+            return
+        with Workers({"encode": self.to_json()}) as workers:
+            for answer in workers.map(texts):
+                yield np.frombuffer(answer, dtype=np.uint32).astype(np.int64)
+
     def _encode_line(self, line: str) -> Iterator[tuple[int, ...]]:
         ids_of = self.ids_of_parts.__getitem__
         if self.mask_id is None or MASK_CHARACTER not in line:
@@ -329,20 +340,40 @@ def learn(
     if kind == "char":
         counts = Counter(chain.from_iterable(texts))
         return Characters(_most_frequent(counts, size, min_frequency), **layout)
-    if lines:
-        texts = (line for text in texts for line in text.split("\n"))
+    counts = counted(texts, kind, lines=lines)
     if kind == "bpe":
-        return _learn_pieces(texts, vocab_size or 8000, min_frequency, layout)
-    counts = count_words(texts, plain_words if kind == "word" else str.split)
+        return _learn_pieces(counts, vocab_size or 8000, min_frequency, layout)
     for name in special:
         counts.pop(name, None)
     return Words(_most_frequent(counts, size, min_frequency), kind=kind, **layout)
 
 
+CUT: dict[str, Callable[[str], list[str]]] = {
+    "word": plain_words,
+    "whitespace": str.split,
+    "bpe": mark_words,
+}
+
+
+def counted(texts: Iterable[str], kind: str, *, lines: bool) -> Counter[str]:
+    """How often each word of texts occurs, as tokens of a kind are learned from; with ``lines``
+    no word goes on over the end of one."""
+    many, texts = worth_it(texts) if lines else (False, texts)
+    if not many:
+        each = (line for text in texts for line in text.split("\n")) if lines else texts
+        return count_words(each, CUT[kind])
+    counts: Counter[str] = Counter()
+    with Workers({"count": kind}) as workers:
+        for _ in workers.map(texts):
+            pass
+        for answer in workers.last_words():
+            counts.update(json.loads(answer))
+    return counts
+
+
 def _learn_pieces(
-    texts: Iterable[str], vocab_size: int, min_frequency: int, layout: Mapping[str, Any]
+    counts: Mapping[str, int], vocab_size: int, min_frequency: int, layout: Mapping[str, Any]
 ) -> Pieces:
-    counts = count_words(texts, mark_words)
     characters = sorted(alphabet(counts))
     special = len(layout["special"]) + layout["mask"]
     if vocab_size < len(characters) + special:
