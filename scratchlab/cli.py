@@ -6,13 +6,14 @@ import importlib
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab import __version__
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, shortened, suggest
+from scratchlab.run.interrupt import terminated_is_interrupted
 from scratchlab.run.streams import ReaderLeft, lasting_streams
-from scratchlab.training.interrupt import terminated_is_interrupted
 
 # verb -> (module of the command, what it is for)
 VERBS: dict[str, tuple[str, str]] = {
@@ -53,7 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = plain_warning
     try:
         with lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"):
-            return _main(arguments)
+            try:
+                with terminated_is_interrupted():
+                    return int(command(verb)(arguments[1:]))
+            except (Exception, KeyboardInterrupt) as error:
+                code = told(error)
+                if code is None:
+                    raise
+                return code
     except ReaderLeft:
         return 0
     except UserError as error:  # the last of the output could not be written
@@ -61,40 +69,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def _main(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
-    if arguments[0] in ("-V", "--version", "version"):
-        from scratchlab import __version__
+def command(verb: str) -> Callable[[Sequence[str]], int]:
+    """What runs a verb: the entry of its module, which is imported now."""
+    if verb in ("", "-h", "--help", "help", "-V", "--version", "version"):
+        return lambda _: _say(f"scratchlab {__version__}" if "v" in verb.lower() else usage())
+    if verb in ("-sc", "--shell-completion"):
+        from scratchlab.commands.completion import complete
 
-        print(f"scratchlab {__version__}")
-        return 0
-    try:
-        with terminated_is_interrupted():
-            return run_verb(arguments[0], arguments[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except Stopped as stop:
-        print(f"stopped by {stop}", file=sys.stderr)
+        return lambda words: complete([verb, *words], list(VERBS))
+    if verb.startswith("-"):
+        known = ("--help", "--version", "--shell-completion")
+        raise UserError(f"unknown flag {verb!r}", suggest(verb, known, "Flags before a verb"))
+    if verb not in VERBS:
+        raise UserError(f"there is no verb {verb!r}", suggest(verb, VERBS, "Verbs"))
+    logging.getLogger("scratchlab").setLevel(logging.INFO)
+    found: Any = importlib.import_module(f"scratchlab.commands.{VERBS[verb][0]}").main
+    return found
+
+
+def _say(text: str) -> int:
+    print(text)
+    return 0
+
+
+def told(error: BaseException) -> int | None:
+    """Say on standard error how a command ended; its exit code, or None if only a traceback tells.
+
+    A traceback that a log holds is not repeated.
+    """
+    if isinstance(error, ReaderLeft):
+        return None
+    problem = error if isinstance(error, UserError) else of_the_system(error)
+    if problem is not None:
+        print(f"error: {problem}", file=sys.stderr)
+        return problem.exit_code
+    if isinstance(error, (Stopped, KeyboardInterrupt)):
+        said = f"stopped by {error}" if isinstance(error, Stopped) else "interrupted"
+        print(said, file=sys.stderr)
         return 130
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except ReaderLeft:
-        raise
-    except Exception as error:
-        if (problem := of_the_system(error)) is not None:
-            print(f"error: {problem}", file=sys.stderr)
-            return problem.exit_code
-        notes = getattr(error, "__notes__", [])
-        logged = next((n for n in notes if n.startswith(LOGGED_IN)), None)
-        if logged is None:  # nowhere else could it be read
-            raise
-        first = (str(error).strip().splitlines() or [""])[0]
-        print(f"error: {type(error).__name__}: {first}\n    {logged}", file=sys.stderr)
-        return 1
+    logged = next((n for n in vars(error).get("__notes__", []) if n.startswith(LOGGED_IN)), None)
+    if logged is None:  # nowhere else could it be read
+        return None
+    first = (str(error).strip().splitlines() or [""])[0]
+    print(f"error: {type(error).__name__}: {first}\n    {logged}", file=sys.stderr)
+    return 1
 
 
 def plain_warning(message: Warning | str, *place: Any, **more: Any) -> str:
@@ -102,7 +120,7 @@ def plain_warning(message: Warning | str, *place: Any, **more: Any) -> str:
     return f"warning: {(str(message).strip().splitlines() or [''])[0]}\n"
 
 
-def of_the_system(error: Exception) -> UserError | None:
+def of_the_system(error: BaseException) -> UserError | None:
     """What a disk, a permission or a name has to do with an exception, if that is all."""
     if not isinstance(error, OSError) or error.filename is None:
         return None
@@ -110,19 +128,3 @@ def of_the_system(error: Exception) -> UserError | None:
 
     found = write_error(Path(shortened(str(error.filename))[1:-1]), error)
     return found if isinstance(found, UserError) else None
-
-
-def run_verb(verb: str, arguments: list[str]) -> int:
-    """Import the verb's module and run it."""
-    if verb in ("-sc", "--shell-completion"):
-        from scratchlab.commands.completion import complete
-
-        return complete([verb, *arguments], list(VERBS))
-    if verb.startswith("-"):
-        known = ("--help", "--version", "--shell-completion")
-        raise UserError(f"unknown flag {verb!r}", suggest(verb, known, "Flags before a verb"))
-    if verb not in VERBS:
-        raise UserError(f"there is no verb {verb!r}", suggest(verb, VERBS, "Verbs"))
-    logging.getLogger("scratchlab").setLevel(logging.INFO)
-    module = importlib.import_module(f"scratchlab.commands.{VERBS[verb][0]}")
-    return int(module.main(arguments))

@@ -45,8 +45,7 @@ from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
 from scratchlab.lab import train as experiment
-from scratchlab.lab.evaluate import load_trained
-from scratchlab.lab.parts import build_parts
+from scratchlab.lab.parts import build_parts, load_trained
 from scratchlab.models.gpt import GPT
 from scratchlab.registry import parts
 from scratchlab.reporting.results import read_results
@@ -230,7 +229,7 @@ def quantized(lab: Lab) -> Iterator[Row]:
                 continue
             try:
                 config = compose([*TINY_GPT, f"method=[{method}]", *lab.here(device)]).config
-                trained = load_trained(config, run, "last")
+                trained = load_trained({**config, "evaluate_checkpoint": "last"}, run)
                 batch = next(trained.dataset.batches("val", seed=0, epoch=0)).to(device)
                 with torch.no_grad():
                     loss = trained.task.loss(trained.model, batch)

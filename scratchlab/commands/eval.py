@@ -41,12 +41,12 @@ def main(arguments: Sequence[str]) -> int:
     for word in arguments[1:]:
         if key_of(word).partition(".")[0] in ("optimizer", "scheduler", "trainer"):
             print(f"note: {word} does nothing here: nothing is trained", file=sys.stderr)
-    from scratchlab.lab import evaluate as trained
-    from scratchlab.lab import train as experiment
+    from scratchlab.lab.evaluate import evaluate
+    from scratchlab.lab.session import open_folder
 
     own = not is_checkpoint(given.path) and os.access(given.path, os.W_OK)
     where: Path | RunFolder = given.path if own else Path.cwd()
     if "resume=true" in arguments:  # a folder of one's own: output_dir, name and run_id
-        where, _ = experiment.open_folder(given.config)
-    trained.evaluate_trained(given.config, given.path, where, ["eval", *arguments])
+        where, _ = open_folder(given.config)
+    evaluate(given.config, given.path, where, ["eval", *arguments])
     return 0

@@ -35,12 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     composed = read(rest, HELP, "inspect")
     if composed is None:
         return 0
-    from scratchlab.lab.parts import inspect
-    from scratchlab.reporting.anatomy import show_anatomy
+    from scratchlab.lab.inspect import inspect, tables
+    from scratchlab.tracking.console import print_table
 
     found = inspect(composed.config, sizes["batch"], sizes["length"])
     if found.length < sizes["length"]:
         text = f"note: length={sizes['length']}: the data set has no more than {found.length}"
         print(text, file=sys.stderr)
-    show_anatomy(found)
+    for table in tables(found):
+        print_table(table.title, table.columns, table.rows)
     return 0

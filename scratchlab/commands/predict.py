@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             raise UserError(f"text {number}: character {error.start + 1} is no UTF-8") from error
-    from scratchlab.lab import predict as predicting
+    from scratchlab.lab.predict import predict
 
     if path is not None:
         open_regular(expanded(path)).close()  # refused before the model is loaded
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     with remarks_shown():
         for text in filter(os.path.isfile, given.rest):
             LOGGER.warning("%r is read as a text; to read the file: input=%s", text, text)
-        answers = predicting.predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
+        answers = predict(given.config, given.path, lines, 1 if watched else AT_ONCE)
         answered = False
         for answer in answers:
             answered = True

@@ -6,12 +6,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from scratchlab.commands.hydra_flags import answered, parser, read, say_overridden
 from scratchlab.commands.recording import take_record
 from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import Stopped, UserError
+
+if TYPE_CHECKING:
+    from scratchlab.config.compose import Composed
 
 HELP = """
 usage: scratchlab train model=NAME [GROUP=CHOICE …] [KEY=VALUE …]
@@ -35,23 +38,43 @@ def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
     words, into = take_record(arguments)
     run = last_value(words, "resume")
-    if run and run.lower() not in ("true", "false"):
-        return _resume(run, words, into)
-    composed = read(words, HELP, "train")
+    goes_on = run and run.lower() not in ("true", "false")
+    composed = _changed(str(run), words) if goes_on else read(words, HELP, "train")
     if composed is None:
         return 0
-    return _train(composed.config, composed.overrides, words, into)
+    from scratchlab.data.catalog import require_data
+
+    require_data([composed.config])
+    from scratchlab.lab.train import already_done, train
+
+    done = already_done(composed.config)
+    if done is not None:
+        print(_said_of(done), file=sys.stderr)
+    else:
+        try:
+            done = train(composed.config, composed.overrides, ["train", *words])
+        except Stopped as stop:
+            if stop.folder is None:
+                raise
+            print(_how_to_go_on(stop, stop.folder), file=sys.stderr)
+            return 130
+    if into is not None:
+        from scratchlab.reporting.recorded import record_run
+
+        print(f"recorded: {record_run(into, done)}", file=sys.stderr)
+    return 0
 
 
-def _resume(run: str, arguments: list[str], into: Path | None) -> int:
-    """Go on with a run as it was configured; further overrides change its configuration."""
-    from scratchlab.config.compose import change
+def _changed(run: str, arguments: list[str]) -> Composed | None:
+    """The configuration of a run that goes on, changed by the other words; None if a flag asked to
+    see something instead."""
+    from scratchlab.config.compose import Composed, change
     from scratchlab.run.folder import find_run, read_trained, run_of_checkpoint
 
     flags = parser("train").parse_intermixed_args(arguments)
     if flags.help:
         print(HELP.strip())
-        return 0
+        return None
     words = list(flags.overrides)
     say_overridden(words)
     path = run_of_checkpoint(find_run(run, last_value(words, "output_dir") or "outputs"))
@@ -61,10 +84,10 @@ def _resume(run: str, arguments: list[str], into: Path | None) -> int:
         raise UserError(f"{fixed[0]}: a run that goes on keeps its folder", f"It is {path}.")
     config = change(read_trained(path), others, flags.config_dir)
     if answered(flags, "train", others, config):
-        return 0
+        return None
     config |= {"output_dir": str(path.parents[1]), "name": path.parent.name}
     config |= {"run_id": path.name, "resume": True}
-    return _train(config, others, arguments, into)
+    return Composed(config, others)
 
 
 def _said_of(done: Path) -> str:
@@ -81,37 +104,8 @@ def _said_of(done: Path) -> str:
     return f"{done} is done: {steps}; nothing was measured again.\n  Measure it again: {again}"
 
 
-def _train(
-    config: dict[str, Any], overrides: list[str], arguments: list[str], into: Path | None
-) -> int:
-    from scratchlab.data.catalog import require_data
-
-    require_data([config])
-    from scratchlab.lab import train as experiment
-
-    done = experiment.already_done(config)
-    if done is not None:
-        print(_said_of(done), file=sys.stderr)
-        return _record(done, into)
-    try:
-        done = experiment.train(config, overrides, ["train", *arguments])
-    except Stopped as stop:
-        if stop.folder is None:
-            raise
-        saved = any((stop.folder / "checkpoints").glob("[!.]*"))
-        state = "a checkpoint is saved" if saved else "it was before the first checkpoint"
-        print(
-            f"stopped by {stop}; {state}. Go on with:\n"
-            f"  scratchlab train resume={shlex.quote(str(stop.folder))}",
-            file=sys.stderr,
-        )
-        return 130
-    return _record(done, into)
-
-
-def _record(run: Path, into: Path | None) -> int:
-    if into is not None:
-        from scratchlab.reporting.recorded import record_run
-
-        print(f"recorded: {record_run(into, run)}", file=sys.stderr)
-    return 0
+def _how_to_go_on(stop: Stopped, folder: Path) -> str:
+    saved = any((folder / "checkpoints").glob("[!.]*"))
+    state = "a checkpoint is saved" if saved else "it was before the first checkpoint"
+    again = f"scratchlab train resume={shlex.quote(str(folder))}"
+    return f"stopped by {stop}; {state}. Go on with:\n  {again}"

@@ -1,42 +1,33 @@
-"""The composition root: from a checked configuration to parts, and what whole parts are asked for.
+"""The composition root: from a checked configuration to data set, task, model and decoder.
 
-The data set, task, model with its methods and decoder of a configuration are built here and nowhere
-else; built, they are measured (:func:`evaluate`) or taken apart (:func:`inspect`).
+They are built here and nowhere else.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import threadpool_limits
 
+from scratchlab.config.reading import require
 from scratchlab.data.contract import DataContext, Dataset
-from scratchlab.errors import Stopped, TrainingError, UserError, suggest
-from scratchlab.evaluation.comparable import compares
-from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement, Sink
-from scratchlab.lab.weights import Source, assemble, read_source
+from scratchlab.errors import UserError, suggest
+from scratchlab.lab.weights import Weights, assemble
 from scratchlab.methods.adapted import Adapted
-from scratchlab.registry import build, find, is_estimator
+from scratchlab.registry import build, is_estimator
 from scratchlab.regular_files import expanded
-from scratchlab.reporting.sink import FolderSink
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.decisions import cache_folder
-from scratchlab.run.folder import find_run, is_checkpoint
 from scratchlab.run.seeds import seed_everything
 from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
-from scratchlab.training.memory import is_out_of_memory, out_of_memory
 
 if TYPE_CHECKING:
     import torch
-
-    from scratchlab.tasks.contract import Task
-    from scratchlab.training.anatomy import Anatomy
 
 
 LOGGER = logging.getLogger("scratchlab")
@@ -97,7 +88,7 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
 
 
 def build_parts(
-    config: dict[str, Any], source: Source | None = None, start: Source | None = None
+    config: dict[str, Any], source: Weights | None = None, start: Weights | None = None
 ) -> Parts:
     """Data, task, model and decoder of a checked configuration.
 
@@ -136,143 +127,22 @@ def check_splits(config: Mapping[str, Any], dataset: Dataset, keys: Sequence[str
             raise UserError(f"{key}: the data set has no split {config[key]!r}", hint)
 
 
-def checkpoint_folder(run: Path, which: str) -> Path:
-    """The folder of a run's checkpoint; UserError that lists what there is."""
-    if is_checkpoint(run):
-        return run
-    path = run / "checkpoints" / which
-    if is_checkpoint(path):
-        return path
-    known = [p.name for p in sorted((run / "checkpoints").glob("[!.]*")) if is_checkpoint(p)]
-    if not known:
-        raise UserError(f"{run} has no checkpoint yet")
-    raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
+@dataclass
+class Trained(Parts):
+    """Parts whose model holds the weights of a checkpoint, at the update ``step``."""
+
+    checkpoint: Path
+    step: int
+    epoch: float
 
 
-def starting_point(config: Mapping[str, Any]) -> Source:
-    """The checkpoint that ``init_from`` names (of a run the best one) and its content.
-
-    A folder in the Hugging Face format is one of model=gpt too.
-    """
-    folder = expanded(config["init_from"])
-    if config["model"]["name"] == "gpt":
-        from scratchlab.models.gpt_weights import is_hugging_face, load_gpt2
-
-        if is_hugging_face(folder):
-            return Source(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
-    run = find_run(config["init_from"], config["output_dir"])
-    return read_source(checkpoint_folder(run, "best"))
-
-
-def build_evaluators(config: Mapping[str, Any]) -> dict[str, Evaluator]:
-    """The chosen evaluators by name."""
-    return {key: build("evaluator", entry) for key, entry in config["evaluator"].items()}
-
-
-def evaluate(
-    parts: Parts,
-    evaluators: Mapping[str, Evaluator],
-    split: str,
-    sink: Sink,
-    *,
-    quick: bool = False,
-    limit: int | None = None,
-    should_stop: Callable[[], None] = lambda: None,
-    failed: dict[str, Exception] | None = None,
-) -> list[Measurement]:
-    """Run evaluators on one split with the model as it is.
-
-    A test split that is the validation split is called so in all that is written. With ``failed``,
-    an evaluator that fails is put there by its name and the others go on.
-    """
-    split = parts.dataset.true_split(split)
-    decoder = quick_decoder(parts.config) if quick else parts.decoder
-    context = EvaluationContext(
-        model=parts.model,
-        dataset=parts.dataset,
-        task=parts.task,
-        split=split,
-        device=parts.device,
-        sink=sink,
-        decoder=decoder,
-        seed=parts.config["seed"],
-        quick=quick,
-        limit=limit,
-        folder=sink.folder if isinstance(sink, FolderSink) else None,
-        adapted=parts.adapted,
-    )
-    measurements: list[Measurement] = []
-    with parts.adapted.measuring():
-        for name, evaluator in evaluators.items():
-            should_stop()
-            try:
-                measurements += evaluator.evaluate(context)
-            except Exception as error:
-                if failed is None or isinstance(error, Stopped):
-                    raise
-                LOGGER.error("evaluator %s failed:\n%s", name, traceback.format_exc())
-                lacking = is_out_of_memory(error)
-                failed[name] = out_of_memory(error, parts.config, None) if lacking else error
-    alike = compares(parts.config)
-    for measurement in measurements:
-        measurement.split = measurement.split or split
-        measurement.settings = {**measurement.settings, **parts.adapted.settings()}
-        if not measurement.timing:
-            measurement.compares = measurement.compares or alike.get(measurement.name, "")
-    return measurements
-
-
-def raise_failed(failed: Mapping[str, Exception]) -> None:
-    """TrainingError if evaluators failed; what the others measured is written by then."""
-    if failed:
-        said = [f"evaluator {name} failed: {_first_line(e)}" for name, e in failed.items()]
-        hints = dict.fromkeys(
-            e.hint for e in failed.values() if isinstance(e, UserError) and e.hint
-        )
-        raise TrainingError("; ".join(said), " ".join([*hints, "The other results are written."]))
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0]
-    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"
-
-
-def quick_decoder(config: Mapping[str, Any]) -> Any:
-    """Greedy search with the limits of the chosen decoding, for measurements between epochs."""
-    chosen = config.get("decoding")
-    if not chosen or chosen["name"] != "beam":
-        return build("decoding", chosen) if chosen else None
-    greedy = find("decoding", "greedy").defaults()
-    return build("decoding", {"name": "greedy", **{k: chosen.get(k, v) for k, v in greedy.items()}})
-
-
-def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
-    """What the model of a configuration consists of and what a training step costs."""
-    if is_estimator(config):
-        raise UserError(
-            "inspect counts the layers of torch models; estimators have none",
-            f"`scratchlab list model {config['model']['name']}` shows its options.",
-        )
-    import torch
-
-    from scratchlab.training.anatomy import dissect
-    from scratchlab.training.room import countable
-
-    context = data_context(config)
-    dataset: Dataset = build("dataset", config["dataset"], context)
-    limit = dataset.spec.max_length
-    length = min(length, limit) if limit else length
-    plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
-    task: Task = build("task", plain, dataset.spec)
-    with torch.device("meta"):
-        adapted = assemble(config, dataset, context, "meta")
-    title = f"{config['model']['name']} on {config['dataset']['name']}"
-    optimizer = build("optimizer", config["optimizer"])
-    with countable():
-        found = dissect(title, adapted.model, task, optimizer, batch_size, length)
-    if config["method"]:
-        with torch.device("meta"):
-            whole = assemble({**config, "method": {}}, dataset, context, "meta").model
-        found.whole = dissect(title, whole, task, optimizer, batch_size, length)
-    found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
-    return found
+def load_trained(config: dict[str, Any], run: Path) -> Trained:
+    """What ``config`` says, built around the weights and the vocabulary of the checkpoint of
+    ``run`` that ``evaluate_checkpoint`` names."""
+    weights = Weights.of_run(run, config["evaluate_checkpoint"])
+    parts = build_parts(config, weights)
+    if not is_estimator(config):
+        parts.model.eval()
+    where = weights.path / checkpoints.STATE
+    state = require(weights.content.state, {"step": "int", "epoch": "float"}, where, ("state",))
+    return Trained(**vars(parts), checkpoint=weights.path, step=state["step"], epoch=state["epoch"])

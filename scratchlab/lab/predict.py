@@ -17,7 +17,7 @@ from scratchlab.data.kinds.text_classes import TextClassDataset
 from scratchlab.decoding.continuation import Continuation, answers
 from scratchlab.errors import UnansweredRows, UserError
 from scratchlab.evaluation.outputs.predictions import model_outputs
-from scratchlab.lab.evaluate import Trained, load_trained
+from scratchlab.lab.parts import Trained, load_trained
 from scratchlab.registry import build
 
 LOGGER = logging.getLogger("scratchlab")
@@ -30,7 +30,7 @@ def predict(
 
     Up to ``at_once`` lines are waited for and handled together, which changes no answer.
     """
-    trained = load_trained(config, run, config["evaluate_checkpoint"])
+    trained = load_trained(config, run)
     dataset = trained.dataset
     if isinstance(dataset, ArrayDataset):
         yield from answer_rows(trained, dataset, lines)

@@ -8,19 +8,20 @@ that name and compared by hash; no path to code is ever read from a checkpoint.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.contract import DataContext, Dataset
-from scratchlab.errors import UserError
+from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
+from scratchlab.regular_files import expanded
 from scratchlab.run import checkpoint as checkpoints
-from scratchlab.run.folder import is_checkpoint
+from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A checkpoint that weights are taken from: its folder and what it holds."""
+class Weights:
+    """Where weights come from: a checkpoint (or another program's folder), and what it holds."""
 
     path: Path
     content: checkpoints.Checkpoint
@@ -45,14 +46,86 @@ class Source:
     def base(self) -> dict[str, Any] | None:
         return self.content.state.get("base")
 
+    @classmethod
+    def of(cls, path: Path) -> Weights:
+        """The checkpoint in a folder."""
+        return cls(path, checkpoints.load(path, with_optimizer=False))
+
+    @classmethod
+    def of_run(cls, run: Path, which: str) -> Weights:
+        """One of a run's checkpoints: best, last or step-N."""
+        return cls.of(checkpoint_folder(run, which))
+
+    @classmethod
+    def to_go_on_from(cls, folder: RunFolder, warn: Callable[[str], None]) -> Weights | None:
+        """The newest checkpoint that is whole, its optimizer with it; None before the first."""
+        newest = checkpoints.load_newest(folder.checkpoints, warn)
+        if newest is None and (folder.path / RESULTS).exists():
+            raise UserError(
+                f"{folder.path} was trained, but its checkpoints are gone",
+                "Restore its folder checkpoints, or train a new run.",
+            )
+        return None if newest is None else cls(*newest)
+
+    @classmethod
+    def to_begin_with(cls, config: Mapping[str, Any]) -> Weights | None:
+        """What ``init_from`` names: of a run the best checkpoint, or for model=gpt a folder in the
+        Hugging Face format."""
+        if config["init_from"] is None:
+            return None
+        folder = _hugging_face(config)
+        if folder is not None:
+            from scratchlab.models.gpt_weights import load_gpt2
+
+            return cls(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
+        return cls.of_run(find_run(config["init_from"], config["output_dir"]), "best")
+
+
+def checkpoint_folder(run: Path, which: str) -> Path:
+    """The folder of a run's checkpoint; UserError that lists what there is."""
+    if is_checkpoint(run):
+        return run
+    path = run / "checkpoints" / which
+    if is_checkpoint(path):
+        return path
+    known = [p.name for p in sorted((run / "checkpoints").glob("[!.]*")) if is_checkpoint(p)]
+    if not known:
+        raise UserError(f"{run} has no checkpoint yet")
+    raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
+
+
+def with_architecture(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration with what a folder in the Hugging Face format says of its model, where
+    training starts from one."""
+    folder = _hugging_face(config)
+    if folder is None:
+        return config
+    from scratchlab.models.gpt_weights import architecture
+
+    given = {w.partition("=")[0].lstrip("+").removeprefix("model.") for w in overrides
+             if w.lstrip("+").startswith("model.")}  # fmt: skip
+    model = config["model"]
+    found = architecture(folder, {name: model[name] for name in given if name in model})
+    return {**config, "model": {**model, **found}}
+
+
+def _hugging_face(config: Mapping[str, Any]) -> Path | None:
+    """The folder that ``init_from`` names, if another program wrote it for model=gpt."""
+    if config["init_from"] is None or config["model"]["name"] != "gpt":
+        return None
+    from scratchlab.models.gpt_weights import is_hugging_face
+
+    folder = expanded(config["init_from"])
+    return folder if is_hugging_face(folder) else None
+
 
 def assemble(
     config: Mapping[str, Any],
     dataset: Dataset,
     context: DataContext,
     device: torch.device | str,
-    source: Source | None = None,
-    start: Source | None = None,
+    source: Weights | None = None,
+    start: Weights | None = None,
 ) -> Adapted:
     """Build the model, give it weights, apply the methods.
 
@@ -86,7 +159,7 @@ def assemble(
     return adapted
 
 
-def _estimator(config: Mapping[str, Any], source: Source | None, start: Source | None) -> Fitted:
+def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights | None) -> Fitted:
     if config["method"]:
         names = ",".join(config["method"])
         raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
@@ -127,7 +200,7 @@ def _split(
     return [methods[k] for k in first], [methods[k] for k in keys[len(saved) :]]
 
 
-def _check_same_methods(now: Mapping[str, Any], start: Source) -> None:
+def _check_same_methods(now: Mapping[str, Any], start: Weights) -> None:
     before = start.content.config["method"]
     if dict(before) != dict(now):
         raise UserError(
@@ -141,8 +214,8 @@ def _base_model(
     dataset: Dataset,
     context: DataContext,
     device: torch.device | str,
-    source: Source | None,
-    start: Source | None,
+    source: Weights | None,
+    start: Weights | None,
 ) -> tuple[nn.Module, dict[str, Any] | None]:
     """The model before any method, and where its weights can be had again (None: nowhere)."""
     import torch
@@ -172,8 +245,8 @@ def _from_scratch(
     config: Mapping[str, Any],
     dataset: Dataset,
     device: torch.device | str,
-    source: Source | None,
-    start: Source | None,
+    source: Weights | None,
+    start: Weights | None,
 ) -> nn.Module:
     """A new model; whether it fits the machine, and the checkpoint's weights the model, is told
     from its shapes before any memory is asked for."""
@@ -198,7 +271,7 @@ def _from_scratch(
     return new()
 
 
-def _run_origin(start: Source) -> dict[str, Any]:
+def _run_origin(start: Weights) -> dict[str, Any]:
     return {
         "kind": "run",
         "checkpoint": str(start.path.resolve()),
@@ -239,8 +312,3 @@ def weights_hash(tensors: Mapping[str, torch.Tensor]) -> str:
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def read_source(path: Path) -> Source:
-    """The checkpoint in a folder."""
-    return Source(path, checkpoints.load(path, with_optimizer=False))

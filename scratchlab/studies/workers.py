@@ -18,8 +18,8 @@ from typing import IO, Any, Protocol
 
 from scratchlab.errors import Stopped, UserError, number_of
 from scratchlab.run.folder import RunFolder
+from scratchlab.run.interrupt import Interrupt
 from scratchlab.studies.nursery import Nursery, Process
-from scratchlab.training.interrupt import Interrupt
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_SAVE = 60.0

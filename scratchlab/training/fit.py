@@ -22,8 +22,8 @@ from scratchlab.estimators.protocol import IterativeEstimator
 from scratchlab.estimators.scoring import score
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
+from scratchlab.run.interrupt import Interrupt
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
-from scratchlab.training.interrupt import Interrupt
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 

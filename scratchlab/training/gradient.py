@@ -12,8 +12,8 @@ from torch import nn
 
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import option, register
+from scratchlab.run.interrupt import Interrupt
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
-from scratchlab.training.interrupt import Interrupt
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.precision import autocast
 from scratchlab.training.state import State

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from scratchlab.errors import UserError
+from scratchlab.evaluation.cost.anatomy import optimizer_bytes
 from scratchlab.regular_files import machine_memory
-from scratchlab.training.anatomy import optimizer_bytes
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> nn.Module | None:

@@ -10,8 +10,8 @@ import pytest
 from scratchlab.config.compose import compose
 from scratchlab.config.evaluators import ASKS, DATA
 from scratchlab.errors import ConfigError, TrainingError
-from scratchlab.lab import evaluate as trained
 from scratchlab.lab import train as experiment
+from scratchlab.lab.evaluate import evaluate
 from scratchlab.registry import parts
 
 MISFITS = {
@@ -135,7 +135,7 @@ def test_one_evaluator_that_fails_leaves_the_results_of_the_others(tmp_path: Pat
                 experiment.train(config, words, ["train", *words])
             else:
                 run = next(tmp_path.glob("*/one"))
-                trained.evaluate_trained(config, run, run, ["eval"])
+                evaluate(config, run, run, ["eval"])
         assert error.value.exit_code == 1
         assert "evaluator mistakes failed: compare: there is no run 'no-such-run'" in str(
             error.value

@@ -12,9 +12,9 @@ import pytest
 from scratchlab.commands.predict import remarks_shown
 from scratchlab.config.compose import change, compose
 from scratchlab.errors import UnansweredRows, UserError
-from scratchlab.lab import evaluate as trained
-from scratchlab.lab import predict as predicting
 from scratchlab.lab import train as experiment
+from scratchlab.lab.evaluate import evaluate
+from scratchlab.lab.predict import predict
 from scratchlab.registry import parts
 from scratchlab.run.folder import read_config
 
@@ -62,7 +62,7 @@ def test_an_estimator_trains_evaluates_and_repeats_itself(tmp_path: Path, name: 
     for file in EQUAL:
         assert (run / file).read_bytes() == (again / file).read_bytes(), file
     config = change(read_config(run / "config.yaml"), [])
-    found = trained.evaluate_trained(config, run, run, ["eval"])
+    found = evaluate(config, run, run, ["eval"])
     results = json.loads((run / "results.json").read_text())
     assert {m["name"]: m["value"] for m in results} == {
         m.name: m.value for m in found if not m.timing
@@ -127,12 +127,12 @@ def test_predict_answers_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     run = train(tmp_path, "random_forest", "rows", "evaluate=false")
     config = change(read_config(run / "config.yaml"), [])
     row = "14.23,1.71,2.43,15.6,127,2.8,3.06,.28,2.29,5.64,1.04,3.92,1065"
-    ((answer,),) = predicting.predict(config, run, iter([row]))
+    ((answer,),) = predict(config, run, iter([row]))
     assert answer.startswith("class_0\t")
     for line, message in (("1,2", "reads 13"), (row.replace("1.71", "x"), "'x' is no number")):
         refused = pytest.raises(UnansweredRows, match="1 of 2 rows were not answered")
         with refused, remarks_shown():
-            list(predicting.predict(config, run, iter([line, row])))
+            list(predict(config, run, iter([line, row])))
         assert message in capsys.readouterr().err
 
 

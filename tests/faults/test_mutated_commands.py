@@ -102,7 +102,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (run.path / "checkpoints").mkdir(exist_ok=True)
     ends: dict[str, Any] = {
         "scratchlab.lab.train.train": None,
-        "scratchlab.lab.evaluate.evaluate_trained": None,
+        "scratchlab.lab.evaluate.evaluate": None,
         "scratchlab.lab.predict.predict": [["x"]],
         "scratchlab.studies.workers.run_all": None,
         "scratchlab.commands.sweep._run": 0,
@@ -113,8 +113,8 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     for name, answer in ends.items():
         monkeypatch.setattr(name, lambda *_, answer=answer, **__: answer)
-    monkeypatch.setattr("scratchlab.lab.parts.inspect", lambda *_: _Seen())
-    monkeypatch.setattr("scratchlab.reporting.anatomy.show_anatomy", lambda _: None)
+    monkeypatch.setattr("scratchlab.lab.inspect.inspect", lambda *_: _Seen())
+    monkeypatch.setattr("scratchlab.lab.inspect.tables", lambda _: [])
 
 
 class _Seen:

@@ -12,8 +12,8 @@ import torch
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.lab import evaluate as trained
 from scratchlab.lab import train as experiment
+from scratchlab.lab.evaluate import evaluate
 from scratchlab.registry import build
 from scratchlab.reporting.results import read_results
 
@@ -132,7 +132,7 @@ def test_a_denoiser_restores_images_that_a_classifier_then_reads(tmp_path: Path)
     for key, more in (("noisy", []), ("restored", ["dataset.restored=a/denoiser"])):
         words = ["dataset=noisy_digits", "evaluator=[classification]", *more]
         config = change(read_config(cnn / "config.yaml"), words)
-        measured = trained.evaluate_trained(config, cnn, cnn, ["eval"])
+        measured = evaluate(config, cnn, cnn, ["eval"])
         found[key] = next(m.value for m in measured if m.name == "accuracy")
     # Images this small hold little to restore; still, most of what was wiped out is back.
     assert 0.4 < found["restored"] != found["noisy"] < accuracy

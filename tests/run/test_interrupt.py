@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from scratchlab.training import interrupt as module
-from scratchlab.training.interrupt import Interrupt, terminated_is_interrupted
+from scratchlab.run import interrupt as module
+from scratchlab.run.interrupt import Interrupt, terminated_is_interrupted
 
 
 def test_a_second_sigterm_lets_the_update_finish_however_late_it_comes(

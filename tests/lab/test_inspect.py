@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scratchlab.config.compose import compose
-from scratchlab.lab import parts as composition
-from scratchlab.training.anatomy import Anatomy
+from scratchlab.evaluation.cost.anatomy import Anatomy, Layer
+from scratchlab.lab.inspect import inspect, repeated
 
 B, T, D, L, H = 2, 16, 32, 3, 4  # texts, tokens, width, blocks, heads
 N = B * T
@@ -26,7 +26,7 @@ def inspected(tmp_path: Path, *words: str) -> tuple[Anatomy, int]:
         f"dataset.block_size={T}", "optimizer=adamw", f"cache_dir={tmp_path / 'cache'}",
     ]  # fmt: skip
     config: dict[str, Any] = compose([*own, *words]).config
-    found = composition.inspect(config, B, T)
+    found = inspect(config, B, T)
     vocabulary = next(x for x in found.layers if x.name.startswith("embedding"))
     return found, vocabulary.parameters // D
 
@@ -135,3 +135,28 @@ def test_moments_are_counted_for_each_weight_as_the_optimizer_keeps_them(
     assert found.optimizer_bytes == 4 * kept[optimizer]
     plain, _ = inspected(tmp_path, "optimizer=sgd")
     assert plain.optimizer_bytes == 0
+
+
+def layer(name: str, shape: str = "8×8", parameters: int = 64) -> Layer:
+    return Layer(name, "Linear", (shape,), "", parameters, parameters)
+
+
+def test_layers_that_differ_by_a_number_only_are_shown_as_one() -> None:
+    names = ["embedding", *(f"blocks.{i}.{part}" for i in range(3) for part in ("q", "out"))]
+    found = repeated([layer(name) for name in names])
+    assert [(name, len(alike)) for name, alike in found] == [
+        ("embedding", 1),
+        ("blocks.0-2.q", 3),
+        ("blocks.0-2.out", 3),
+    ]
+
+
+def test_layers_of_another_shape_or_with_gaps_between_them_are_told_apart() -> None:
+    layers = [layer("blocks.0.q"), layer("blocks.1.q", "9×8"), layer("blocks.2.q")]
+    found = repeated(layers)
+    assert [name for name, _ in found] == ["blocks.0,2.q", "blocks.1.q"]
+    assert sum(len(alike) for _, alike in found) == len(layers)
+
+
+def test_a_number_within_a_word_is_no_layer_number() -> None:
+    assert len(repeated([layer("conv1.weight"), layer("conv2.weight")])) == 2

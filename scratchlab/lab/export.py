@@ -1,0 +1,38 @@
+"""A trained model in the format of another program (``export=hf``, ``export=arpa``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scratchlab.errors import UserError
+from scratchlab.lab.parts import Parts
+from scratchlab.tracking.contract import Tracker
+
+
+def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
+    """UserError, before anything is trained or measured, if the model cannot be exported."""
+    if config["export"] and config["method"]:
+        raise UserError(
+            "export: a model with methods (" + ", ".join(config["method"]) + ") is not exported",
+            "Export the run that the methods were applied to.",
+        )
+    if config["export"]:
+        from scratchlab.models.exporting import check_exportable
+
+        check_exportable(parts.model, config["export"], parts.dataset)
+
+
+def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Tracker) -> None:
+    """Write the model as it is in the format that ``config`` asks for, if it does."""
+    if not config["export"]:
+        return
+    from scratchlab.models.exporting import export_model, tokenizer_unwritable
+
+    path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
+    tracker.message(f"exported to {path}")
+    has_tokenizer = parts.dataset.tokenizer is not None
+    if config["export"] == "hf" and has_tokenizer and not (path / "tokenizer.json").exists():
+        why = tokenizer_unwritable(parts.dataset)
+        tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")
