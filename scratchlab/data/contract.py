@@ -113,7 +113,6 @@ class Dataset(ABC):
     registered_facts: ClassVar[dict[str, Any]]
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     content_name: ClassVar[str] = "examples"
-    notes: Sequence[str] = ()  # what a person should know of how the splits came about
     # Of a text: what turns it into ids (scratchlab.data.tokenizers.contract.Tokenizer).
     tokenizer: Any = None
 
@@ -121,6 +120,11 @@ class Dataset(ABC):
     def lower_cased(self) -> bool:
         """Whether outputs are lower-cased, so that scores must compare lower-cased text."""
         return self.tokenizer is not None and bool(self.tokenizer.lower_case)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a person should know of how the splits came about."""
+        return ()
 
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import IGNORE, DataContext
-from scratchlab.data.kinds.questions import BiographyQuestions, Birthplaces
-from scratchlab.data.kinds.spans import Biographies, WikiSpans
+from scratchlab.data.sets.knowledge import Biographies, BiographyQuestions, Birthplaces, WikiSpans
 from scratchlab.data.tokenizers.files import read_text_tokenizer
 from scratchlab.errors import UserError
 
@@ -30,7 +29,7 @@ def test_an_example_is_the_document_with_its_middle_moved_to_the_end(
     tokens: dict[str, Any], tmp_path: Path
 ) -> None:
     dataset = spans(tmp_path, block_size=64, **tokens)
-    documents, mask = dataset._knowledge.documents, dataset.mask_id
+    documents, mask = dataset.located.documents, dataset.mask_id
     seen = set()
     for batch in dataset.batches("train", seed=3, epoch=1):
         for row, targets, index in zip(
@@ -95,7 +94,7 @@ def test_a_name_has_the_same_pieces_in_a_question_as_in_a_document(tmp_path: Pat
     for text in ("Nora Win was born.", "Where was Nora Win born?", "In Kiel Nora Win died."):
         ids = tokenizer.encode(text)
         assert any(ids[i : i + len(name)] == name for i in range(len(ids)))
-    assert all(tokenizer.decode(tokenizer.encode(d)) == d for d in dataset._knowledge.documents)
+    assert all(tokenizer.decode(tokenizer.encode(d)) == d for d in dataset.located.documents)
 
 
 @pytest.mark.parametrize("shown", ["Nora ⁇ was born in ⁇ Kiel", "Nora⁇was born in⁇Kiel"])

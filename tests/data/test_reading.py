@@ -13,8 +13,8 @@ import pytest
 
 from scratchlab.commands.predict import _lines
 from scratchlab.data.contract import DataContext
-from scratchlab.data.kinds.knowledge_sources import read_questions
-from scratchlab.data.sets.instructions import Instructions
+from scratchlab.data.sets.instructions import read_prompts
+from scratchlab.data.sets.knowledge import read_questions
 from scratchlab.data.sets.summaries import read_pairs
 from scratchlab.data.sources.corpus import joined, pieces_of, read_pieces
 from scratchlab.data.sources.csv_cells import read_cells
@@ -209,14 +209,13 @@ def test_rows_of_summaries_are_whole_or_counted(tmp_path: Path) -> None:
 
 
 def test_instructions_may_be_packed_and_lack_no_answer(tmp_path: Path) -> None:
-    reader = Instructions.__new__(Instructions)
-    reader.config = Instructions.Config()
+    fields = ("prompt", "response")
     lines = '{"prompt": "a\u2028b", "response": "c"}\n{"prompt": "d", "response": "NA"}\n'
     path = written(tmp_path / "a.jsonl", gzip.compress(b"\xef\xbb\xbf" + lines.encode()))
-    assert reader._read(path) == [("a\u2028b", "c"), ("d", "NA")]
+    assert read_prompts(path, fields) == [("a\u2028b", "c"), ("d", "NA")]
     for answer in ("null", '" "', "7", '"\\ud800"'):
         bad = lines + f'{{"prompt": "e", "response": {answer}}}\n'
-        message = refusal(reader._read, written(tmp_path / "b.jsonl", bad))
+        message = refusal(read_prompts, written(tmp_path / "b.jsonl", bad), fields)
         assert "b.jsonl, line 3: " in message and "'response'" in message
 
 

@@ -20,10 +20,8 @@ def jsonl(path: Path, prompts: list[str]) -> str:
 
 
 def splits(tmp_path: Path, **options: Any) -> dict[str, list[str]]:
-    dataset = object.__new__(Instructions)
-    dataset.config = Instructions.Config(**options)
-    dataset.context = DataContext(None, tmp_path)
-    return {s: [e.text for e in found] for s, found in dataset.locate().splits.items()}
+    located = Instructions.locate(Instructions.Config(**options), DataContext(None, tmp_path))
+    return {s: [text for text, _ in found] for s, found in located.read().items()}
 
 
 def test_instructions_of_one_file_have_three_splits_that_share_no_prompt(tmp_path: Path) -> None:

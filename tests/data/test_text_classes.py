@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.kinds.text_classes import MovieReviews, OwnTextClasses, SST2Data, parted
+from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data, parted
 from scratchlab.data.sources.class_files import read_labelled
+from scratchlab.data.sources.pair_files import Located
 from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
@@ -79,9 +80,7 @@ def test_with_a_file_to_validate_on_the_test_is_held_out_of_training(tmp_path: P
     train.write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(100)))
     val.write_text("text,label\n" + "".join(f"other {i},{i % 2}\n" for i in range(20)))
     config = OwnTextClasses.Config(path=str(train), val_path=str(val))
-    dataset = object.__new__(OwnTextClasses)
-    dataset.config, dataset.context = config, DataContext(None, tmp_path)
-    splits = dataset.locate().splits
+    splits = OwnTextClasses.locate(config, DataContext(None, tmp_path)).read()
     assert {s: len(part) for s, part in splits.items()} == {"train": 90, "val": 20, "test": 10}
     assert all(text.startswith("other") for text, _ in splits["val"])
     assert not set(splits["test"]) & set(splits["train"])
@@ -170,13 +169,11 @@ def test_separators_of_unicode_and_a_mark_are_read_alike_in_every_kind(tmp_path:
             assert read_labelled(path, "text", "label") == [(text, "x")]
 
 
-def reviews(context: DataContext, negative: bytes, positive: bytes) -> MovieReviews:
+def reviews(context: DataContext, negative: bytes, positive: bytes) -> Located:
     assert context.root is not None
     file_of(context.root / "mr_polarity" / "rt-polarity.neg", negative)
     file_of(context.root / "mr_polarity" / "rt-polarity.pos", positive)
-    dataset = MovieReviews.__new__(MovieReviews)  # without a checkpoint's tokenizer
-    dataset.config, dataset.context, dataset.notes = MovieReviews.Config(), context, []
-    return dataset
+    return MovieReviews.locate(MovieReviews.Config(), context)
 
 
 def test_movie_reviews_are_read_as_every_text_is(context: DataContext) -> None:
@@ -184,28 +181,27 @@ def test_movie_reviews_are_read_as_every_text_is(context: DataContext) -> None:
     text = "\n".join(lines).encode()
     mark = b"\xef\xbb\xbf"
     for negative in (text, mark + text, gzip.compress(mark + text)):
-        found = reviews(context, negative, b"fine\n" * 10).locate()
-        rows = [row for split in found.splits.values() for row in split]
+        found = reviews(context, negative, b"fine\n" * 10)
+        rows = [row for split in found.read().values() for row in split]
         assert sorted(rows) == sorted(
             [*((line.strip(), "negative") for line in lines), *[("fine", "positive")] * 10]
         )
     latin = "\n".join(lines[:10]).replace("\u0085", "").encode("latin-1")
-    found = reviews(context, latin, b"fine\n" * 10).locate()
-    assert ("película 3", "negative") in [r for s in found.splits.values() for r in s]
+    found = reviews(context, latin, b"fine\n" * 10)
+    assert ("película 3", "negative") in [r for s in found.read().values() for r in s]
     assert found.notes == ["rt-polarity.neg: read as latin-1, since none of its accents is UTF-8"]
     with pytest.raises(UserError, match=r"rt-polarity\.neg, line 2: byte 0xed is not UTF-8"):
-        reviews(context, text[:13] + b"\n\xed\n", b"fine\n").locate()
+        reviews(context, text[:13] + b"\n\xed\n", b"fine\n").read()
     with pytest.raises(UserError, match="damaged gzip file"):
-        reviews(context, gzip.compress(text)[:-9], b"fine\n").locate()
+        reviews(context, gzip.compress(text)[:-9], b"fine\n").read()
 
 
 def test_notes_on_the_files_are_kept_for_those_who_ask(context: DataContext) -> None:
     assert context.root is not None
     rows = "".join(f"a{i},1\nb{i},0\n,1\n" for i in range(10))
     path = file_of(context.root / "own.csv", f"text,label\n{rows}")
-    dataset = OwnTextClasses.__new__(OwnTextClasses)
-    dataset.config = OwnTextClasses.Config(path=str(path), val_path=str(path))
-    dataset.context, dataset.notes = context, []
+    config = OwnTextClasses.Config(path=str(path), val_path=str(path), tokenizer="char")
+    dataset = OwnTextClasses(config, context)
     assert dataset.size("val") == 20
     assert dataset.notes == [f"{path}: 10 rows without text left out (line 4 first)"]
 
@@ -216,23 +212,19 @@ def test_a_damaged_file_of_sst2_is_named(context: DataContext) -> None:
     folder = context.root / "sst2"
     for name in ("train.tsv.gz", "dev.tsv", "test.tsv"):
         file_of(folder / name, content[:-5] if name.startswith("train") else content)
-    dataset = SST2Data.__new__(SST2Data)
-    dataset.config, dataset.context, dataset.notes = SST2Data.Config(), context, []
     with pytest.raises(UserError, match=r"train\.tsv\.gz: damaged gzip file"):
-        dataset.locate()
+        SST2Data.locate(SST2Data.Config(), context).read()
 
 
 def test_a_checkpoint_that_names_its_classes_otherwise_knows_them(context: DataContext) -> None:
     assert context.root is not None
-    dataset = OwnTextClasses.__new__(OwnTextClasses)
-    dataset.context, dataset.notes = context, []
     rows = "".join(f"a{i},{i % 2}.0\n" for i in range(20))
     path = file_of(context.root / "own.csv", f"text,label\n{rows}")
-    dataset.config = OwnTextClasses.Config(path=str(path), val_path=str(path))
-    dataset.classes = ["0.0", "1.0"]
-    assert dataset.labels("val").tolist() == [0, 1] * 10
-    dataset.classes = ["0", "1"]
-    assert dataset.labels("val").tolist() == [0, 1] * 10
+    config = OwnTextClasses.Config(path=str(path), val_path=str(path), tokenizer="char")
+    for classes in (["0.0", "1.0"], ["0", "1"]):
+        dataset = OwnTextClasses(config, context)
+        dataset.classes = classes
+        assert dataset.labels("val").tolist() == [0, 1] * 10
 
 
 def test_phrases_of_sst2_that_are_learnt_do_not_validate(tmp_path: Path) -> None:
@@ -244,9 +236,7 @@ def test_phrases_of_sst2_that_are_learnt_do_not_validate(tmp_path: Path) -> None
     }.items():
         rows = [f"{text}\t{i % 2}" for i, text in enumerate(texts)]
         (tmp_path / "sst2" / f"{name}.tsv").write_text("sentence\tlabel\n" + "\n".join(rows) + "\n")
-    dataset = object.__new__(SST2Data)
-    dataset.config, dataset.context = SST2Data.Config(), DataContext(tmp_path, tmp_path)
-    splits = dataset.locate().splits
+    splits = SST2Data.locate(SST2Data.Config(), DataContext(tmp_path, tmp_path)).read()
     assert splits["val"] == [("never seen", "1")]
     assert len(splits["train"]) == 3 and len(splits["test"]) == 2
 

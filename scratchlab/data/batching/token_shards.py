@@ -190,5 +190,8 @@ def _write(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
 
 def _open(folder: Path) -> PreparedCorpus:
     facts = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    splits = {name: Shards.open(folder, files) for name, files in facts.pop("splits").items()}
+    opened: dict[str, Shards] = {}  # two splits of the same files are the same
+    splits = {}
+    for name, files in facts.pop("splits").items():
+        splits[name] = opened.setdefault(str(files), Shards.open(folder, files))
     return PreparedCorpus(folder, splits, facts)

@@ -88,19 +88,19 @@ class ImageDataset(RowsDataset):
             return self.rows(split)[0]
         return self.scaling.apply(self.pixels(self._rows_of(split)))
 
-    def batch(self, split: str, rows: NDArray[np.int64], *, seed: int, epoch: int) -> ArrayBatch:
+    def batch(self, split: str, planned: NDArray[np.int64], *, seed: int, epoch: int) -> ArrayBatch:
         config = self.config
-        y = self.raw.y[self._rows_of(split)][rows]
+        y = self.raw.y[self._rows_of(split)][planned]
         if config.noise == "none" or config.restored is not None:
-            return super().batch(split, rows, seed=seed, epoch=epoch)
-        clean = self.pixels(self._rows_of(split)[rows])
+            return super().batch(split, planned, seed=seed, epoch=epoch)
+        clean = self.pixels(self._rows_of(split)[planned])
         if split == "train" and config.fresh_noise:
             # The first row tells this batch from the others of the epoch.
-            rng = np.random.default_rng([config.noise_seed, 3, seed, epoch, int(rows[0])])
+            rng = np.random.default_rng([config.noise_seed, 3, seed, epoch, int(planned[0])])
             spoilt = self.scaling.apply(self._spoil(clean, split, rng))
         else:
-            spoilt = self.rows(split)[0][rows]
-        return self.to_batch(spoilt, y, rows, self.scaling.apply(clean))
+            spoilt = self.rows(split)[0][planned]
+        return self.to_batch(spoilt, y, planned, self.scaling.apply(clean))
 
     def encode_lines(self, lines: Iterator[str]) -> Iterator[Any]:
         return ArrayDataset.encode_lines(self, lines)

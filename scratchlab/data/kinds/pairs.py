@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from scratchlab.data.batching.encoded_texts import content_of
 from scratchlab.data.batching.plans import (
     Lengths,
     Plan,
-    Plans,
     Ragged,
     Shuffle,
     padding_share,
@@ -25,17 +23,17 @@ from scratchlab.data.batching.plans import (
 from scratchlab.data.batching.prepared import Split, json_array, pack_split, read_json, unpack_split
 from scratchlab.data.contract import (
     DataContext,
-    Provenance,
     Seq2SeqBatch,
     Spec,
     TranslationDataset,
 )
+from scratchlab.data.kinds.base import Kind
 from scratchlab.data.sources.pair_files import Located, Splits
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_vocabulary, write_vocabulary
 from scratchlab.data.tokenizers.learned import Pieces, learn
 from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError
 from scratchlab.random_streams import SUBSET_STREAM, generator
 
 log = logging.getLogger(__name__)
@@ -44,7 +42,7 @@ log = logging.getLogger(__name__)
 NOT_PREPARED = frozenset(("batch_tokens", "eval_batch_tokens", "pool_size", "bpe_dropout"))
 
 
-class PairDataset(TranslationDataset):
+class PairDataset(Kind, TranslationDataset):
     """A :class:`TranslationDataset` whose subclasses only say where their pairs come from.
 
     ``config`` has the options of ``TextOptions`` (:mod:`scratchlab.data.sets.translation`). With
@@ -60,12 +58,9 @@ class PairDataset(TranslationDataset):
     content_name = "source sentences"
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
-        self.notes: list[str] = []
+        super().__init__(config, context)
         self._dropout: tuple[DropoutEncoder, DropoutEncoder] | None = None
         self._dropped_out: tuple[tuple[int, int], Ragged, Ragged] | None = None
-        self._plans = Plans()
         if context.vocabulary is not None:
             stored = read_vocabulary(context.vocabulary)
             self.source_tokenizer, self.target_tokenizer = stored.source, stored.target
@@ -107,10 +102,6 @@ class PairDataset(TranslationDataset):
             tokenizer=self.target_tokenizer.kind,
         )
 
-    @property
-    def provenance(self) -> Provenance:  # type: ignore[override]
-        return self._located.provenance
-
     def save_vocabulary(self, folder: Path) -> None:
         write_vocabulary(folder, self.source_tokenizer, self.target_tokenizer, self.max_length)
 
@@ -120,10 +111,10 @@ class PairDataset(TranslationDataset):
         return self.sources(split) if self.has(split) else None
 
     def sources(self, split: str) -> list[str]:
-        return self._split(split).sources
+        return self.of_split(self._prepared[0], split).sources
 
     def references(self, split: str) -> list[str]:
-        return self._split(split).references
+        return self.of_split(self._prepared[0], split).references
 
     def encode_source(self, text: str) -> list[int]:
         """As the contract says; a text too long for the model loses its end, with a warning."""
@@ -155,49 +146,37 @@ class PairDataset(TranslationDataset):
 
     def ids(self, split: str) -> tuple[Ragged, Ragged]:
         """Ids of sources and targets without padding and sentence ends, without BPE-dropout."""
-        found = self._split(split)
+        found = self.of_split(self._prepared[0], split)
         return found.source, found.target
 
     def size(self, split: str) -> int:
-        return len(self._split(split).sources)
+        return len(self.of_split(self._prepared[0], split).sources)
 
-    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
-        return len(self._plan(split, seed, epoch))
-
-    def batches(
-        self, split: str, *, seed: int, epoch: int, start: int = 0
-    ) -> Iterator[Seq2SeqBatch]:
-        """As the contract says; a batch before ``start`` costs nothing."""
-        plan = self._plan(split, seed, epoch)
+    def batch(self, split: str, planned: Any, *, seed: int, epoch: int) -> Seq2SeqBatch:
         source, target = self._ids(split, seed, epoch)
-        for position in range(start, len(plan)):
-            yield _batch(source, target, plan[position], *self.target_tokenizer.frame)
+        return _batch(source, target, planned, *self.target_tokenizer.frame)
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, source and target together, 0 to 1."""
-        plan = self._plan(split, seed, epoch)
+        plan = self.plan(split, seed, epoch)
         return padding_share(plan, *_lengths(*self._ids(split, seed, epoch)))
 
     def lengths(self, split: str) -> tuple[Lengths, Lengths]:
         """Lengths [n] of sources and targets as the model sees them, without BPE-dropout."""
         return _lengths(*self.ids(split))
 
-    def _plan(self, split: str, seed: int, epoch: int) -> Plan:
+    def plan_epoch(self, split: str, shuffle: Shuffle) -> Plan:
         config = self.config
         tokens = config.batch_tokens
         if split != "train" and config.eval_batch_tokens is not None:
             tokens = config.eval_batch_tokens
-
-        def plan(shuffle: Shuffle) -> Plan:
-            lengths = _lengths(*self._ids(split, seed, epoch))
-            return plan_batches(
-                *lengths, batch_tokens=tokens, shuffle=shuffle, pool_size=config.pool_size
-            )
-
-        return self._plans.of(split, seed, epoch, plan)
+        lengths = _lengths(*self._ids(split, *(shuffle or (0, 0))))
+        return plan_batches(
+            *lengths, batch_tokens=tokens, shuffle=shuffle, pool_size=config.pool_size
+        )
 
     def _ids(self, split: str, seed: int, epoch: int) -> tuple[Ragged, Ragged]:
-        found = self._split(split)
+        found = self.of_split(self._prepared[0], split)
         if split != "train" or self.config.bpe_dropout == 0:
             return found.source, found.target
         if self._dropped_out is None or self._dropped_out[0] != (seed, epoch):
@@ -225,21 +204,9 @@ class PairDataset(TranslationDataset):
 
     # --- preparation ----------------------------------------------------------------------------
 
-    def _split(self, split: str) -> Split:
-        splits = self._prepared[0]
-        if split not in splits:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
-            )
-        return splits[split]
-
-    @functools.cached_property
-    def _located(self) -> Located:
-        return self.locate(self.config, self.context)
-
     @functools.cached_property
     def _prepared(self) -> tuple[dict[str, Split], Tokenizer, Tokenizer]:
-        located = self._located
+        located = self.located
         options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
         given = self.context.vocabulary
         key = content_key(
@@ -250,9 +217,7 @@ class PairDataset(TranslationDataset):
         )
         arrays = cached(self.context.cache, self.registered_name, key, self._build)
         splits = {name: unpack_split(arrays, name) for name in read_json(arrays, "splits")}
-        self.notes = read_json(arrays, "notes")
-        for note in self.notes:
-            log.info("%s: %s", self.registered_name, note)
+        self.remark(read_json(arrays, "notes"))
         if given is not None:
             return splits, self.source_tokenizer, self.target_tokenizer
         described = read_json(arrays, "tokenizers")
@@ -266,7 +231,7 @@ class PairDataset(TranslationDataset):
         return {"checkpoint": content_of(self._given_tokenizer)}
 
     def _build(self) -> Arrays:
-        config, located = self.config, self._located
+        config, located = self.config, self.located
         splits, notes = self._selected(located.read())
         notes = [*located.notes, *notes]
         if self.context.vocabulary is not None:
@@ -309,7 +274,7 @@ class PairDataset(TranslationDataset):
             if name not in raw:
                 continue
             pairs = raw[name]
-            limit = getattr(config, f"max_{name}_examples")
+            limit = vars(config)[f"max_{name}_examples"]
             if limit is not None and limit < len(pairs):
                 notes.append(f"{limit:,} of {len(pairs):,} pairs of {name} taken by chance")
                 random = generator(SUBSET_STREAM)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,19 @@ from numpy.typing import NDArray
 
 from scratchlab.data.batching.encoded_texts import learned
 from scratchlab.data.batching.packing import Row, pack, packed_batch
-from scratchlab.data.batching.plans import Plan, Plans, Shuffle, plan_batches
+from scratchlab.data.batching.plans import Plan, Shuffle, plan_batches
 from scratchlab.data.batching.text_batches import token_batch
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
-    Provenance,
-    Spec,
-    TextDataset,
     TokenBatch,
 )
+from scratchlab.data.kinds.base import TextPairs, TokenText
+from scratchlab.data.sources.pair_files import Located
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
-from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.data.tokenizers.pretrained import PretrainedTokenizer
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError
 from scratchlab.registry import option
 
 log = logging.getLogger(__name__)
@@ -75,15 +72,6 @@ class Example:
     separator: str = ""
 
 
-@dataclass
-class Prompted:
-    """The examples of each split and where they came from."""
-
-    provenance: Provenance
-    splits: dict[str, list[Example]]
-    notes: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Encoded:
     """Ids of a prompt and of its answer with the end, and whether the text was cut."""
@@ -93,67 +81,39 @@ class Encoded:
     cut: bool
 
 
-class PromptedDataset(TextDataset):
-    """Prompts with answers; subclasses say where the examples come from and how they look."""
+class PromptedDataset(TextPairs, TokenText):
+    """Prompts with answers; subclasses say where they come from and what stands around them."""
 
     content_name = "texts"
     pretrained: PretrainedTokenizer | None = None
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
-        self.notes: list[str] = []
+        super().__init__(config, context)
         self._encoded: dict[str, list[Encoded]] = {}
-        self._plans = Plans()
         given = given_tokenizer(config, context)
         if isinstance(given, PretrainedTokenizer):
             self.pretrained = given
         self.tokenizer = self._learned() if given is None else given
 
+    @classmethod
     @abstractmethod
-    def locate(self) -> Prompted:
-        """Find and read the examples; UserError if they are not there."""
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        """Find the texts and their answers; UserError if they are not there."""
+
+    @abstractmethod
+    def example(self, text: str, answer: str = "") -> Example:
+        """A text and its answer with what stands around them; a user's text has no answer."""
 
     def _learned(self) -> Tokenizer:
-        examples = self._prompted.splits["train"]
+        examples = self.cases("train")
         texts = [f"{e.opening}{e.text}{e.separator}{e.answer}" for e in examples]
         return learned(self.context.cache, self.config, texts, lines=True)
 
     # --- what models and checkpoints need -------------------------------------------------------
 
-    @functools.cached_property
-    def _prompted(self) -> Prompted:
-        found = self.locate()
-        for split in self.splits:
-            limit = getattr(self.config, f"{split}_examples")
-            found.splits[split] = found.splits[split][:limit]
-            if not found.splits[split]:
-                raise UserError(f"{self.registered_name}: the split {split!r} has no examples")
-        self.notes += found.notes
-        for note in found.notes:
-            log.info("%s: %s", self.registered_name, note)
-        return found
-
-    @functools.cached_property
-    def spec(self) -> Spec:  # type: ignore[override]
-        tokenizer = self.tokenizer
-        return Spec(
-            task="language_modeling",
-            vocab_size=len(tokenizer),
-            unk_id=tokenizer.unk_id,
-            pad_id=tokenizer.pad_id,
-            eos_id=tokenizer.eos_id,
-            max_length=self.config.max_length,
-            unit=tokenizer.unit,
-            tokenizer=tokenizer.kind,
-        )
-
     @property
-    def provenance(self) -> Provenance:  # type: ignore[override]
-        return self._prompted.provenance
-
-    def save_vocabulary(self, folder: Any) -> None:
-        write_text_tokenizer(folder, self.tokenizer)
+    def longest(self) -> int:
+        return self.config.max_length
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
@@ -168,32 +128,15 @@ class PromptedDataset(TextDataset):
             "context": self.config.max_length,
         }
 
-    def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids)
-
-    def token_labels(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.labels(ids)
-
     # --- examples -------------------------------------------------------------------------------
 
     def cases(self, split: str) -> list[Example]:
         """The examples of a split in their order."""
-        splits = self._prompted.splits
-        if split not in splits:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
-            )
-        return splits[split]
-
-    def contents(self, split: str) -> list[str]:
-        return self.sources(split)
+        return [self.example(text, answer) for text, answer in self.of_split(self.pairs, split)]
 
     def sources(self, split: str) -> list[str]:
         """The texts as read."""
-        return [example.text for example in self.cases(split)]
+        return self.texts(split)
 
     def references(self, split: str) -> list[str]:
         """The answers as read."""
@@ -206,7 +149,7 @@ class PromptedDataset(TextDataset):
     def prompt(self, text: str) -> tuple[list[int], int, int]:
         """Ids of a prompt for a text of the user's, cut so that an answer has room; how many tokens
         the text has, and how many of them are in the prompt."""
-        example = self.frame(text)
+        example = self.example(text)
         room = max(1, self.config.max_length // 4)
         prompt = self._encode(example, [0] * room).prompt
         frame = sum(len(self._frame_ids(t)) for t in (example.opening, example.separator))
@@ -223,10 +166,6 @@ class PromptedDataset(TextDataset):
         whole = self.pretrained.chat([{"role": "user", "content": message}], prompt=True)
         before, _, after = whole.partition(MARK)
         return before, after
-
-    @abstractmethod
-    def frame(self, text: str) -> Example:
-        """An example without an answer around a text of the user's."""
 
     def openings(self, split: str, count: int, tokens: int) -> list[tuple[list[int], list[int]]]:
         """Prompts and the answers that belong to them, evenly spread over the split."""
@@ -274,72 +213,46 @@ class PromptedDataset(TextDataset):
 
     # --- batches --------------------------------------------------------------------------------
 
-    def size(self, split: str) -> int:
-        return len(self.cases(split))
-
-    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
-        if self._packs(split):
-            return len(self._rows(split, seed, epoch))
-        return len(self._plan(split, seed, epoch))
-
     def _packs(self, split: str) -> bool:
         return split == "train" and self.config.packing
 
-    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
+    def batch(self, split: str, planned: Any, *, seed: int, epoch: int) -> TokenBatch:
         encoded, pad = self.encoded(split), self.tokenizer.pad_id or 0
         if self._packs(split):
-            examples = [(e.prompt, e.answer) for e in encoded]
-            for rows in self._rows(split, seed, epoch)[start:]:
-                yield packed_batch(rows, examples, pad)
-            return
-        plan = self._plan(split, seed, epoch)
-        for position in range(start, len(plan)):
-            rows = plan[position].tolist()
-            width = max(len(encoded[i].prompt) + len(encoded[i].answer) for i in rows) - 1
-            tokens = np.full((len(rows), width), pad, dtype=np.int64)
-            targets = np.full((len(rows), width), IGNORE, dtype=np.int64)
-            for row, i in enumerate(rows):
-                prompt, answer = encoded[i].prompt, encoded[i].answer
-                ids = [*prompt, *answer]
-                tokens[row, : len(ids) - 1] = ids[:-1]
-                targets[row, len(prompt) - 1 : len(ids) - 1] = answer
-            yield token_batch(tokens, targets, plan[position])
+            return packed_batch(planned, [(e.prompt, e.answer) for e in encoded], pad)
+        chosen = [encoded[i] for i in planned.tolist()]
+        width = max(len(e.prompt) + len(e.answer) for e in chosen) - 1
+        tokens = np.full((len(chosen), width), pad, dtype=np.int64)
+        targets = np.full((len(chosen), width), IGNORE, dtype=np.int64)
+        for row, e in enumerate(chosen):
+            ids = [*e.prompt, *e.answer]
+            tokens[row, : len(ids) - 1] = ids[:-1]
+            targets[row, len(e.prompt) - 1 : len(ids) - 1] = e.answer
+        return token_batch(tokens, targets, planned)
 
     def _lengths(self, split: str) -> NDArray[np.int64]:
         return np.array([len(e.prompt) + len(e.answer) - 1 for e in self.encoded(split)])
 
-    def _plan(self, split: str, seed: int, epoch: int) -> Plan:
-        config = self.config
-        tokens = config.batch_tokens if split == "train" else config.eval_batch_tokens
-
-        def plan(shuffle: Shuffle) -> Plan:
-            lengths = self._lengths(split)
-            return plan_batches(
-                np.zeros_like(lengths), lengths, batch_tokens=tokens, shuffle=shuffle,
-                pool_size=POOL,
-            )  # fmt: skip
-
-        return self._plans.of(split, seed, epoch, plan)
-
-    def _rows(self, split: str, seed: int, epoch: int) -> list[list[Row]]:
-        config = self.config
-
-        def rows(shuffle: Shuffle) -> list[list[Row]]:
+    def plan_epoch(self, split: str, shuffle: Shuffle) -> Plan | list[list[Row]]:
+        config, lengths = self.config, self._lengths(split)
+        if self._packs(split):
             return pack(
-                self._lengths(split), capacity=config.max_length, batch_tokens=config.batch_tokens,
-                shuffle=shuffle or (seed, epoch), pool_size=POOL,
+                lengths, capacity=config.max_length, batch_tokens=config.batch_tokens,
+                shuffle=shuffle or (0, 0), pool_size=POOL,
             )  # fmt: skip
-
-        return self._plans.of(split, seed, epoch, rows)
+        tokens = config.batch_tokens if split == "train" else config.eval_batch_tokens
+        return plan_batches(
+            np.zeros_like(lengths), lengths, batch_tokens=tokens, shuffle=shuffle, pool_size=POOL
+        )
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, 0 to 1."""
         lengths = self._lengths(split)
         if self._packs(split):
-            batches = self._rows(split, seed, epoch)
+            batches = self.plan(split, seed, epoch)
             widths = [max(int(lengths[row].sum()) for row in rows) for rows in batches]
             filled = sum(len(rows) * w for rows, w in zip(batches, widths, strict=True))
             return 1 - int(lengths.sum()) / filled
-        plan = self._plan(split, seed, epoch)
+        plan = self.plan(split, seed, epoch)
         places = sum(len(plan[i]) * int(lengths[plan[i]].max()) for i in range(len(plan)))
         return 1 - int(lengths.sum()) / places

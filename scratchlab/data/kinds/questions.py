@@ -10,37 +10,24 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching.plans import Plan, Plans, Ragged
+from scratchlab.data.batching.plans import Plan, Ragged, Shuffle
 from scratchlab.data.batching.text_batches import by_length, token_batch
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
-    Provenance,
-    Spec,
-    TextDataset,
     TokenBatch,
 )
-from scratchlab.data.kinds.knowledge_sources import (
-    Knowledge,
-    Question,
-    TokenOptions,
-    made_up,
-    read_documents,
-    read_questions,
-    task_tokenizer,
-    token_spec,
-)
-from scratchlab.data.tokenizers.files import write_text_tokenizer
-from scratchlab.errors import UserError, suggest
-from scratchlab.registry import option, register
+from scratchlab.data.kinds.masked_text import Knowledge, MaskedText, TokenOptions
+from scratchlab.data.sources.pair_files import Pair
+from scratchlab.errors import UserError
+from scratchlab.registry import option
 
 
 @dataclass(frozen=True)
@@ -54,57 +41,23 @@ class QuestionOptions(TokenOptions):
     eval_batch_size: int = option(64, "the same for val and test; changes no score", min=1)
 
 
-class QuestionDataset(TextDataset):
+class QuestionDataset(MaskedText):
     """Questions with short answers; subclasses only say where they come from."""
 
     content_name = "questions"
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
+        super().__init__(config, context)
         self._ids: dict[str, tuple[Ragged, NDArray[np.int64]]] = {}
-        self._plans = Plans()
-        texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
-        self.tokenizer = task_tokenizer(config, texts, context)
 
+    @classmethod
     @abstractmethod
-    def locate(self) -> Knowledge:
+    def locate(cls, config: Any, context: DataContext) -> Knowledge:
         """Read the questions, and the documents that the vocabulary comes from."""
 
-    @functools.cached_property
-    def _knowledge(self) -> Knowledge:
-        return self.locate()
-
-    @functools.cached_property
-    def spec(self) -> Spec:  # type: ignore[override]
-        return token_spec(self.tokenizer, self.config.block_size)
-
     @property
-    def provenance(self) -> Provenance:  # type: ignore[override]
-        return self._knowledge.provenance
-
-    @property
-    def notes(self) -> list[str]:  # type: ignore[override]
-        """What a person should know of the splits."""
-        return self._knowledge.notes
-
-    @property
-    def mask_id(self) -> int:
-        assert self.tokenizer.mask_id is not None
-        return self.tokenizer.mask_id
-
-    def save_vocabulary(self, folder: Path) -> None:
-        write_text_tokenizer(folder, self.tokenizer)
-
-    def encode(self, text: str) -> list[int]:
-        """As the contract says; the character ⁇ is the mask, which ends a question."""
-        return self.tokenizer.encode(text)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids)
-
-    def token_labels(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.labels(ids)
+    def notes(self) -> list[str]:
+        return [*self.located.notes]
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
@@ -120,7 +73,7 @@ class QuestionDataset(TextDataset):
         return self.questions(split)
 
     def true_split(self, split: str) -> str:
-        same = split == "test" and self._knowledge.places["test"] == self._knowledge.places["val"]
+        same = split == "test" and self.located.places["test"] == self.located.places["val"]
         return "val" if same else split
 
     def answers(self, split: str) -> list[str]:
@@ -154,42 +107,28 @@ class QuestionDataset(TextDataset):
         asked = self._asked(split)
         return [(self.prompt(asked[i][0]), self.encode(asked[i][1])) for i in chosen]
 
-    def _asked(self, split: str) -> list[Question]:
-        known = self._knowledge.questions
-        if split not in known:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}", suggest(split, known, "Splits")
-            )
-        return known[split]
+    def _asked(self, split: str) -> list[Pair]:
+        return self.of_split(self.located.questions, split)
 
     # --- batches --------------------------------------------------------------------------------
 
     def size(self, split: str) -> int:
         return len(self._asked(split))
 
-    def batch_count(self, split: str, *, seed: int, epoch: int) -> int:
-        return len(self._plan(split, seed, epoch))
+    def plan_epoch(self, split: str, shuffle: Shuffle) -> Plan:
+        config = self.config
+        size = config.batch_size if split == "train" else config.eval_batch_size
+        return by_length(self._encoded(split)[0].lengths, size, config.pool_size, shuffle)
 
-    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
+    def batch(self, split: str, planned: Any, *, seed: int, epoch: int) -> TokenBatch:
         pad_id = self.tokenizer.pad_id
         assert pad_id is not None
         ids, asked = self._encoded(split)
-        plan = self._plan(split, seed, epoch)
-        for position in range(start, len(plan)):
-            rows = plan[position]
-            examples = ids.take(rows).padded(pad_id)
-            targets = examples[:, 1:].copy()
-            targets[targets == pad_id] = IGNORE
-            targets[np.arange(targets.shape[1]) < asked[rows][:, None]] = IGNORE
-            yield token_batch(examples[:, :-1], targets, rows)
-
-    def _plan(self, split: str, seed: int, epoch: int) -> Plan:
-        config = self.config
-        size = config.batch_size if split == "train" else config.eval_batch_size
-        lengths = self._encoded(split)[0].lengths
-        return self._plans.of(
-            split, seed, epoch, lambda shuffle: by_length(lengths, size, config.pool_size, shuffle)
-        )
+        examples = ids.take(planned).padded(pad_id)
+        targets = examples[:, 1:].copy()
+        targets[targets == pad_id] = IGNORE
+        targets[np.arange(targets.shape[1]) < asked[planned][:, None]] = IGNORE
+        return token_batch(examples[:, :-1], targets, planned)
 
     def _encoded(self, split: str) -> tuple[Ragged, NDArray[np.int64]]:
         """``question MASK answer MASK`` as ids, and the lengths of the questions [n]."""
@@ -198,10 +137,10 @@ class QuestionDataset(TextDataset):
             self._ids[split] = self._encode_split(split, asked)
         return self._ids[split]
 
-    def _encode_split(self, split: str, asked: list[Question]) -> tuple[Ragged, NDArray[np.int64]]:
+    def _encode_split(self, split: str, asked: list[Pair]) -> tuple[Ragged, NDArray[np.int64]]:
         sequences, lengths = [], []
         for number, (question, answer) in enumerate(asked, 1):
-            where = f"{self._knowledge.places[split]}, question {number}"
+            where = f"{self.located.places[split]}, question {number}"
             text = [self.tokenizer.encode(part, where) for part in (question, answer)]
             lengths.append(len(text[0]))
             sequences.append([*text[0], self.mask_id, *text[1], self.mask_id])
@@ -213,69 +152,3 @@ class QuestionDataset(TextDataset):
                     "Raise dataset.block_size, in pretraining as well.",
                 )
         return Ragged.of(sequences), np.array(lengths, dtype=np.int64)
-
-
-@register(
-    "dataset",
-    "birthplaces",
-    task="language_modeling",
-    sources=("files",),
-    files=(
-        "cs224n_minigpt/wiki.txt",
-        "cs224n_minigpt/birth_places_train.tsv",
-        "cs224n_minigpt/birth_dev.tsv",
-    ),
-    origin="Stanford's course CS224N, the assignment on pretrained Transformers (folder data/)",
-    holds=("questions",),
-)
-class Birthplaces(QuestionDataset):
-    """Where 2,000 people were born, to learn how to answer, and 500 others to be asked for.
-
-    The documents of wiki_spans tell of all of them. Test and validation are the same 500: the
-    published test questions have no answers.
-    """
-
-    @dataclass(frozen=True)
-    class Config(QuestionOptions):
-        corpus: str = option("cs224n_minigpt/wiki.txt", "documents that give the tokens")
-        train: str = option("cs224n_minigpt/birth_places_train.tsv", "questions to learn from")
-        val: str = option("cs224n_minigpt/birth_dev.tsv", "questions to validate on")
-        test: str | None = option(None, "questions to test on; null: those of val")
-
-    def locate(self) -> Knowledge:
-        config, context = self.config, self.context
-        found = read_documents(config.corpus, context)
-        wanted = {"train": config.train, "val": config.val, "test": config.test or config.val}
-        for split, name in wanted.items():
-            questions, place, hashes = read_questions(name, context)
-            found.questions[split], found.places[split] = questions, place
-            found.provenance.sha256.update(hashes)
-        if config.test is None:
-            found.notes.append("there are no test questions with answers: test is val")
-        return found
-
-
-@register(
-    "dataset",
-    "biography_questions",
-    task="language_modeling",
-    sources=("embedded",),
-    holds=("questions",),
-)
-class BiographyQuestions(QuestionDataset):
-    """Where the made-up people of the data set biographies were born; no files are needed.
-
-    The options of the people must be those that the biographies were generated with.
-    """
-
-    @dataclass(frozen=True)
-    class Config(QuestionOptions):
-        seed: int = option(0, "seed of the made-up people", min=0)
-        people: int = option(3000, "how many there are", min=1, max=1_000_000)
-        documents_per_person: int = option(2, "biographies of each", min=1)
-        train_questions: int = option(1500, "people who are asked for in training", min=1)
-        val_questions: int = option(300, "people who are asked for in validation", min=1)
-        test_questions: int = option(300, "people who are asked for in the test", min=1)
-
-    def locate(self) -> Knowledge:
-        return made_up(self.config)

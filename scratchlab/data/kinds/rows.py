@@ -19,13 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.config.reading import read_json, require
+from scratchlab.data.batching.plans import Plan, Shuffle
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
+from scratchlab.data.kinds.base import Kind
 from scratchlab.data.kinds.giveaways import giveaways
 from scratchlab.data.kinds.row_splits import grouped_rows, rows_of, split_rows
 from scratchlab.data.kinds.scaling import Scaling, learn_scaling
 from scratchlab.data.sources.numerals import Reading
 from scratchlab.data.sources.table_lines import read_rows
-from scratchlab.errors import UserError, shortened, suggest
+from scratchlab.errors import UserError, shortened
 from scratchlab.registry import option
 from scratchlab.run.atomic import write_json
 
@@ -88,14 +90,13 @@ class Raw:
     preparation: dict[str, Any] = field(default_factory=dict)
 
 
-class RowsDataset(ArrayDataset):
+class RowsDataset(Kind, ArrayDataset):
     """An :class:`ArrayDataset` whose subclasses only read; ``config`` has ``RowOptions``."""
 
     drops_columns: ClassVar[bool] = False  # whether the option `drop` leaves columns out
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
+        super().__init__(config, context)
         self._kept = _read_preparation(context.vocabulary) if context.vocabulary else None
 
     @abstractmethod
@@ -187,11 +188,11 @@ class RowsDataset(ArrayDataset):
         )
 
     @property
-    def provenance(self) -> Provenance:  # type: ignore[override]
-        return self.raw.provenance
+    def located(self) -> Raw:
+        return self.raw
 
     @property
-    def notes(self) -> list[str]:  # type: ignore[override]
+    def notes(self) -> list[str]:
         return [*self.raw.notes, *self._giveaways]
 
     @functools.cached_property
@@ -278,18 +279,17 @@ class RowsDataset(ArrayDataset):
         size = self.config.batch_size if split == "train" else self.config.eval_batch_size
         return -(-self.size(split) // size)
 
-    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[ArrayBatch]:
-        size = self.config.batch_size if split == "train" else self.config.eval_batch_size
+    def plan_epoch(self, split: str, shuffle: Shuffle) -> Plan:
         order = np.arange(self.size(split))
-        if split == "train":
-            np.random.default_rng([seed, epoch]).shuffle(order)
-        for first in range(start * size, len(order), size):
-            yield self.batch(split, order[first : first + size], seed=seed, epoch=epoch)
+        if shuffle is not None:
+            np.random.default_rng(shuffle).shuffle(order)
+        size = self.config.batch_size if split == "train" else self.config.eval_batch_size
+        return Plan(order, [(i, min(i + size, len(order))) for i in range(0, len(order), size)])
 
-    def batch(self, split: str, rows: NDArray[np.int64], *, seed: int, epoch: int) -> ArrayBatch:
+    def batch(self, split: str, planned: NDArray[np.int64], *, seed: int, epoch: int) -> ArrayBatch:
         """The rows of a split with these numbers as tensors."""
         X, y = self.rows(split)
-        return self.to_batch(X[rows], y[rows], rows)
+        return self.to_batch(X[planned], y[planned], planned)
 
     def to_batch(
         self,
@@ -327,12 +327,7 @@ class RowsDataset(ArrayDataset):
         return {}
 
     def _rows_of(self, split: str) -> NDArray[np.int64]:
-        if split not in self.row_numbers:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}",
-                suggest(split, self.row_numbers, "Splits"),
-            )
-        return self.row_numbers[split]
+        return self.of_split(self.row_numbers, split)
 
 
 def _read_preparation(folder: Path) -> dict[str, Any] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -30,19 +29,16 @@ from scratchlab.data.contract import (
     DataContext,
     Examples,
     Provenance,
-    Spec,
-    TextDataset,
     TokenBatch,
 )
+from scratchlab.data.kinds.base import TokenText
 from scratchlab.data.sources.corpus import Pieces, Read
 from scratchlab.data.sources.text_sources import LocatedText, split_reads
 from scratchlab.data.tokenizers.choosing import given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_text_tokenizer, write_text_tokenizer
 from scratchlab.data.tokenizers.learned import RUNNING, learn
-from scratchlab.errors import UserError, suggest
-
-log = logging.getLogger(__name__)
+from scratchlab.errors import UserError
 
 # Options that change nothing of what is prepared.
 NOT_PREPARED = frozenset(
@@ -63,7 +59,7 @@ NOT_PREPARED = frozenset(
 SEARCHED_FOR_COPIES = 20_000_000  # tokens of a split
 
 
-class RunningText(TextDataset):
+class RunningText(TokenText):
     """A :class:`TextDataset` whose subclasses only say where their text comes from.
 
     ``config`` has the options of ``RunningTextOptions`` (:mod:`scratchlab.data.sets.corpora`).
@@ -76,8 +72,7 @@ class RunningText(TextDataset):
     content_name = "lines"
 
     def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
+        super().__init__(config, context)
         context_length = config.eval_context or config.block_size
         self._context = context_length
         self._stride = config.eval_stride or context_length
@@ -93,35 +88,26 @@ class RunningText(TextDataset):
             described = self._corpus.facts["tokenizer"]
             self.tokenizer = from_json(described, str(self._corpus.folder))
 
+    @classmethod
     @abstractmethod
-    def locate(self) -> LocatedText:
+    def locate(cls, config: Any, context: DataContext) -> LocatedText:
         """Find the corpus (UserError if it is not there) and hash it; tokenising comes later."""
 
     # --- what models and checkpoints need -------------------------------------------------------
 
-    @functools.cached_property
-    def spec(self) -> Spec:  # type: ignore[override]
-        tokenizer = self.tokenizer
-        return Spec(
-            task="language_modeling",
-            vocab_size=len(tokenizer),
-            unk_id=tokenizer.unk_id,
-            pad_id=tokenizer.pad_id,
-            eos_id=tokenizer.eos_id,
-            max_length=max(self.config.block_size, self._context),
-            unit=tokenizer.unit,
-            tokenizer=tokenizer.kind,
-        )
+    @property
+    def longest(self) -> int:
+        return max(self.config.block_size, self._context)
 
     @property
     def provenance(self) -> Provenance:  # type: ignore[override]
         # Names and places are those of now; only what was hashed in reading comes from the cache.
-        found = self._located.provenance
+        found = self.located.provenance
         hashes = {**found.sha256, **self._corpus.facts["read"]}
         return Provenance(found.kind, found.description, hashes)
 
     @property
-    def notes(self) -> list[str]:  # type: ignore[override]
+    def notes(self) -> list[str]:
         """What a person should know of the splits."""
         return list(self._corpus.facts["notes"])
 
@@ -142,23 +128,9 @@ class RunningText(TextDataset):
 
     # --- text -----------------------------------------------------------------------------------
 
-    def encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids)
-
-    def token_labels(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.labels(ids)
-
     def tokens(self, split: str) -> Shards:
         """The ids of a split."""
-        splits = self._corpus.splits
-        if split not in splits:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}", suggest(split, splits, "Splits")
-            )
-        return splits[split]
+        return self.of_split(self._corpus.splits, split)
 
     def contents(self, split: str) -> Iterator[bytes] | None:
         """The ids of each line that is not empty; None for a text too large to look through."""
@@ -169,13 +141,8 @@ class RunningText(TextDataset):
         return (ids[a:b].astype(np.int64).tobytes() for a, b in places if a < b)
 
     def true_split(self, split: str) -> str:
-        if split != "test":
-            return split
-        test, val = (
-            [getattr(array, "filename", array) for array in self.tokens(s).arrays]
-            for s in ("test", "val")
-        )
-        return "val" if test == val else "test"
+        same = split == "test" and self.tokens("test") is self.tokens("val")
+        return "val" if same else split
 
     def sentences(self, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids [n] without the ends of lines, and the bounds [lines + 1] of the lines in them.
@@ -328,12 +295,8 @@ class RunningText(TextDataset):
     # --- preparation ----------------------------------------------------------------------------
 
     @functools.cached_property
-    def _located(self) -> LocatedText:
-        return self.locate()
-
-    @functools.cached_property
     def _corpus(self) -> PreparedCorpus:
-        located = self._located
+        located = self.located
         options = {k: v for k, v in asdict(self.config).items() if k not in NOT_PREPARED}
         tokenizer = given_tokenizer(self.config, self.context)
         key = content_key(
@@ -347,8 +310,7 @@ class RunningText(TextDataset):
             key,
             lambda folder: self._build(folder, located, tokenizer),
         )
-        for note in corpus.facts["notes"]:
-            log.info("%s: %s", self.registered_name, note)
+        self.remark(corpus.facts["notes"])
         return corpus
 
     def _build(

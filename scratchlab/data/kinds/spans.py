@@ -16,35 +16,23 @@ import functools
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.batching.plans import Plan, Plans, Ragged, Shuffle
+from scratchlab.data.batching.plans import Plan, Ragged, Shuffle
 from scratchlab.data.batching.text_batches import by_length, token_batch
 from scratchlab.data.contract import (
     IGNORE,
     DataContext,
-    Provenance,
-    Spec,
-    TextDataset,
     TokenBatch,
 )
-from scratchlab.data.kinds.knowledge_sources import (
-    Knowledge,
-    TokenOptions,
-    made_up,
-    read_documents,
-    task_tokenizer,
-    token_spec,
-)
-from scratchlab.data.tokenizers.files import write_text_tokenizer
+from scratchlab.data.kinds.masked_text import Knowledge, MaskedText, TokenOptions
 from scratchlab.data.tokenizers.learned import PAD_CHARACTER
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import UserError
 from scratchlab.random_streams import generator
-from scratchlab.registry import option, register
+from scratchlab.registry import option
 
 Ints = NDArray[np.int64]
 
@@ -82,6 +70,20 @@ class Draw:
         return Draw(self.length[rows], self.start[rows], self.span[rows])
 
 
+@dataclass(frozen=True)
+class Planned:
+    """The batches of an epoch: the numbers of the examples of each, and what was drawn for all."""
+
+    rows: Plan
+    drawn: Draw
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[Ints, Draw]:
+        return self.rows[position], self.drawn
+
+
 def draw(document_lengths: Ints, block: int, *key: int) -> Draw:
     """Lengths and spans as a pure function of ``key``; see the module's text."""
     chance = generator(*key).random((3, len(document_lengths)))
@@ -111,7 +113,7 @@ def corrupt(documents: Ragged, rows: Ints, drawn: Draw, mask_id: int, pad_id: in
     return examples
 
 
-class SpanDataset(TextDataset):
+class SpanDataset(MaskedText):
     """Documents with masked spans; subclasses only say where the documents come from.
 
     ``notes`` tell what a person should know of the splits; test is the same as val.
@@ -119,47 +121,10 @@ class SpanDataset(TextDataset):
 
     content_name = "documents"
 
-    def __init__(self, config: Any, context: DataContext) -> None:
-        self.config = config
-        self.context = context
-        self.notes: list[str] = []
-        self._plans = Plans()
-        texts = [] if context.vocabulary is not None else self._knowledge.vocabulary_texts
-        self.tokenizer = task_tokenizer(config, texts, context)
-
+    @classmethod
     @abstractmethod
-    def locate(self) -> Knowledge:
+    def locate(cls, config: Any, context: DataContext) -> Knowledge:
         """Read the documents."""
-
-    @functools.cached_property
-    def _knowledge(self) -> Knowledge:
-        return self.locate()
-
-    @functools.cached_property
-    def spec(self) -> Spec:  # type: ignore[override]
-        return token_spec(self.tokenizer, self.config.block_size)
-
-    @property
-    def provenance(self) -> Provenance:  # type: ignore[override]
-        return self._knowledge.provenance
-
-    @property
-    def mask_id(self) -> int:
-        assert self.tokenizer.mask_id is not None
-        return self.tokenizer.mask_id
-
-    def save_vocabulary(self, folder: Path) -> None:
-        write_text_tokenizer(folder, self.tokenizer)
-
-    def encode(self, text: str) -> list[int]:
-        """As the contract says; the character ⁇ is the mask."""
-        return self.tokenizer.encode(text)
-
-    def decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids)
-
-    def token_labels(self, ids: list[int]) -> list[str]:
-        return self.tokenizer.labels(ids)
 
     def evaluation_settings(self, split: str) -> dict[str, Any]:
         """What changes the meaning of a perplexity on this split."""
@@ -174,14 +139,14 @@ class SpanDataset(TextDataset):
     @functools.cached_property
     def _documents(self) -> tuple[Ragged, dict[str, Ints]]:
         """All documents that are long enough, and the numbers of those of each split."""
-        config, found = self.config, self._knowledge.documents
+        config, found = self.config, self.located.documents
         ids = [
             self.tokenizer.encode(text, f"{self.registered_name}, document {i}")
             for i, text in enumerate(found, 1)
         ]
         kept = [tokens for tokens in ids if len(tokens) >= SHORTEST]
         if len(kept) < len(found):
-            self.notes.append(f"{len(found) - len(kept):,} documents are too short and left out")
+            self.remark([f"{len(found) - len(kept):,} documents are too short and left out"])
         if len(kept) <= config.held_out:
             raise UserError(
                 f"{self.registered_name}: {len(kept)} documents, of which {config.held_out} are "
@@ -204,12 +169,7 @@ class SpanDataset(TextDataset):
         return "val" if split == "test" else split
 
     def _rows(self, split: str) -> Ints:
-        rows = self._documents[1]
-        if split not in rows:
-            raise UserError(
-                f"{self.registered_name} has no split {split!r}", suggest(split, rows, "Splits")
-            )
-        return rows[split]
+        return self.of_split(self._documents[1], split)
 
     def size(self, split: str) -> int:
         return len(self._rows(split))
@@ -227,24 +187,19 @@ class SpanDataset(TextDataset):
         whole, rest = divmod(size, config.pool_size)
         return whole * -(-config.pool_size // config.batch_size) + -(-rest // config.batch_size)
 
-    def batches(self, split: str, *, seed: int, epoch: int, start: int = 0) -> Iterator[TokenBatch]:
-        plan, drawn = self._plan(split, seed, epoch)
-        for position in range(start, len(plan)):
-            chosen = plan[position]
-            examples = self._examples(split, chosen, drawn)
-            targets = examples[:, 1:].copy()
-            targets[targets == self.tokenizer.pad_id] = IGNORE
-            yield token_batch(examples[:, :-1], targets, chosen)
-
-    def _plan(self, split: str, seed: int, epoch: int) -> tuple[Plan, Draw]:
+    def plan_epoch(self, split: str, shuffle: Shuffle) -> Planned:
         config = self.config
         size = config.batch_size if split == "train" else config.eval_batch_size
+        seed, epoch = shuffle or (0, 0)
+        drawn = self.drawn(split, seed=seed, epoch=epoch)
+        return Planned(by_length(drawn.length, size, config.pool_size, shuffle), drawn)
 
-        def plan(shuffle: Shuffle) -> tuple[Plan, Draw]:
-            drawn = self.drawn(split, seed=seed, epoch=epoch)
-            return by_length(drawn.length, size, config.pool_size, shuffle), drawn
-
-        return self._plans.of(split, seed, epoch, plan)
+    def batch(self, split: str, planned: Any, *, seed: int, epoch: int) -> TokenBatch:
+        rows, drawn = planned
+        examples = self._examples(split, rows, drawn)
+        targets = examples[:, 1:].copy()
+        targets[targets == self.tokenizer.pad_id] = IGNORE
+        return token_batch(examples[:, :-1], targets, rows)
 
     def _examples(self, split: str, chosen: Ints, drawn: Draw) -> Ints:
         assert self.tokenizer.pad_id is not None
@@ -276,49 +231,10 @@ class SpanDataset(TextDataset):
 
     def padding_share(self, split: str, *, seed: int = 0, epoch: int = 0) -> float:
         """The share of padding in the batches of one epoch, 0 to 1."""
-        plan, drawn = self._plan(split, seed, epoch)
+        planned = self.plan(split, seed, epoch)
+        drawn = planned.drawn
         positions = sum(
-            len(plan[i]) * int(drawn.length[plan[i]].max() + 1) for i in range(len(plan))
+            len(rows) * int(drawn.length[rows].max() + 1)
+            for rows, _ in (planned[i] for i in range(len(planned)))
         )
         return 1 - int((drawn.length + 1).sum()) / positions
-
-
-@register(
-    "dataset",
-    "wiki_spans",
-    task="language_modeling",
-    sources=("files",),
-    files=("cs224n_minigpt/wiki.txt",),
-    origin="Stanford's course CS224N, the assignment on pretrained Transformers (folder data/)",
-)
-class WikiSpans(SpanDataset):
-    """2,937 first lines of Wikipedia articles on people, with masked spans.
-
-    Nothing is held out by default, since whom the model has not read about it cannot know.
-    """
-
-    @dataclass(frozen=True)
-    class Config(SpanOptions):
-        corpus: str = option(
-            "cs224n_minigpt/wiki.txt", "file of documents, one a line", path="data"
-        )
-
-    def locate(self) -> Knowledge:
-        return read_documents(self.config.corpus, self.context)
-
-
-@register("dataset", "biographies", task="language_modeling", sources=("embedded",))
-class Biographies(SpanDataset):
-    """Generated biographies of made-up people, with masked spans; no files are needed."""
-
-    @dataclass(frozen=True)
-    class Config(SpanOptions):
-        seed: int = option(0, "seed of the made-up people", min=0)
-        people: int = option(3000, "how many there are", min=1, max=1_000_000)
-        documents_per_person: int = option(2, "biographies of each", min=1)
-        train_questions: int = option(1500, "people who are asked for in training", min=0)
-        val_questions: int = option(300, "people who are asked for in validation", min=0)
-        test_questions: int = option(300, "people who are asked for in the test", min=0)
-
-    def locate(self) -> Knowledge:
-        return made_up(self.config)

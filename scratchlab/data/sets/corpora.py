@@ -6,9 +6,9 @@ import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from scratchlab.data.contract import Provenance
+from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.sources.corpus import Pieces, Read, pieces_of
 from scratchlab.data.sources.locating import own_file
@@ -94,7 +94,8 @@ class PythonDocs(RunningText):
     class Config(RunningTextOptions):
         pass
 
-    def locate(self) -> LocatedText:
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> LocatedText:
         from scratchlab.data.generated import python_docs
 
         # The text depends on the version of Python and on what picks it.
@@ -110,7 +111,7 @@ class PythonDocs(RunningText):
 
             return pieces
 
-        reads = {split: read(split) for split in self.splits}
+        reads = {split: read(split) for split in cls.splits}
         return LocatedText(made, reads, {"all": list(made.sha256.values())})
 
 
@@ -148,12 +149,13 @@ class TinyShakespeare(RunningText):
             ("val_fraction + test_fraction < 1", "val_fraction and test_fraction leave no text"),
         )
 
-    def locate(self) -> LocatedText:
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> LocatedText:
         origin = "https://github.com/karpathy/char-rnn (data/tinyshakespeare)"
-        return files_or_hub(self.config, self.context, SHAKESPEARE, origin)
+        return files_or_hub(config, context, SHAKESPEARE, origin)
 
     @classmethod
-    def fetch(cls, config: Config, root: Path) -> list[Path]:
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
         """Write the hub's copy into the layout of the files."""
         return fetch_hub(config, root, SHAKESPEARE)
 
@@ -189,12 +191,13 @@ class WikiText2(RunningText):
         hub_revision: str | None = option(None, "branch of that data set")
         text_column: str = option("text", "its column that holds the text")
 
-    def locate(self) -> LocatedText:
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> LocatedText:
         origin = "https://huggingface.co/datasets/Salesforce/wikitext (wikitext-2-v1)"
-        return files_or_hub(self.config, self.context, WIKITEXT, origin)
+        return files_or_hub(config, context, WIKITEXT, origin)
 
     @classmethod
-    def fetch(cls, config: Config, root: Path) -> list[Path]:
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
         """Write the hub's copy into the layout of the files."""
         return fetch_hub(config, root, WIKITEXT)
 
@@ -232,8 +235,9 @@ class TextFile(RunningText):
             ("test_paths == [] or val_paths != []", "test_paths needs val_paths as well"),
         )
 
-    def locate(self) -> LocatedText:
-        config, root = self.config, self.context.root
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> LocatedText:
+        root = context.root
         if config.hub_id is not None:
             found = locate_hub(config, "Get the text by hand and name it in dataset.paths.")
             if "val" in found.reads:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from scratchlab.data.contract import Provenance
-from scratchlab.data.kinds.prompted import Example, Prompted, PromptedDataset, PromptedOptions
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.data.sources.locating import own_file
+from scratchlab.data.sources.pair_files import Located
 from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
 from scratchlab.data.sources.splitting import split_off, text_key
 from scratchlab.errors import UserError
@@ -44,12 +46,10 @@ class Instructions(PromptedDataset):
         prompt_field: str = option("prompt", "field of the instruction")
         response_field: str = option("response", "field of the answer")
 
-    config: Config
-
-    def locate(self) -> Prompted:
-        config, root = self.config, self.context.root
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
         if config.path is None:
-            pairs = self._embedded()
+            pairs = _embedded()
             provenance = Provenance(
                 "embedded",
                 f"questions about functions of Python {sys.version.split()[0]}",
@@ -57,8 +57,9 @@ class Instructions(PromptedDataset):
             )
         else:
             named = {"train": config.path, "val": config.val_path, "test": config.test_path}
-            paths = {split: own_file(name, root) for split, name in named.items() if name}
-            pairs = {split: self._read(path) for split, path in paths.items()}
+            paths = {split: own_file(name, context.root) for split, name in named.items() if name}
+            fields = (config.prompt_field, config.response_field)
+            pairs = {split: read_prompts(path, fields) for split, path in paths.items()}
             if shares := {split: 0.1 for split in ("val", "test") if split not in pairs}:
                 rows = pairs["train"]
                 chosen = split_off([text_key(prompt) for prompt, _ in rows], shares)
@@ -66,41 +67,37 @@ class Instructions(PromptedDataset):
                 pairs |= {s: [rows[i] for i in sorted(numbers)] for s, numbers in chosen.items()}
             hashes = {str(path): sha256_of(path) for path in paths.values()}
             provenance = Provenance("files", str(paths["train"]), hashes)
-        splits = {s: [self._example(a, b) for a, b in found] for s, found in pairs.items()}
-        return Prompted(provenance, splits)
+        return Located(provenance, lambda: dict(pairs))
 
-    def _embedded(self) -> dict[str, list[tuple[str, str]]]:
-        from scratchlab.data.generated.docstrings import docstring_splits
-
-        return {
-            split: [
-                (f"What does {r['name']} in Python do?\n\n{r['body']}", r["summary"])
-                for r in records
-            ]
-            for split, records in docstring_splits().items()
-        }
-
-    def _read(self, path: Path) -> list[tuple[str, str]]:
-        fields = (self.config.prompt_field, self.config.response_field)
-        found = []
-        for number, row in read_objects(path, fields):
-            texts = [text_field(path, number, row, name) for name in fields]
-            for name, text in zip(fields, texts, strict=True):
-                if not text.strip():
-                    raise UserError(
-                        f"{path}, line {number}: no text in the field {name!r}",
-                        "Take the line out, or mend it.",
-                    )
-            found.append((texts[0], texts[1]))
-        if len(found) < 2:
-            raise UserError(f"{path} has too few instructions", "Give at least two lines.")
-        return found
-
-    def frame(self, text: str) -> Example:
-        return self._example(text, "")
-
-    def _example(self, prompt: str, response: str) -> Example:
+    def example(self, text: str, answer: str = "") -> Example:
         if self.pretrained is None:
-            return Example(prompt, " " + response, "Question: ", "\nAnswer:")
+            return Example(text, " " + answer, "Question: ", "\nAnswer:")
         before, after = self.chat_frame()
-        return Example(prompt, response, before, after)
+        return Example(text, answer, before, after)
+
+
+def _embedded() -> dict[str, list[tuple[str, str]]]:
+    from scratchlab.data.generated.docstrings import docstring_splits
+
+    return {
+        split: [
+            (f"What does {r['name']} in Python do?\n\n{r['body']}", r["summary"]) for r in records
+        ]
+        for split, records in docstring_splits().items()
+    }
+
+
+def read_prompts(path: Path, fields: tuple[str, str]) -> list[tuple[str, str]]:
+    found = []
+    for number, row in read_objects(path, fields):
+        texts = [text_field(path, number, row, name) for name in fields]
+        for name, text in zip(fields, texts, strict=True):
+            if not text.strip():
+                raise UserError(
+                    f"{path}, line {number}: no text in the field {name!r}",
+                    "Take the line out, or mend it.",
+                )
+        found.append((texts[0], texts[1]))
+    if len(found) < 2:
+        raise UserError(f"{path} has too few instructions", "Give at least two lines.")
+    return found

@@ -16,7 +16,7 @@ from typing import Any
 from scratchlab.data.batching.cache import Arrays, cached, content_key, pack_text, unpack_text
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.pairs import PairDataset
-from scratchlab.data.kinds.prompted import Example, Prompted, PromptedDataset, PromptedOptions
+from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sets.translation import TextOptions
 from scratchlab.data.sources.csv_cells import read_cells
 from scratchlab.data.sources.hub import HubText, fingerprint, load_hub_pairs
@@ -68,18 +68,12 @@ class NewsOptions:
 class SummaryDataset(PromptedDataset):
     """Summarisation as language modelling: the text, a separator, the summary."""
 
-    def frame(self, text: str) -> Example:
-        return self._example(text, "")
-
-    def _example(self, text: str, summary: str) -> Example:
+    def example(self, text: str, answer: str = "") -> Example:
         config = self.config
         if not config.chat:
-            return Example(text, " " + summary, config.opening, config.separator)
+            return Example(text, " " + answer, config.opening, config.separator)
         before, after = self.chat_frame(config.opening)
-        return Example(text, summary, before, after)
-
-    def examples_of(self, pairs: Sequence[tuple[str, str]]) -> list[Example]:
-        return [self._example(text, summary) for text, summary in pairs]
+        return Example(text, answer, before, after)
 
     def references(self, split: str) -> list[str]:
         return [answer.strip() for answer in super().references(split)]
@@ -112,12 +106,12 @@ class Docstrings(SummaryDataset):
     class Config(SummaryOptions):
         pass
 
-    def locate(self) -> Prompted:
-        provenance, pairs = docstring_pairs(self.context.cache)
-        return Prompted(provenance, {s: self.examples_of(p) for s, p in pairs.items()})
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        return docstring_pairs(context.cache)
 
 
-def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
+def docstring_pairs(cache: Path) -> Located:
     """Bodies with their first lines: reading the sources of thousands of functions takes seconds,
     so it is done once for each set of versions."""
     from scratchlab.data.generated.docstrings import VERSION
@@ -137,7 +131,7 @@ def docstring_pairs(cache: Path) -> tuple[Provenance, Splits]:
         f"docstrings of Python {sys.version.split()[0]}, NumPy and scikit-learn",
         {s: fingerprint(p) for s, p in pairs.items()},
     )
-    return provenance, pairs
+    return Located(provenance, lambda: dict(pairs))
 
 
 @register(
@@ -162,10 +156,9 @@ class CNNDailyMail(SummaryDataset):
     class Config(NewsOptions, SummaryOptions):
         pass
 
-    def locate(self) -> Prompted:
-        found = news_pairs(self.config, self.context.root)
-        splits = {s: self.examples_of(p) for s, p in found.read().items()}
-        return Prompted(found.provenance, splits, list(found.notes))
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        return news_pairs(config, context.root)
 
 
 def news_pairs(config: Any, root: Path | None) -> Located:
@@ -236,8 +229,7 @@ class DocstringPairs(PairDataset):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        provenance, pairs = docstring_pairs(context.cache)
-        return Located(provenance, lambda: dict(pairs))
+        return docstring_pairs(context.cache)
 
 
 @register(

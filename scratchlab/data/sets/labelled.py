@@ -1,0 +1,175 @@
+"""Labelled texts: SST-2, movie reviews, a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.kinds.text_classes import PartedOptions, TextClassDataset, TextClassOptions
+from scratchlab.data.sources.class_files import Labelled, read_labelled
+from scratchlab.data.sources.locating import own_file, required_files
+from scratchlab.data.sources.pair_files import Located, Splits
+from scratchlab.data.sources.reading import decoded, lines_of, read_unpacked, sha256_of
+from scratchlab.data.sources.splitting import split_off, text_key
+from scratchlab.errors import UserError
+from scratchlab.registry import option, register
+
+TENTHS = {"test": 0.1, "val": 0.1}
+SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
+
+
+@register(
+    "dataset",
+    "sst2",
+    task="classification",
+    sources=("files",),
+    files=SST2,
+    origin="https://gluebenchmark.com (SST-2; test.tsv is its dev set)",
+)
+class SST2Data(TextClassDataset):
+    """Stanford Sentiment Treebank, two classes (Socher et al. 2013), in GLUE's form.
+
+    The test split is GLUE's dev set, 872 sentences. Validation phrases that stand in training, case
+    and punctuation aside, are left out (1,553 of 6,735).
+    """
+
+    @dataclass(frozen=True)
+    class Config(TextClassOptions):
+        pass
+
+    class_titles = {"0": "negative", "1": "positive"}
+
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        files = required_files(cls.registered_facts, context)
+        found = Located(files.provenance, lambda: read())
+
+        def read() -> Splits:
+            splits = {
+                split: read_labelled(path, "sentence", "label", found.notes)
+                for split, path in zip(cls.splits, files.paths.values(), strict=True)
+            }
+            trained = {text_key(text) for text, _ in splits["train"]}
+            # Phrases are parts of sentences and come back: what is known by heart chooses nothing.
+            unseen = [row for row in splits["val"] if text_key(row[0]) not in trained]
+            if left_out := len(splits["val"]) - len(unseen):
+                found.notes.append(
+                    f"{left_out:,} phrases of val left out, since they stand in train"
+                )
+            return {**splits, "val": unseen}
+
+        return found
+
+
+@register(
+    "dataset",
+    "mr",
+    task="classification",
+    sources=("files",),
+    files=("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos"),
+    origin="https://www.cs.cornell.edu/people/pabo/movie-review-data (rt-polaritydata)",
+)
+class MovieReviews(TextClassDataset):
+    """10,662 sentences of movie reviews, half of them positive (Pang & Lee 2005), split 8:1:1."""
+
+    @dataclass(frozen=True)
+    class Config(PartedOptions):
+        pass
+
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        files = required_files(cls.registered_facts, context)
+        found = Located(files.provenance, lambda: read())
+
+        def read() -> Splits:
+            rows = [
+                (line.strip(), label)
+                for label, path in zip(("negative", "positive"), files.paths.values(), strict=True)
+                for line in review_lines(path, found.notes)
+                if line.strip()
+            ]
+            return parted(rows, group=config.duplicates == "group")
+
+        return found
+
+
+def review_lines(path: Path, notes: list[str]) -> list[str]:
+    """The lines of a file that Cornell distributes in latin-1 and others in UTF-8."""
+    content = read_unpacked(path)
+    beyond_ascii = [line for line in content.split(b"\n") if not line.isascii()]
+    if beyond_ascii and not any(map(_is_utf8, beyond_ascii)) and b"\0" not in content:
+        notes.append(f"{path.name}: read as latin-1, since none of its accents is UTF-8")
+        return lines_of(path, content.decode("latin-1"))
+    return lines_of(path, decoded(path, content))
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def parted(
+    rows: Labelled, shares: Mapping[str, float] = TENTHS, *, group: bool = True
+) -> dict[str, Labelled]:
+    """``shares`` of the texts for the splits that they name, the rest to train, in random order.
+
+    Always the same draw, with every class in train. With ``group`` texts that differ in case and
+    punctuation only are in one split.
+    """
+    keys = [text_key(text) for text, _ in rows] if group else range(len(rows))
+    chosen = split_off(keys, shares, [label for _, label in rows])
+    return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
+
+
+@register("dataset", "text_classification", task="classification", sources=("files",))
+class OwnTextClasses(TextClassDataset):
+    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes.
+
+    Whole numbers are one class however they are written (1, 1.0); true and false must not stand
+    beside other classes. Rows without text are left out and counted, those without a class refused.
+    """
+
+    @dataclass(frozen=True)
+    class Config(PartedOptions):
+        path: str | None = option(
+            None, "file to train on (split 8:1:1 without the others)", path="data"
+        )
+        val_path: str | None = option(None, "file to validate on", path="data")
+        test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
+        text_column: str = option("text", "column that holds the text")
+        label_column: str = option("label", "column that holds the class")
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            ("test_path is None or val_path is not None", "test_path needs val_path as well"),
+        )
+
+    @classmethod
+    def locate(cls, config: Any, context: DataContext) -> Located:
+        if config.path is None:
+            raise UserError(
+                "text_classification needs to know your texts",
+                "Give dataset.path=FILE (CSV, TSV or JSONL).",
+            )
+        named = {"train": config.path, "val": config.val_path, "test": config.test_path}
+        paths = {s: own_file(p, context.root) for s, p in named.items() if p is not None}
+        hashes = {str(p): sha256_of(p) for p in paths.values()}
+        found = Located(Provenance("files", "your files", hashes), lambda: read())
+
+        def read() -> Splits:
+            of_file = {
+                p: read_labelled(p, config.text_column, config.label_column, found.notes)
+                for p in dict.fromkeys(paths.values())
+            }
+            splits = {s: list(of_file[p]) for s, p in paths.items()}
+            shares = {split: share for split, share in TENTHS.items() if split not in splits}
+            if shares:
+                splits |= parted(splits["train"], shares, group=config.duplicates == "group")
+            return splits
+
+        return found
