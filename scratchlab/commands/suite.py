@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser, say_overridden
+from scratchlab.commands.hydra_flags import answered
 from scratchlab.commands.recording import take_record
-from scratchlab.commands.study_options import read_study_options
+from scratchlab.commands.study_options import (
+    STUDY_OPTIONS,
+    read_flags,
+    read_study_options,
+    say,
+    say_unlike,
+)
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import Option
 from scratchlab.studies.suite_file import Suite, load_suite, suite_files
@@ -41,17 +46,9 @@ again runs only what is missing: runs that are done are kept, those that were st
 
 OPTIONS = (
     Option("workers", "int | None", None, "runs at a time", {"min": 1, "max": 256}),
-    Option(
-        "threads",
-        "int | None",
-        None,
-        "CPU threads of each; null shares them out",
-        {"min": 1, "max": 1024},
-    ),
     Option("seeds", "list[int] | None", None, "every run once for each", {"min": 0}),
     Option("only", "list[str]", [], "these runs and what they start from", {}),
-    Option("name", "str | None", None, "folder of the suite below output_dir", {}),
-    Option("output_dir", "str", "outputs", "where that folder is", {}),
+    *STUDY_OPTIONS,
 )
 
 
@@ -145,14 +142,11 @@ def _report(
 
 
 def _read(arguments: Sequence[str]) -> _Call | None:
-    p = parser("suite")
-    p.add_argument("--dry-run", action="store_true")
-    flags = p.parse_intermixed_args(list(arguments))
+    flags = read_flags(arguments, "suite")
+    if flags is None:
+        return None
     if flags.help:
         print(HELP.strip())
-        return None
-    if flags.hydra_help:
-        hand_to_hydra(["--hydra-help"], "suite")
         return None
     words = list(flags.overrides)
     names = [w for w in words if "=" not in w and not w.startswith("~")]
@@ -163,7 +157,6 @@ def _read(arguments: Sequence[str]) -> _Call | None:
         return None
     if len(names) > 1:
         raise UserError(f"one suite at a time, not {' and '.join(names)}")
-    say_overridden(words)
     options, rest = read_study_options([w for w in words if w != names[0]], OPTIONS)
     suite = load_suite(names[0], flags.config_dir)
     from scratchlab.studies.suite import narrow
@@ -182,16 +175,3 @@ def _list(config_dir: str | None) -> None:
     suites = [load_suite(name, config_dir) for name in suite_files(config_dir)]
     rows = [(s.name, str(len(s.runs)), s.description, s.takes) for s in suites]
     print_table("Suites", ("name", "runs", "what it compares", "takes"), rows)
-
-
-def say_unlike(folders: Sequence[Path]) -> None:
-    """Warn of runs that were made on data which have changed in between."""
-    from scratchlab.studies.runs import unlike_data
-
-    for name in unlike_data(folders):
-        say(f"warning: {name} was made when the data had another content than for those before it")
-
-
-def say(text: str) -> None:
-    """A line of progress on standard error."""
-    print(text, file=sys.stderr, flush=True)

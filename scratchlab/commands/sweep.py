@@ -6,11 +6,15 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.commands.hydra_flags import answered, hand_to_hydra, parser, say_overridden
-from scratchlab.commands.study_options import read_study_options
-from scratchlab.commands.suite import say, say_unlike
+from scratchlab.commands.hydra_flags import answered
+from scratchlab.commands.study_options import (
+    STUDY_OPTIONS,
+    read_flags,
+    read_study_options,
+    say,
+    say_unlike,
+)
 from scratchlab.errors import Stopped
-from scratchlab.registry import Option
 from scratchlab.studies.sweep_options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
@@ -39,34 +43,19 @@ The same command again does only what is missing: failed trials are tried again,
 
 """
 
-OPTIONS = (
-    Option("name", "str | None", None, "folder of the sweep below output_dir", {}),
-    Option("output_dir", "str", "outputs", "where that folder is", {}),
-    Option(
-        "threads",
-        "int | None",
-        None,
-        "CPU threads of each; null shares them out",
-        {"min": 1, "max": 1024},
-    ),
-)
 SHOWN_ROWS = 20
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb; exit code 1 if a trial failed."""
-    p = parser("sweep")
-    p.add_argument("--dry-run", action="store_true")
-    flags = p.parse_intermixed_args(list(arguments))
-    if flags.help or not (flags.overrides or flags.hydra_help):
+    flags = read_flags(arguments, "sweep")
+    if flags is None:
+        return 0
+    if flags.help or not flags.overrides:
         print(HELP.lstrip() + _described())
         return 0
-    if flags.hydra_help:
-        hand_to_hydra(["--hydra-help"], "sweep")
-        return 0
-    say_overridden(flags.overrides)
     sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
-    place, rest = read_study_options(words, OPTIONS)
+    place, rest = read_study_options(words, STUDY_OPTIONS)
     from scratchlab.studies.runs import StudyFolder
     from scratchlab.studies.search_space import first, point_words
     from scratchlab.studies.sweep_plan import plan_sweep

@@ -27,6 +27,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
 
 from scratchlab.errors import TrainingError, UserError, suggest
 from scratchlab.estimators.configured import Configured
@@ -137,11 +138,7 @@ class IterativeEstimator(BaseEstimator, Configured, ABC):
 
     def _seed(self, seed: int | None) -> int:
         """The seed to use: the given one, else ``random_state`` (None: a new one each time)."""
-        if seed is not None:
-            return seed
-        if isinstance(self.random_state, int | np.integer):
-            return int(self.random_state)
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
+        return seed_of(self.random_state) if seed is None else seed
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -156,6 +153,21 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """InputError unless ``value`` is one of ``choices``."""
     if value not in choices:
         raise InputError(f"{name}={value!r} is unknown", suggest(str(value), choices))
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed that an option ``random_state`` means; of None, or of a generator, a new one."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def learn_classes(estimator: Any, y: np.ndarray) -> np.ndarray:
+    """Set ``classes_`` to the labels in y [rows]; returns the number of each row's."""
+    check_classification_targets(y)
+    estimator.classes_, numbers = np.unique(y, return_inverse=True)
+    check_two_classes(estimator.classes_, estimator)
+    return numbers
 
 
 def check_two_classes(classes: np.ndarray, owner: object) -> None:

@@ -40,7 +40,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Metric:
+class ScatterAxis:
     """What an axis shows: metric, unit and which direction is better."""
 
     metric: str
@@ -55,8 +55,8 @@ class Metric:
 @style()
 def scatter_figure(
     points: Sequence[Point],
-    x: Metric,
-    y: Metric,
+    x: ScatterAxis,
+    y: ScatterAxis,
     title: str,
     *,
     log: Sequence[str] = (),
@@ -97,7 +97,7 @@ def scatter_figure(
     return figure
 
 
-def _scale(axis: Metric, values: Sequence[float]) -> tuple[float, str]:
+def _scale(axis: ScatterAxis, values: Sequence[float]) -> tuple[float, str]:
     """What values are divided by, and the unit that they then have."""
     if axis.unit != "bytes":
         return 1.0, axis.unit

@@ -16,7 +16,7 @@ from scratchlab.errors import suggest
 from scratchlab.evaluation.comparable import expected, parts_of
 from scratchlab.figures.bars import Bar, bars_figure
 from scratchlab.figures.lines import Line, lines_with_bands
-from scratchlab.figures.scatter import Metric, Point, scatter_figure
+from scratchlab.figures.scatter import Point, ScatterAxis, scatter_figure
 from scratchlab.figures.style import png
 from scratchlab.formatting import ARROWS, BYTE_UNITS, format_measurement, format_number, title_of
 from scratchlab.reporting.plots import LOSS_LABEL, LOWER_IS_BETTER, STEP_LABEL
@@ -224,7 +224,7 @@ def write_scatter(
     if not points:
         return left_out
     across, upwards = (
-        next(Metric(m, f[m].unit, f[m].better) for f in figures if m in f)
+        next(ScatterAxis(m, f[m].unit, f[m].better) for f in figures if m in f)
         for m in (picture.x, picture.y)
     )
     heading = f"{title}: {title_of(picture.y)} and {title_of(picture.x)}"

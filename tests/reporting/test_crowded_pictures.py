@@ -10,7 +10,7 @@ from typing import Any
 
 from scratchlab.figures.bars import Bar, bars_figure
 from scratchlab.figures.lines import lines_with_bands
-from scratchlab.figures.scatter import Metric, Point, scatter_figure
+from scratchlab.figures.scatter import Point, ScatterAxis, scatter_figure
 from scratchlab.figures.style import TITLE_CHARACTERS
 from scratchlab.reporting.comparison import Compared
 from scratchlab.reporting.comparison_pictures import (
@@ -47,7 +47,7 @@ def apart(texts: list[Any]) -> bool:
 
 
 def test_titles_of_searches_and_scatters_stand_on_lines_that_the_picture_has_room_for() -> None:
-    axes = Metric("memory_size", "bytes", "lower"), Metric("perplexity", "", "lower")
+    axes = ScatterAxis("memory_size", "bytes", "lower"), ScatterAxis("perplexity", "", "lower")
     figures = [scatter_figure([Point("a", 1, 2), Point("b", 2, 3)], *axes, TITLE)]
     figures += search_figures(trials(KEYS[:2])).values()
     for figure in (*figures, *search_figures(trials((KEYS[0], "lr"))).values()):

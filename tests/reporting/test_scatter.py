@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scratchlab.evaluation.contract import Measurement
-from scratchlab.figures.scatter import Metric, Point, scatter_figure
+from scratchlab.figures.scatter import Point, ScatterAxis, scatter_figure
 from scratchlab.figures.style import png
 from scratchlab.reporting.comparison_pictures import Scatter, write_scatter
 from scratchlab.reporting.scores import Score, within_bounds
@@ -24,8 +24,8 @@ CROWD = {
     "bitsandbytes int8": (240, 21.3), "bitsandbytes FP4": (98, 25.2),
     "bitsandbytes NF4": (95, 23.1), "bitsandbytes NF4 double": (88, 23.2),
 }  # fmt: skip
-SIZE = Metric("memory_size", "bytes", "lower")
-PERPLEXITY = Metric("perplexity", "per token", "lower")
+SIZE = ScatterAxis("memory_size", "bytes", "lower")
+PERPLEXITY = ScatterAxis("perplexity", "per token", "lower")
 
 
 def score(value: float, unit: str = "", better: str = "lower") -> Score:
@@ -72,8 +72,8 @@ def test_runs_without_cost_are_level_lines_and_no_place_on_a_log_axis_is_said(
     assert (tmp_path / "plots/scatter_cost.png").read_bytes().startswith(b"\x89PNG")
     figure = scatter_figure(
         [Point("LoRA", 1e5, 0.27), Point("full", 1e8, 0.28)],
-        Metric("trained", "", "lower"),
-        Metric("rougeL", "", "higher"),
+        ScatterAxis("trained", "", "lower"),
+        ScatterAxis("rougeL", "", "higher"),
         "",
         log=("x",),
         lines=[Point("zero-shot", 0, 0.16)],

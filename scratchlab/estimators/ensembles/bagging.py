@@ -16,8 +16,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scratchlab.estimators.configured import Configured
@@ -31,7 +29,8 @@ from scratchlab.estimators.protocol import (
     InputError,
     State,
     check_choice,
-    check_two_classes,
+    learn_classes,
+    seed_of,
 )
 from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
@@ -78,10 +77,7 @@ class _Bagging(BaseEstimator, Configured, ABC):
                 f"n_estimators={self.n_estimators} must be at least 1 and "
                 f"max_samples={self.max_samples} above 0 and at most 1"
             )
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        rng = np.random.default_rng(int(seed))
+        rng = np.random.default_rng(seed_of(self.random_state))
         draws = [self._draw(rng, y) for _ in range(self.n_estimators)]
         members = [self._new_member(int(rng.integers(2**31))) for _ in draws]
         threads = self.n_jobs if self.n_jobs > 0 else os.cpu_count()
@@ -150,9 +146,7 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
         """Train all members on X [rows, features] and class labels y [rows]."""
         check_choice("vote", self.vote, ("soft", "hard"))
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        check_two_classes(self.classes_, self)
+        learn_classes(self, y)
         if self.vote == "soft" and not isinstance(self._new_member(0), Probabilistic):
             raise InputError(
                 f"vote='soft' needs probabilities, and {self.base!r} gives none",

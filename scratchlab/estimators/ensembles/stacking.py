@@ -15,8 +15,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scratchlab.estimators.configured import Configured
@@ -26,7 +24,7 @@ from scratchlab.estimators.ensembles.members import (
     member_from_state,
     members_to_state,
 )
-from scratchlab.estimators.protocol import InputError, State, check_two_classes
+from scratchlab.estimators.protocol import InputError, State, learn_classes, seed_of
 from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
     features_from_state,
@@ -92,10 +90,7 @@ class _Stacking(BaseEstimator, Configured, ABC):
     def _stack(self, X: np.ndarray, y: np.ndarray, strata: np.ndarray) -> None:
         if self.folds < 2:
             raise InputError(f"folds={self.folds} must be at least 2")
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        rng = np.random.default_rng(int(seed))
+        rng = np.random.default_rng(seed_of(self.random_state))
         self.fold_of_row_ = deal_folds(strata, self.folds, rng)
         seeds = {label: int(rng.integers(2**31)) for label in self._described()}
         columns = []
@@ -190,9 +185,7 @@ class StackingClassifier(ClassifierMixin, _Stacking):
     def fit(self, X: Any, y: Any) -> Self:
         """Train both levels on X [rows, features] and class labels y [rows]."""
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        check_two_classes(self.classes_, self)
+        numbers = learn_classes(self, y)
         self._stack(X, y, numbers)
         return self
 

@@ -15,14 +15,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn import ensemble, tree
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scratchlab.estimators.configured import Configured
 from scratchlab.estimators.ensembles.tree_arrays import TreeArrays, from_boosting, from_forest
 from scratchlab.estimators.losses import sigmoid, softmax
-from scratchlab.estimators.protocol import State, check_two_classes
+from scratchlab.estimators.protocol import State, learn_classes, seed_of
 from scratchlab.estimators.state import (
     below_prefix,
     features_from_state,
@@ -53,10 +51,7 @@ class _Trees(BaseEstimator, Configured, ABC):
         return X, y
 
     def _grow_seeded(self, X: np.ndarray, y: np.ndarray) -> None:
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31 - 1)
-        self._grow(X, y, int(seed))
+        self._grow(X, y, seed_of(self.random_state))
 
     def _totals(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "trees_")
@@ -94,9 +89,7 @@ class _TreesClassifier(ClassifierMixin, _Trees):
     def fit(self, X: Any, y: Any) -> Self:
         """Grow on X [rows, features] and class labels y [rows]."""
         X, y = self._check_fit(X, y)
-        check_classification_targets(y)
-        self.classes_, numbers = np.unique(y, return_inverse=True)
-        check_two_classes(self.classes_, self)
+        numbers = learn_classes(self, y)
         self._grow_seeded(X, numbers)
         return self
 

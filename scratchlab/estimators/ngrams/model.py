@@ -34,7 +34,7 @@ from scratchlab.estimators.ngrams.counts import (
 from scratchlab.estimators.ngrams.sampling import Walk, sample
 from scratchlab.estimators.ngrams.smoothing import (
     FloatArray,
-    Table,
+    NGramTable,
     Tables,
     add_k,
     kneser_ney,
@@ -362,7 +362,7 @@ class NGram(Configured):
                 )
             self.types_ = state["types"]
             levels = [
-                Table(state[f"keys_{n}"], state[f"log_probs_{n}"], state[f"weights_{n}"])
+                NGramTable(state[f"keys_{n}"], state[f"log_probs_{n}"], state[f"weights_{n}"])
                 for n in range(1, order + 1)
             ]
             unk_id = int(state["unk_id"][0])

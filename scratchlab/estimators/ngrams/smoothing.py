@@ -25,7 +25,7 @@ FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 
 
 @dataclass
-class Table:
+class NGramTable:
     """``keys`` [size] (sorted), ``log_probs`` [size]; ``weights`` [size] of the n-gram as context.
 
     ``weights`` are empty where nothing reads them: in the highest order, and for stupid back-off.
@@ -44,7 +44,7 @@ class Tables:
     ``vocabulary`` counts every number of the model, ``<unk>``, ``<s>`` and ``</s>`` included.
     """
 
-    levels: list[Table]
+    levels: list[NGramTable]
     vocabulary: int
     smoothing: str
     alpha: float
@@ -95,7 +95,7 @@ class Tables:
 
 def kneser_ney(
     levels: list[Level], vocabulary: int, fallback: bool
-) -> tuple[list[Table], NDArray[np.float64], list[int]]:
+) -> tuple[list[NGramTable], NDArray[np.float64], list[int]]:
     """Interpolated modified Kneser-Ney as KenLM's ``lmplz`` estimates it.
 
     ``levels`` hold adjusted counts. Returns the tables, the discounts [orders, 3] and the orders
@@ -106,7 +106,7 @@ def kneser_ney(
     unigrams are interpolated with the uniform distribution over the vocabulary without ``<s>`` but
     with ``<unk>``, which is where the probability of ``<unk>`` comes from.
     """
-    tables: list[Table] = []
+    tables: list[NGramTable] = []
     rows: list[NDArray[np.float64]] = []
     degenerate: list[int] = []
     below: FloatArray = np.empty(0)
@@ -129,7 +129,7 @@ def kneser_ney(
             weight = np.divide(freed, total, out=np.ones(len(freed)), where=total > 0)
             tables[-1].weights = _log10(weight)
             probs = kept / total[context] + weight[context] * below[level.suffix]
-        tables.append(Table(level.keys, _log10(probs), np.empty(0)))
+        tables.append(NGramTable(level.keys, _log10(probs), np.empty(0)))
         below = probs
         level.release()
     if degenerate:
@@ -164,13 +164,13 @@ def _discounts(counts: IntArray, n: int, fallback: bool) -> FloatArray | None:
     )
 
 
-def add_k(levels: list[Level], vocabulary: int, k: float) -> list[Table]:
+def add_k(levels: list[Level], vocabulary: int, k: float) -> list[NGramTable]:
     """Lidstone's ``(c(context, word) + k) / (c(context) + k V)`` with plain counts.
 
     V is the number of words that can be predicted (all but ``<s>``). ``weights`` hold the log
     probability of a word not seen after the context.
     """
-    tables: list[Table] = []
+    tables: list[NGramTable] = []
     outcomes = vocabulary - 1
     for n, level in enumerate(levels, 1):
         if n == 1:
@@ -181,19 +181,19 @@ def add_k(levels: list[Level], vocabulary: int, k: float) -> list[Table]:
             total = np.bincount(context, weights=level.counts, minlength=len(levels[n - 2]))
             tables[-1].weights = _log10(k / (total + k * outcomes))
             probs = (level.counts + k) / (total[context] + k * outcomes)
-        tables.append(Table(level.keys, _log10(probs), np.empty(0)))
+        tables.append(NGramTable(level.keys, _log10(probs), np.empty(0)))
         level.release()
     return tables
 
 
-def stupid_backoff(levels: list[Level], vocabulary: int) -> list[Table]:
+def stupid_backoff(levels: list[Level], vocabulary: int) -> list[NGramTable]:
     """Relative frequencies with plain counts (Brants et al., "Large language models in machine
     translation", 2007); the factor ``alpha`` is applied when a score is read.
 
     The scores are no probabilities. So that an unknown word has a score at all, it counts as seen
     once if the text has no ``<unk>``.
     """
-    tables: list[Table] = []
+    tables: list[NGramTable] = []
     for n, level in enumerate(levels, 1):
         if n == 1:
             counts = level.counts.astype(np.float64)
@@ -204,7 +204,7 @@ def stupid_backoff(levels: list[Level], vocabulary: int) -> list[Table]:
             context = level.keys // vocabulary
             total = np.bincount(context, weights=level.counts, minlength=len(levels[n - 2]))
             probs = level.counts / total[context]
-        tables.append(Table(level.keys, _log10(probs), np.empty(0)))
+        tables.append(NGramTable(level.keys, _log10(probs), np.empty(0)))
         level.release()
     return tables
 
