@@ -83,7 +83,7 @@ def answered(flags: Namespace, verb: str, words: Sequence[str], config: Any) -> 
         asked = ["--info", flags.info] if flags.info else ["--cfg", flags.cfg]
         asked += ["--resolve"] if flags.resolve else []
         for flag in ("package", "config_dir", "config_name"):
-            value = getattr(flags, flag)
+            value = vars(flags)[flag]
             asked += [f"--{flag.replace('_', '-')}", value] if value else []
         readable = [w for w in map(read_override, words) if w is not None and w.parsed is not None]
         hand_to_hydra([*(w.line for w in readable), *asked], verb)

@@ -42,7 +42,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
             text = str(error).strip().splitlines()[0]
-            return {}, [Fault(getattr(error, "full_key", "") or "configuration", text)]
+            return {}, [Fault(error.full_key or "configuration", text)]
     else:
         plain = dict(config)
     assert isinstance(plain, dict)

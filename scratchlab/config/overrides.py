@@ -181,13 +181,15 @@ def entries(text: str) -> list[str]:
 
 def plain_value(value: Any) -> Any:
     """Hydra's quoted strings and nested values as plain Python values."""
+    from hydra.core.override_parser.types import QuotedString
+
     if isinstance(value, list):
         return [plain_value(v) for v in value]
     if isinstance(value, dict):
         return {str(plain_value(k)): plain_value(v) for k, v in value.items()}
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return value.text if hasattr(value, "text") else str(value)
+    return value.text if isinstance(value, QuotedString) else str(value)
 
 
 @functools.cache

@@ -61,9 +61,13 @@ def yaml_faults(path: Path) -> Iterator[None]:
 
 
 def _yaml_problem(error: Any, path: Path) -> str:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    problem = getattr(error, "problem", None) or getattr(error, "context", None) or str(error)
-    if hasattr(error, "position") and hasattr(error, "character"):  # a ReaderError has no mark
+    import yaml
+
+    mark, problem = None, str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        problem = error.problem or error.context or problem
+    if isinstance(error, yaml.reader.ReaderError):  # it has no mark
         before = read_text(path, YAML_BYTES)[: error.position]
         line, column = before.count("\n") + 1, error.position - before.rfind("\n")
         code = error.character if isinstance(error.character, int) else ord(error.character)
@@ -79,7 +83,7 @@ def _place(path: Path, mark: Any) -> str:
 def _yaml_values(text: str, path: Path) -> Any:
     import yaml
 
-    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    base: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     depth = 0
     for event in yaml.parse(text, Loader=base):  # no recursion here, unlike in all that follows
         if isinstance(event, yaml.CollectionStartEvent):

@@ -78,8 +78,8 @@ def labels_from_state(state: State) -> np.ndarray:
 def features_to_state(estimator: Any) -> State:
     """Number of features and, where the data was a data frame, their names."""
     state = {"n_features": np.array(estimator.n_features_in_)}
-    if hasattr(estimator, "feature_names_in_"):
-        state["feature_names"] = text_to_array([str(n) for n in estimator.feature_names_in_])
+    if (names := vars(estimator).get("feature_names_in_")) is not None:
+        state["feature_names"] = text_to_array([str(n) for n in names])
     return state
 
 

@@ -48,9 +48,9 @@ class Fitted(Adapted):
             given = arrays[name].dtype if name in arrays else np.asarray(array).dtype
             if np.asarray(array).dtype.kind != given.kind or given.kind not in "biuf":
                 raise ValueError(f"{name} holds {given}")
-        if hasattr(self.model, "n_features_in_"):
+        if (features := vars(self.model).get("n_features_in_")) is not None:
             with np.errstate(all="ignore"):
-                self.model.predict(np.zeros((1, self.model.n_features_in_)))
+                self.model.predict(np.zeros((1, features)))
 
     def save_files(self, folder: Path) -> None:
         """An estimator has no files beside its state."""

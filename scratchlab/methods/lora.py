@@ -164,7 +164,7 @@ class LoRA(Method):
         return model
 
     def _is_tied(self, model: nn.Module, name: str, layer: Any) -> bool:
-        weight = getattr(layer, "weight", None)
+        weight: Tensor | None = layer.weight
         others = [] if weight is None else [n for n in sharers(model, weight) if n != name]
         if others:
             self.notes.append(

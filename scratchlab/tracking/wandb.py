@@ -87,7 +87,7 @@ class Wandb(Tracker):
             for entry in read_lines(run.folder / name):
                 values = {k: math.nan if v is None else v for k, v in entry.items() if k != "step"}
                 entries.setdefault(int(entry["step"]), ({}, {}))[which].update(values)
-        known = int(getattr(self._run, "step", 0) or 0)
+        known = int(self._run.step or 0)
         for step in sorted(entries):
             if known <= step <= run.resumed_from:
                 self.log(step, *entries[step])
