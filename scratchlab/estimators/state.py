@@ -7,7 +7,7 @@ a JSON list.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -73,6 +73,20 @@ def labels_from_state(state: State) -> np.ndarray:
     if "classes.text" in state:
         return np.array(text_from_array(state["classes.text"]))
     return np.array(text_from_array(state["classes.objects"]), dtype=object)
+
+
+class LabelledState:
+    """Before an estimator among the bases of a classifier: its labels belong to its state."""
+
+    classes_: np.ndarray
+
+    def get_state(self) -> State:
+        state: State = super().get_state()  # type: ignore[misc]
+        return state | labels_to_state(self.classes_)
+
+    def set_state(self, state: State) -> Self:
+        self.classes_ = labels_from_state(state)
+        return super().set_state(state)  # type: ignore[misc]
 
 
 def features_to_state(estimator: Any) -> State:

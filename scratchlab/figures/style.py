@@ -88,7 +88,8 @@ def new_figure(
 
 def head(figure: Figure, title: str) -> None:
     """The title of a figure: at its left edge, on as many lines as it needs."""
-    lines = textwrap.wrap(title, TITLE_CHARACTERS) or [""]
+    room = min(1.0, figure.get_figwidth() * DPI / WIDTH_PIXELS)
+    lines = textwrap.wrap(title, int(TITLE_CHARACTERS * room)) or [""]
     text = "\n".join(lines).replace("$", r"\$")
     _heighten(figure, LINE_INCHES * (len(lines) - 1))
     figure.suptitle(text, fontweight="bold", fontsize=10, x=0.01, ha="left")

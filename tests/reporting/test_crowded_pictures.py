@@ -8,6 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from scratchlab.evaluation.inside.ensemble import heat_map, votes_figure
+from scratchlab.evaluation.rows.confusion_matrix import confusion_figure
 from scratchlab.figures.bars import Bar, bars_figure
 from scratchlab.figures.lines import lines_with_bands
 from scratchlab.figures.scatter import Point, ScatterAxis, scatter_figure
@@ -60,6 +64,21 @@ def test_titles_of_searches_and_scatters_stand_on_lines_that_the_picture_has_roo
             assert axis.bbox.height > 100  # pixels: what stands around it leaves it room
             legend = axis.get_legend()
             assert legend is None or not legend.get_window_extent().overlaps(box)
+
+
+def test_titles_of_the_evaluators_own_pictures_stand_on_lines_as_well() -> None:
+    votes = np.eye(2)[np.zeros((3, 4), dtype=int)]  # [members, rows, classes]
+    figures = [
+        confusion_figure(np.array([[3, 1], [0, 4]]), ["no", "yes"], TITLE),
+        heat_map({"bagging": {5: 0.9}, "forest": {5: 0.95}}, "accuracy", TITLE),
+        votes_figure(votes, np.zeros(4, dtype=int), True, "test"),
+    ]
+    for figure in figures:
+        title: Any = figure._suptitle  # type: ignore[attr-defined]
+        assert max(map(len, title.get_text().split("\n"))) <= TITLE_CHARACTERS
+        figure.draw_without_rendering()
+        assert title.get_window_extent().x1 < figure.bbox.x1
+        assert figure.axes[0].bbox.height > 100
 
 
 def test_names_at_the_lanes_of_a_search_do_not_touch() -> None:

@@ -34,10 +34,9 @@ from scratchlab.estimators.protocol import (
 )
 from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
+    LabelledState,
     features_from_state,
     features_to_state,
-    labels_from_state,
-    labels_to_state,
 )
 from scratchlab.registry import option, register
 
@@ -128,7 +127,7 @@ class _Bagging(BaseEstimator, Configured, ABC):
 
 
 @register("estimator", "bagging", tasks=("classification",), offers=("members",))
-class BaggingClassifier(ClassifierMixin, _Bagging):
+class BaggingClassifier(ClassifierMixin, LabelledState, _Bagging):
     """Bagging for classification, from scratch, over any registered estimator."""
 
     @dataclass(frozen=True)
@@ -139,7 +138,6 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
 
     _task = "classification"
     _usual: ClassVar[dict[str, str]] = {"name": "decision_tree"}
-    classes_: np.ndarray
     vote: str
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -173,13 +171,6 @@ class BaggingClassifier(ClassifierMixin, _Bagging):
         """The class with the greatest share; of equal ones the first in ``classes_``."""
         shares = self.predict_proba(X)
         return self.classes_[shares.argmax(axis=1)]
-
-    def get_state(self) -> State:
-        return super().get_state() | labels_to_state(self.classes_)
-
-    def set_state(self, state: State) -> Self:
-        self.classes_ = labels_from_state(state)
-        return super().set_state(state)
 
 
 @register("estimator", "bagging_regressor", tasks=("regression",), offers=("members",))

@@ -27,10 +27,9 @@ from scratchlab.estimators.ensembles.members import (
 from scratchlab.estimators.protocol import InputError, State, learn_classes, seed_of
 from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.estimators.state import (
+    LabelledState,
     features_from_state,
     features_to_state,
-    labels_from_state,
-    labels_to_state,
 )
 from scratchlab.registry import option, register
 
@@ -158,7 +157,7 @@ class _Stacking(BaseEstimator, Configured, ABC):
 
 
 @register("estimator", "stacking", tasks=("classification",))
-class StackingClassifier(ClassifierMixin, _Stacking):
+class StackingClassifier(ClassifierMixin, LabelledState, _Stacking):
     """Stacking for classification, from scratch, over any registered estimators.
 
     A level-0 estimator says the probabilities of all classes (of the second one, where there are
@@ -180,7 +179,6 @@ class StackingClassifier(ClassifierMixin, _Stacking):
         "epochs": 1000,
         "l2": 0.001,
     }
-    classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train both levels on X [rows, features] and class labels y [rows]."""
@@ -197,13 +195,6 @@ class StackingClassifier(ClassifierMixin, _Stacking):
     def _columns(self, member: Any, X: np.ndarray) -> np.ndarray:
         shares = class_shares(member, X, self.classes_, soft=isinstance(member, Probabilistic))
         return shares[:, 1:] if len(self.classes_) == 2 else shares
-
-    def get_state(self) -> State:
-        return super().get_state() | labels_to_state(self.classes_)
-
-    def set_state(self, state: State) -> Self:
-        self.classes_ = labels_from_state(state)
-        return super().set_state(state)
 
 
 @register("estimator", "stacking_regressor", tasks=("regression",))

@@ -22,11 +22,10 @@ from scratchlab.estimators.ensembles.tree_arrays import TreeArrays, from_boostin
 from scratchlab.estimators.losses import sigmoid, softmax
 from scratchlab.estimators.protocol import State, learn_classes, seed_of
 from scratchlab.estimators.state import (
+    LabelledState,
     below_prefix,
     features_from_state,
     features_to_state,
-    labels_from_state,
-    labels_to_state,
     with_prefix,
 )
 from scratchlab.registry import option, register
@@ -83,9 +82,7 @@ class _Trees(BaseEstimator, Configured, ABC):
         return tags
 
 
-class _TreesClassifier(ClassifierMixin, _Trees):
-    classes_: np.ndarray
-
+class _TreesClassifier(ClassifierMixin, LabelledState, _Trees):
     def fit(self, X: Any, y: Any) -> Self:
         """Grow on X [rows, features] and class labels y [rows]."""
         X, y = self._check_fit(X, y)
@@ -101,13 +98,6 @@ class _TreesClassifier(ClassifierMixin, _Trees):
         """The most probable class of each row."""
         shares = self.predict_proba(X)
         return self.classes_[shares.argmax(axis=1)]
-
-    def get_state(self) -> State:
-        return super().get_state() | labels_to_state(self.classes_)
-
-    def set_state(self, state: State) -> Self:
-        self.classes_ = labels_from_state(state)
-        return super().set_state(state)
 
 
 class _TreesRegressor(RegressorMixin, _Trees):

@@ -74,37 +74,27 @@ def sample(
     Temperature 0 takes the most probable word.
     """
     texts: list[IntArray] = []
-    for begin in range(0, len(draws), BATCH):
-        texts += _sample_batch(tables, prefix, draws[begin : begin + BATCH], temperature, unknown)
+    for part in (draws[begin : begin + BATCH] for begin in range(0, len(draws), BATCH)):
+        walk = Walk(tables, len(part))
+        for word in prefix:
+            walk.advance(np.full(len(part), word, dtype=np.int64))
+        written = np.full(part.shape, EOS, dtype=np.int64)
+        running = np.arange(len(part))
+        for step in range(part.shape[1]):
+            probs = walk.distribution()
+            if not unknown:
+                probs[:, UNK] = 0.0
+            words = _choose(probs, part[running, step], temperature)
+            written[running, step] = words
+            going = words != EOS
+            running = running[going]
+            if len(running) == 0:
+                break
+            walk.contexts = [contexts[going] for contexts in walk.contexts]
+            walk.advance(words[going])
+        lengths = np.cumprod(written != EOS, axis=1).sum(axis=1)
+        texts += [row[:length] for row, length in zip(written, lengths, strict=True)]
     return texts
-
-
-def _sample_batch(
-    tables: Tables,
-    prefix: IntArray,
-    draws: NDArray[np.float64],
-    temperature: float,
-    unknown: bool,
-) -> list[IntArray]:
-    walk = Walk(tables, len(draws))
-    for word in prefix:
-        walk.advance(np.full(len(draws), word, dtype=np.int64))
-    written = np.full(draws.shape, EOS, dtype=np.int64)
-    running = np.arange(len(draws))
-    for step in range(draws.shape[1]):
-        probs = walk.distribution()
-        if not unknown:
-            probs[:, UNK] = 0.0
-        words = _choose(probs, draws[running, step], temperature)
-        written[running, step] = words
-        going = words != EOS
-        running = running[going]
-        if len(running) == 0:
-            break
-        walk.contexts = [contexts[going] for contexts in walk.contexts]
-        walk.advance(words[going])
-    lengths = np.cumprod(written != EOS, axis=1).sum(axis=1)
-    return [row[:length] for row, length in zip(written, lengths, strict=True)]
 
 
 def _choose(probs: FloatArray, draws: NDArray[np.float64], temperature: float) -> IntArray:
