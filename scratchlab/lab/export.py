@@ -13,9 +13,10 @@ from scratchlab.tracking.contract import Tracker
 
 def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
     """UserError, before anything is trained or measured, if the model cannot be exported."""
-    if config["export"] and config["method"]:
+    apart = [m.registered_name for m in parts.adapted.methods if not m.mergeable]
+    if config["export"] and apart:
         raise UserError(
-            "export: a model with methods (" + ", ".join(config["method"]) + ") is not exported",
+            f"export: what {' and '.join(apart)} did cannot be merged into the model's weights",
             "Export the run that the methods were applied to.",
         )
     if config["export"]:
@@ -30,7 +31,7 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
         return
     from scratchlab.models.exporting import export_model, tokenizer_unwritable
 
-    path = export_model(parts.model, parts.dataset, config["export"], folder / "export")
+    path = export_model(parts.adapted.merged(), parts.dataset, config["export"], folder / "export")
     tracker.message(f"exported to {path}")
     has_tokenizer = parts.dataset.tokenizer is not None
     if config["export"] == "hf" and has_tokenizer and not (path / "tokenizer.json").exists():

@@ -104,6 +104,12 @@ class Adapted:
             for method in self.exporting:
                 method.export(folder)
 
+    def merged(self) -> nn.Module:
+        """The model with its methods merged into its weights, for good; all must be mergeable."""
+        for method in reversed(self.methods):
+            method.merge(self.model)
+        return self.model
+
     def settings(self) -> dict[str, Any]:
         """What the methods add to the settings of every figure that is measured."""
         return {key: value for m in self.methods for key, value in m.settings().items()}

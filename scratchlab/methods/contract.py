@@ -75,6 +75,14 @@ class Method(ABC):
     def export(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what other programs can load (the adapter's own format) into a checkpoint."""
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether :meth:`merge` gives the model's outputs without anything added to it."""
+        return False
+
+    def merge(self, model: nn.Module) -> None:  # noqa: B027 (most added nothing)
+        """Put what was added into the weights that were there, for good."""
+
     def settings(self) -> dict[str, Any]:
         """What changes the meaning of figures measured with it: the arithmetic that ran."""
         return {}

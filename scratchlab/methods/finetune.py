@@ -86,6 +86,10 @@ class Finetune(Method):
             found |= matched
         return found
 
+    @property
+    def mergeable(self) -> bool:
+        return True
+
     def arithmetic(self) -> list[Arithmetic]:
         return [Arithmetic("Fine-tuning", ("weights", "number"), self._rows)]
 

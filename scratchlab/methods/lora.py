@@ -2,7 +2,7 @@
 
 A frozen layer y = W x gets a trained change of low rank: y = W x + (alpha / rank) · B A x, with
 A [rank, in] and B [out, rank]. B starts at zero, so the model starts as it was. A layer of in · out
-weights trains rank · (in + out). The change can be added to W and taken out again.
+weights trains rank · (in + out). Merged, the change is added to W and costs nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from scratchlab.methods.peft_format import (
 )
 from scratchlab.methods.replace import (
     find_layers,
-    is_conv1d,
     linear_shape,
     linear_weight,
     replace_module,
@@ -52,9 +51,7 @@ class LoRALinear(Adapter):
         self.base = base
         self.scale = alpha / rank
         self.dropout = dropout
-        self.merged = False
         self.tied = tied
-        self.shared: list[nn.Parameter] = []  # the tied matrix while a copy took up the change
         near = next((t for t in (*base.parameters(), *base.buffers())), torch.empty(0))
         at: dict[str, Any] = {"device": near.device, "dtype": torch.float32}
         self.lora_a = nn.Parameter(torch.empty(rank, self.in_features, **at))
@@ -70,8 +67,6 @@ class LoRALinear(Adapter):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
         y: Tensor = self.base(x)
-        if self.merged:
-            return y
         inside = F.dropout(x, self.dropout, self.training) if self.dropout else x
         low = F.linear(inside.to(self.lora_a.dtype), self.lora_a)  # [..., rank]
         return y + F.linear(low, self.lora_b * self.scale).to(y.dtype)
@@ -79,34 +74,6 @@ class LoRALinear(Adapter):
     def change(self) -> Tensor:
         """What is added to the weight, [out, in]."""
         return self.scale * (self.lora_b @ self.lora_a)
-
-    @torch.no_grad()
-    def merge(self) -> None:
-        """Add the change to the weight below; UserError if that is quantized."""
-        self._add(1)
-
-    @torch.no_grad()
-    def unmerge(self) -> None:
-        """Take the change out of the weight again."""
-        self._add(-1)
-
-    def _add(self, sign: int) -> None:
-        if self.merged == (sign > 0):
-            return
-        if not (isinstance(self.base, nn.Linear) or is_conv1d(self.base)):
-            raise UserError(
-                f"LoRA cannot be merged into a {type(self.base).__name__}: its weights are integers"
-            )
-        base: Any = self.base
-        self.merged = sign > 0
-        if self.shared:
-            base.weight = self.shared.pop()
-            return
-        if self.tied:
-            self.shared = [base.weight]
-            base.weight = nn.Parameter(base.weight.detach().clone(), base.weight.requires_grad)
-        weight = linear_weight(base)
-        weight.add_(self.change().to(weight.dtype), alpha=sign)
 
 
 @register("method", "lora")
@@ -168,8 +135,8 @@ class LoRA(Method):
         others = [] if weight is None else [n for n in sharers(model, weight) if n != name]
         if others:
             self.notes.append(
-                f"{name} shares its matrix with {' and '.join(others)}, which the change does not "
-                "touch; merged, it has a matrix of its own"
+                f"{name} shares its matrix with {' and '.join(others)}, which the change "
+                "does not touch"
             )
         return bool(others)
 
@@ -201,15 +168,17 @@ class LoRA(Method):
             terms.append((gram - torch.eye(len(gram), device=gram.device)).square().sum())
         return self.config.orthogonality * torch.stack(terms).mean()
 
-    def merge(self) -> None:
-        """Add every change to its weight."""
-        for layer in self.layers.values():
-            layer.merge()
+    @property
+    def mergeable(self) -> bool:
+        """Not into quantized weights, nor into a matrix that another layer must keep."""
+        return not any(layer.tied or layer.weight is None for layer in self.layers.values())
 
-    def unmerge(self) -> None:
-        """Take every change out again."""
-        for layer in self.layers.values():
-            layer.unmerge()
+    @torch.no_grad()
+    def merge(self, model: nn.Module) -> None:
+        for name, layer in self.layers.items():
+            weight = linear_weight(layer.base)
+            weight.add_(layer.change().to(weight.dtype))
+            replace_module(model, name, layer.base)
 
     def export(self, folder: Path) -> None:
         """``adapter/`` in peft's format, for ``PeftModel.from_pretrained``."""

@@ -61,6 +61,20 @@ def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
     again = load_file(tmp_path / "outputs/out/two/checkpoints/last/model.safetensors")
     assert all(torch.equal(again[name], best[name]) for name in best)
 
+    # What LoRA trained is merged into the weights.
+    adapted = [f"init_from={folder}", "method=lora", "run_id=merged", "export=hf"]
+    done = launcher.run(*WORDS, *adapted, cwd=tmp_path)
+    assert done.code == 0, done.err
+    trained = load_file(tmp_path / "outputs/out/merged/checkpoints/best/model.safetensors")
+    merged = load_gpt2(tmp_path / "outputs/out/merged/export/hf").state_dict()
+    layers = [name.removesuffix(".lora_a") for name in trained if name.endswith(".lora_a")]
+    assert layers and best.keys() <= merged.keys()
+    for name in layers:
+        change = 16 / 8 * trained[f"{name}.lora_b"] @ trained[f"{name}.lora_a"]
+        expected = best[f"{name}.weight"] + change
+        assert change.abs().max() > 0
+        torch.testing.assert_close(merged[f"{name}.weight"], expected, rtol=1e-5, atol=1e-6)
+
     # The tokenizer is there as well; a measurement exports nothing again, also of another model.
     ids = transformers.AutoTokenizer.from_pretrained(folder)(TEXT[:40])["input_ids"]
     from scratchlab.data.tokenizers.files import read_text_tokenizer
