@@ -356,13 +356,18 @@ def build(section: str, entry: dict[str, Any], *arguments: Any) -> Any:
     Parts whose packages are missing say so in one line.
     """
     part = find(section, str(entry["name"]))
-    for package in part.facts.get("needs", ()):
-        if importlib.util.find_spec(package) is None:
-            raise MissingPackageError(package, f"{section}={part.name}", part.facts.get("extra"))
+    require_packages(part, section)
     cls = part.load()
     config_class = getattr(cls, "Config", None) or importlib.import_module(part.module).Config
     options = {k: v for k, v in entry.items() if k != "name"}
     return cls(config_class(**options), *arguments)
+
+
+def require_packages(part: Part, section: str) -> None:
+    """MissingPackageError if a package that a part needs is not installed."""
+    for package in part.facts.get("needs", ()):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(package, f"{section}={part.name}", part.facts.get("extra"))
 
 
 def is_estimator(config: Mapping[str, Any]) -> bool:

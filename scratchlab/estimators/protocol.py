@@ -29,6 +29,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
+from scratchlab.data.contract import Dataset, Examples
 from scratchlab.errors import TrainingError, UserError, suggest
 from scratchlab.estimators.configured import Configured
 
@@ -68,8 +69,17 @@ class IterativeEstimator(BaseEstimator, Configured, ABC):
 
     @property
     def planned_epochs(self) -> int:
-        """The most epochs that a training takes."""
+        """The most calls of ``epoch`` that a training takes."""
         return self.epochs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Calls of ``epoch`` that one pass over the data takes."""
+        return 1
+
+    def examples(self, dataset: Dataset, split: str) -> Examples:
+        """What of a split of a data set is learnt from and measured."""
+        return dataset.examples(split)
 
     @abstractmethod
     def start(self, X: Any, y: Any, seed: int | None = None) -> Self:
@@ -121,7 +131,7 @@ class IterativeEstimator(BaseEstimator, Configured, ABC):
         if not resume:
             self.start(X, y)
         run_epoch = self._epoch_on(X, y)
-        total = self.epochs if epochs is None else epochs
+        total = self.planned_epochs if epochs is None else epochs
         while self.n_epochs_ < total and not self.finished_:
             metrics = run_epoch()
             if X_val is not None:

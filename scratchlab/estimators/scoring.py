@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from scratchlab.registry import find
+from scratchlab.registry import find, require_packages
 
 _SMALLEST = 1e-15  # a probability of 0 would make the log loss infinite
 
@@ -27,15 +27,19 @@ class Probabilistic(Protocol):
     def predict_proba(self, X: Any) -> np.ndarray: ...
 
 
-def new_estimator(entry: Mapping[str, Any], seed: int) -> Any:
+def new_estimator(entry: Mapping[str, Any], seed: int, threads: int | None = None) -> Any:
     """The unfitted estimator that a checked section ``model`` describes.
 
-    An option ``random_state`` that is null takes the run's ``seed``.
+    Options ``random_state`` and ``threads`` that are null take the run's ``seed`` and ``threads``.
     """
+    part = find("model", str(entry["name"]))
+    require_packages(part, "model")
     options = {name: value for name, value in entry.items() if name != "name"}
+    if "threads" in options and options["threads"] is None:
+        options["threads"] = threads
     if "random_state" in options and options["random_state"] is None:
         options["random_state"] = seed % 2**32  # the largest that scikit-learn takes
-    return find("model", str(entry["name"])).load()(**options)
+    return part.load()(**options)
 
 
 def score(estimator: Any, arguments: tuple[Any, ...]) -> dict[str, float]:

@@ -165,7 +165,9 @@ def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights
         raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
     if start:
         raise UserError("init_from: an estimator learns from the start", "Leave init_from=null.")
-    fitted = Fitted(new_estimator(config["model"], config["seed"]))
+    # Threads that learn without locks give other bits each time.
+    threads = 1 if config["deterministic"] else config["threads"]
+    fitted = Fitted(new_estimator(config["model"], config["seed"], threads))
     if source:
         fitted.load(source.content.model, source.path)
     return fitted

@@ -4,7 +4,8 @@ An update of the run is an epoch of the estimator. Estimators that learn in epoc
 (:class:`~scratchlab.estimators.protocol.IterativeEstimator`) are validated, logged and saved
 between them and go on from a checkpoint to the same bits; others learn in one step, their
 only epoch.
-What they learn from is :meth:`~scratchlab.data.contract.Dataset.examples`.
+What they learn from is :meth:`~scratchlab.data.contract.Dataset.examples`, unless an estimator
+that learns in epochs reads its data itself.
 """
 
 from __future__ import annotations
@@ -65,13 +66,13 @@ class _Fitting:
             self._restore(context.resume)
 
     def run(self) -> Progress:
-        state, dataset = self.progress, self.context.dataset
+        state = self.progress
         if state.finished:
             self.context.tracker.message(f"training was complete after {state.step:,} epochs")
             return state
         if self.context.validates:
-            self.validation = dataset.examples("val")
-        examples = dataset.examples("train")
+            self.validation = self._examples("val")
+        examples = self._examples("train")
         self.clock = self.saved_clock = time.perf_counter()
         if isinstance(self.estimator, IterativeEstimator):
             self._fit_epochs(examples)
@@ -83,10 +84,20 @@ class _Fitting:
             self._end_epoch(metrics, last=True)
         return state
 
+    def _examples(self, split: str) -> Examples:
+        if isinstance(self.estimator, IterativeEstimator):
+            return self.estimator.examples(self.context.dataset, split)
+        return self.context.dataset.examples(split)
+
     def _fit_epochs(self, examples: Examples) -> None:
         X, y = examples.arguments
         if self.context.resume is None:
             self.estimator.start(X, y)
+        if self.estimator.finished_:  # no epoch is wanted: what it begins with is kept
+            self.progress.finished = True
+            self.best = self._checkpoint()
+            self._save()
+            return
         with Interrupt() as interrupt:
 
             def after_epoch(number: int, metrics: dict[str, float]) -> bool:
@@ -111,15 +122,24 @@ class _Fitting:
         self.clock = now
         tracker.log(
             state.step,
-            {"epoch": state.step, **{_logged(k): v for k, v in metrics.items()}},
+            {"epoch": self._epoch, **{_logged(k): v for k, v in metrics.items()}},
             {"seconds": state.seconds},
         )
-        tracker.progress(state.step, float(state.step), {})
+        tracker.progress(state.step, float(self._epoch), {})
         state.finished = last
         if last or state.step % self.config.validate_every == 0:
             self._validate()
         if state.finished or self._due():
             self._save()
+
+    @property
+    def _epoch(self) -> float:
+        """Passes over the data so far."""
+        step = self.progress.step
+        if not isinstance(self.estimator, IterativeEstimator):
+            return step
+        each = self.estimator.steps_per_epoch
+        return step if each == 1 else step / each
 
     def _validate(self) -> None:
         state, context = self.progress, self.context
@@ -132,7 +152,7 @@ class _Fitting:
         scalars = {f"val/{name}": value for name, value in measured.items()}
         if context.validate is not None:
             scalars.update(context.validate())
-        context.tracker.log(state.step, {"epoch": state.step, **scalars}, {})
+        context.tracker.log(state.step, {"epoch": self._epoch, **scalars}, {})
         loss = scalars["val/loss"]
         if not math.isfinite(loss):
             raise TrainingError(

@@ -48,7 +48,9 @@ SMALL: dict[str, dict[str, Any]] = {
 CLASSES = {
     name: cls
     for name, part in parts("estimator").items()
-    if issubclass(cls := part.load(), BaseEstimator) and cls.__module__.startswith("scratchlab.")
+    if "word_vectors" not in part.facts["tasks"]  # these learn from text, not from rows
+    and issubclass(cls := part.load(), BaseEstimator)
+    and cls.__module__.startswith("scratchlab.")
 }
 
 

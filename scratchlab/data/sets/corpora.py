@@ -82,7 +82,13 @@ class RunningTextOptions(TokenizerOptions):
     )
 
 
-@register("dataset", "python_docs", task="language_modeling", sources=("embedded",))
+@register(
+    "dataset",
+    "python_docs",
+    task="language_modeling",
+    also=("word_vectors",),
+    sources=("embedded",),
+)
 class PythonDocs(RunningText):
     """Python's own documentation: 1.4 MB of English about programming that every machine has.
 
@@ -119,6 +125,7 @@ class PythonDocs(RunningText):
     "dataset",
     "tiny_shakespeare",
     task="language_modeling",
+    also=("word_vectors",),
     sources=("files", "hub"),
     files=("tinyshakespeare/input.txt",),
     hub="karpathy/tiny_shakespeare",
@@ -164,6 +171,7 @@ class TinyShakespeare(RunningText):
     "dataset",
     "wikitext2",
     task="language_modeling",
+    also=("word_vectors",),
     sources=("files", "hub"),
     files=("wikitext2/train.txt.gz", "wikitext2/valid.txt.gz", "wikitext2/test.txt.gz"),
     hub="Salesforce/wikitext",
@@ -202,7 +210,13 @@ class WikiText2(RunningText):
         return fetch_hub(config, root, WIKITEXT)
 
 
-@register("dataset", "text_file", task="language_modeling", sources=("files", "hub"))
+@register(
+    "dataset",
+    "text_file",
+    task="language_modeling",
+    also=("word_vectors",),
+    sources=("files", "hub"),
+)
 class TextFile(RunningText):
     """Your own text: UTF-8 files (``.gz`` allowed) of any size, or text of the hub.
 
