@@ -65,8 +65,8 @@ class Config:
     export: str | None = option(
         None,
         "write the measured checkpoint for other programs too: hf (model=gpt: Hugging Face's "
-        "GPT-2), arpa (model=ngram)",
-        choices=("hf", "arpa"),
+        "GPT-2), arpa (model=ngram), word2vec or word2vec_binary (word vectors)",
+        choices=("hf", "arpa", "word2vec", "word2vec_binary"),
     )
     description: str = option("", "what this run is for, in a line")
 

@@ -1,4 +1,4 @@
-"""Trained models in the formats of other programs: Hugging Face (GPT-2), ARPA (n-grams)."""
+"""Trained models in the formats of other programs: Hugging Face, ARPA (n-grams), word2vec."""
 
 from __future__ import annotations
 
@@ -11,32 +11,40 @@ from scratchlab.data.contract import Dataset
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
 from scratchlab.errors import UserError
+from scratchlab.estimators.embeddings.base import WordEstimator
+from scratchlab.estimators.embeddings.files import write_vectors
 from scratchlab.estimators.ngrams.arpa import check_words
 from scratchlab.estimators.ngrams.counts import MARKERS
 from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.models.gpt import GPT
 from scratchlab.models.gpt_weights import check_convertible, export_gpt2
 
-FORMATS = {"hf": "gpt", "arpa": "ngram"}
+FORMATS = {
+    "hf": "gpt",
+    "arpa": "ngram",
+    "word2vec": "skipgram",
+    "word2vec_binary": "skipgram",
+}
+OWNERS = {"hf": GPT, "arpa": NGram, "word2vec": WordEstimator, "word2vec_binary": WordEstimator}
+VECTOR_FILES = {"word2vec": "vectors.txt", "word2vec_binary": "vectors.bin"}
 SAMPLE = 20_000  # tokens of a text that an exported tokenizer is compared on
 
 
 def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
     """UserError, before anything is trained, if the model cannot be written in this format."""
-    wanted = GPT if form == "hf" else NGram
-    if not isinstance(model, wanted):
+    if not isinstance(model, OWNERS[form]):
         raise UserError(
             f"export={form} is for model={FORMATS[form]}, not for this {type(model).__name__}",
             "Formats: " + ", ".join(f"{f} (model={m})" for f, m in FORMATS.items()) + ".",
         )
     if isinstance(model, GPT):
         check_convertible(model)
-    elif model.smoothing != "kneser_ney":
-        raise UserError(
-            f"export=arpa: an ARPA file holds Kneser-Ney models, not {model.smoothing}",
-            "Train with model.smoothing=kneser_ney.",
-        )
-    else:
+    elif isinstance(model, NGram):
+        if model.smoothing != "kneser_ney":
+            raise UserError(
+                f"export=arpa: an ARPA file holds Kneser-Ney models, not {model.smoothing}",
+                "Train with model.smoothing=kneser_ney.",
+            )
         check_words([*MARKERS, *_arpa_vocabulary(dataset)])
 
 
@@ -51,7 +59,7 @@ def _arpa_vocabulary(dataset: Dataset) -> list[str]:
 
 
 def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
-    """Write ``model`` below ``folder``; returns the folder ``hf`` or the file ``model.arpa``.
+    """Write ``model`` below ``folder``; returns the folder ``hf`` or the file.
 
     Beside the weights for ``from_pretrained``, the folder ``hf`` holds the tokenizer for
     ``AutoTokenizer`` (where the library can follow it), and the vocabulary in this project's own
@@ -68,6 +76,10 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
             write_hf_tokenizer(dataset.tokenizer, target, model.block_size)
         return target
     folder.mkdir(parents=True, exist_ok=True)
+    if form in VECTOR_FILES:
+        target = folder / VECTOR_FILES[form]
+        write_vectors(target, model.vectors(), binary=form == "word2vec_binary")
+        return target
     if model.words_ is None and dataset.tokenizer is not None:
         model.words_ = arpa_words(dataset.tokenizer.tokens)
     target = folder / "model.arpa"
