@@ -6,7 +6,6 @@ follow is said (:func:`unwritable`). Pieces of words are written with these diff
 
 - A character without an id is spelled as its code point, as here. No step computes one, so that
   is for ``LISTED`` only; the others, which Unicode has given to nobody, are ``<unk>``.
-- Decoding gives ``COMMON`` ones back and leaves the others spelled.
 - The library knows an older Unicode: characters that were new in the last years may be cut apart.
 - Padding has no name, as in GPT-2, so that no text can mean it.
 """
@@ -17,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator
 from io import StringIO
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from scratchlab.data.tokenizers.words import (
     HEX_DIGITS,
     JOINER,
     START,
-    escape,
     marked_pattern,
     plain_pattern,
 )
@@ -119,10 +117,11 @@ def _library_tokenizer(tokenizer: Tokenizer) -> Any:
     return made
 
 
-# Characters that can be spelled as code points (no "\n", no surrogates), and those read back.
+# Characters that can be spelled as code points (no "\n", no surrogates).
 LISTED = (*range(10), *range(11, 0xD800), *range(0xE000, 0x33480), *range(0xE0000, 0xE0200))
-COMMON = {*map(chr, range(0x250)), *map(chr, range(0x2000, 0x2070)), ESCAPE, JOINER, START, "€"}
-CUT, MARK, JOIN = "\ufdd0", "\ufdd1", "\ufdd2"  # never in a text: no characters, by Unicode
+# Never in a text: no characters, by Unicode, and 256 that nobody has been given.
+CUT, MARK, JOIN, FOUR, THREE = "\ufdd0", "\ufdd1", "\ufdd2", "\ufdd3", "\ufdd4"
+BYTES = 0x50000
 ALNUM, COMBINING = r"[\p{L}\p{N}]", r"[\p{M}\x{200c}\x{200d}]"
 
 
@@ -153,6 +152,7 @@ def _library_pieces(tokenizer: Pieces, vocabulary: dict[str, int]) -> Any:
         [*(normalizers.Replace(Regex(a), b) for a, b in marking), normalizers.Prepend(START)]
     )
     made.pre_tokenizer = cuts.Split(START, "merged_with_next")
+    hidden = {c for c in {*"".join(vocabulary), " "} if not "!" <= c <= "~"}
     unmarking = [
         (f"{START}{JOINER}|{JOINER}{START}", ""),
         (JOINER, ""),
@@ -160,12 +160,12 @@ def _library_pieces(tokenizer: Pieces, vocabulary: dict[str, int]) -> Any:
         (START, " "),
         (rf"{ESCAPE}[{HEX_DIGITS}]{{1,6}}\K{ESCAPE}", CUT),
         (rf"{ESCAPE}(?![{HEX_DIGITS}]+{CUT})", ""),  # half an escape
-        *((escape(c)[:-1] + CUT, c) for c in sorted(COMMON)),
-        (CUT, ESCAPE),
+        *_bytes_of_escapes(),
+        *((re.escape(c), _as_bytes(c)) for c in sorted(hidden)),
+        *((chr(BYTES + b), c) for b, c in _byte_alphabet().items()),
     ]
-    made.decoder = decoders.Sequence(
-        [decoders.Fuse(), *(decoders.Replace(Regex(a), b) for a, b in unmarking)]
-    )
+    steps = (decoders.Replace(Regex(a), b) for a, b in unmarking)
+    made.decoder = decoders.Sequence([decoders.Fuse(), *steps, decoders.ByteLevel()])
     made.add_special_tokens([AddedToken("\n", normalized=False, special=True)])
     return made
 
@@ -182,6 +182,46 @@ def _spelling(known: set[str]) -> Iterator[tuple[str, str]]:
         yield f"(?={_class(these)})", HEX_DIGITS[digit]
     yield _class(spelled), CUT
     yield CUT, ESCAPE
+
+
+def _bytes_of_escapes() -> Iterator[tuple[str, str]]:
+    """Replacements that turn code points, written as digits, into bytes of UTF-8.
+
+    A byte has six bits of the number or less: those of a digit and two of that beside it.
+    """
+    digits = HEX_DIGITS
+    high = [f"[{digits[4 * i : 4 * i + 4]}]" for i in range(4)]  # digits by their upper two bits
+    low = [f"[{digits[i::4]}]" for i in range(4)]
+    for length in range(1, 6):  # to six digits
+        yield rf"{ESCAPE}(?=[{digits}]{{{length}}}{CUT})", ESCAPE + "0" * (6 - length)
+    yield rf"{ESCAPE}(?:00D[89A-F]|1[1-9A-F]..|[2-9A-F]...)[{digits}]{{2}}{CUT}", ""
+    for code in range(128):
+        yield f"{ESCAPE}{code:06X}{CUT}", chr(code) if 0x20 < code < 0x7F else chr(BYTES + code)
+    for top, (i, follows) in product(range(8), enumerate(high)):
+        yield f"{ESCAPE}000{top}(?={follows})", chr(BYTES + (0xC0 | top << 2 | i))
+    for i, digit in enumerate(digits):
+        yield f"{ESCAPE}00{digit}", chr(BYTES + (0xE0 | i)) + THREE
+    for top, (i, follows) in product(range(2), enumerate(high)):
+        yield f"{ESCAPE}{top}(?={follows})", chr(BYTES + (0xF0 | top << 2 | i)) + FOUR
+    after = [(i, chr(BYTES + (0x80 | i))) for i in range(64)]
+    for i, byte in after:
+        yield f"{FOUR}{low[i >> 4]}{digits[i & 15]}", byte + THREE
+    for i, byte in after:
+        yield f"{THREE}{digits[i >> 2]}(?={high[i & 3]})", byte
+    for i, byte in after:
+        yield f"{low[i >> 4]}{digits[i & 15]}{CUT}", byte
+
+
+def _as_bytes(text: str) -> str:
+    return "".join(chr(BYTES + b) for b in text.encode())
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """How the tokenizers library writes those bytes that are no visible ASCII (as GPT-2 does)."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [b for b in range(256) if b not in visible]
+    written = {b: chr(b) for b in visible} | {b: chr(256 + i) for i, b in enumerate(hidden)}
+    return {b: c for b, c in sorted(written.items()) if not 0x21 <= b < 0x7F}
 
 
 def _class(characters: list[int]) -> str:
