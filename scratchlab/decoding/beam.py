@@ -13,7 +13,6 @@ enter the list of the best n, however long it became: this changes no result.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +22,10 @@ from scratchlab.decoding.contract import (
     Decoder,
     Hypothesis,
     NextToken,
-    source_padding,
     worth_shrinking,
 )
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
 
 
@@ -47,7 +46,9 @@ class Beam(Decoder):
         min_length: int = option(0, "shortest output in tokens, <eos> included", min=0)
 
     @torch.inference_mode()
-    def n_best(self, model: Any, source: Tensor, spec: Spec, n: int = 1) -> list[list[Hypothesis]]:
+    def n_best(
+        self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
+    ) -> list[list[Hypothesis]]:
         """As promised by :class:`Decoder`; ``n`` may be at most ``beam_size``."""
         beams = self.config.beam_size
         if not 1 <= n <= beams:
@@ -57,11 +58,11 @@ class Beam(Decoder):
             )
         allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
         longest = int(allowed.limits.max())
-        padding = source_padding(source, allowed.pad_id)
+        padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest, beams)
         search = _Search(source.shape[0], beams, longest, allowed, self.config.length_penalty)
         for length in range(1, longest + 1):
-            logits = model.decode_step(search.newest.flatten(), cache).float()
+            logits = model.next_logits(search.newest, cache).float()  # [b, K, V]
             parents = search.advance(logits, length)
             open_rows = search.still_open(n)
             left = len(open_rows)
@@ -102,9 +103,9 @@ class _Search:
         return ((5 + length) / 6) ** self.length_penalty
 
     def advance(self, logits: Tensor, length: int) -> Tensor:
-        """Take one step with logits [b * K, V]; returns the beam each beam continues, [b, K]."""
-        batch, beams = self.newest.shape
-        log_p = logits.log_softmax(-1).view(batch, beams, -1)  # [b, K, V]
+        """Take one step with logits [b, K, V]; returns the beam each beam continues, [b, K]."""
+        beams = self.beams
+        log_p = logits.log_softmax(-1)  # [b, K, V]
         self.allowed.forbid(log_p, length)
         # the K best of each beam, then the K best of these
         best, tokens = top_k(log_p, min(beams, log_p.shape[-1]))

@@ -15,6 +15,7 @@ from scratchlab.data.contract import TextDataset
 from scratchlab.data.kinds.questions import QuestionDataset
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
+from scratchlab.estimators.ngrams.model import NGram
 
 Say = Callable[[str], None]
 
@@ -33,7 +34,7 @@ class Continuation:
     def stream(self, text: str, where: str = "the prompt") -> Iterator[str]:
         """The pieces of the text that goes on after ``text``, as they are drawn."""
         prompt = self.encode(text, where)
-        if hasattr(self.model, "score_tokens"):
+        if isinstance(self.model, NGram):
             return self._appended(prompt, [self._counted(prompt)])
         tokens = self.decoder.stream(self.model, prompt, self.dataset.spec)
         return self._appended(prompt, ([token] for token in tokens))
@@ -44,7 +45,7 @@ class Continuation:
         for i, text in enumerate(texts):
             numbers.setdefault(text, i)
         prompts = [self.encode(text, wheres[i]) for text, i in numbers.items()]
-        if hasattr(self.model, "score_tokens"):
+        if isinstance(self.model, NGram):
             found = [self._counted(prompt) for prompt in prompts]
         else:
             found = self.decoder.generate_batch(self.model, prompts, self.dataset.spec)
@@ -63,7 +64,7 @@ class Continuation:
                 f"{where}: {unknown} of {len(ids)} {spec.unit}s are not in the vocabulary "
                 "and are read as the unknown one",
             )
-        block = getattr(self.model, "block_size", None)
+        block = self.model.block_size
         if block is not None and len(ids) > block:
             self.remark(
                 "block",
@@ -135,7 +136,7 @@ def answers(model: Any, dataset: QuestionDataset, questions: Sequence[str]) -> l
     prompts = []
     for number, question in enumerate(questions, 1):
         ids = dataset.tokenizer.encode(question.strip(), f"question {number}")
-        room = getattr(model, "block_size", None)
+        room = model.block_size
         if room is not None and len(ids) + 2 > room:
             raise UserError(
                 f"question {number} has {len(ids)} {dataset.tokenizer.unit}s; with an answer, "

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Seq2SeqModel
 
 
 class Hypothesis(NamedTuple):
@@ -35,18 +36,24 @@ class Decoder(ABC):
         self.config = config
 
     @abstractmethod
-    def n_best(self, model: Any, source: Tensor, spec: Spec, n: int = 1) -> list[list[Hypothesis]]:
+    def n_best(
+        self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
+    ) -> list[list[Hypothesis]]:
         """The best ``n`` hypotheses of each row of ``source`` [B, S], best first."""
 
-    def generate(self, model: Any, source: Tensor, spec: Spec) -> list[Hypothesis]:
+    def generate(self, model: Seq2SeqModel, source: Tensor, spec: Spec) -> list[Hypothesis]:
         """The best hypothesis of each row of ``source`` [B, S] (``spec.pad_id`` at the right end).
 
-        ``model`` offers ``encode``, ``start_cache`` and ``decode_step`` and is in ``eval()`` mode.
+        ``model`` is in ``eval()`` mode.
         """
         return [hypotheses[0] for hypotheses in self.n_best(model, source, spec, 1)]
 
     def generate_all(
-        self, model: Any, sources: Sequence[Sequence[int]], spec: Spec, batch_size: int = 64
+        self,
+        model: Seq2SeqModel,
+        sources: Sequence[Sequence[int]],
+        spec: Spec,
+        batch_size: int = 64,
     ) -> list[Hypothesis]:
         """The best hypothesis of any number of sentences, given as ids; the order is kept.
 
@@ -79,12 +86,6 @@ def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
     """Lists of ids as one int64 tensor [len(rows), longest], filled up at the right end."""
     width = max(len(row) for row in rows)
     return torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows])
-
-
-def source_padding(source: Tensor, pad_id: int) -> Tensor | None:
-    """[B, S] True at padding, None if no row has any."""
-    padding = source == pad_id
-    return padding if padding.any() else None
 
 
 class NextToken:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +12,10 @@ from scratchlab.decoding.contract import (
     Decoder,
     Hypothesis,
     NextToken,
-    source_padding,
     worth_shrinking,
 )
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
 
 
@@ -33,7 +32,9 @@ class Greedy(Decoder):
         min_length: int = option(0, "shortest output in tokens, <eos> included", min=0)
 
     @torch.inference_mode()
-    def n_best(self, model: Any, source: Tensor, spec: Spec, n: int = 1) -> list[list[Hypothesis]]:
+    def n_best(
+        self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
+    ) -> list[list[Hypothesis]]:
         """As promised by :class:`Decoder`; the score is the log-probability, and n must be 1."""
         if n != 1:
             raise UserError(
@@ -42,7 +43,7 @@ class Greedy(Decoder):
         batch = source.shape[0]
         allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
         longest = int(allowed.limits.max())
-        padding = source_padding(source, allowed.pad_id)
+        padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest)
         ids = torch.full((batch, longest), allowed.eos_id, device=source.device)
         log_probability = torch.zeros(batch, device=source.device)
@@ -50,7 +51,7 @@ class Greedy(Decoder):
         done = torch.zeros(batch, dtype=torch.bool, device=source.device)
         token = torch.full_like(rows, allowed.sos_id)
         for length in range(1, longest + 1):
-            logits = model.decode_step(token, cache).float()  # [rows, V]
+            logits = model.next_logits(token[:, None], cache)[:, 0].float()  # [rows, V]
             log_p = logits.log_softmax(-1)
             allowed.forbid(log_p, length)
             gain, token = log_p.max(-1)

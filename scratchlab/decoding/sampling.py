@@ -16,13 +16,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.contract import LanguageModel
+from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register
 
 # How many of the most probable tokens are looked at before all are sorted for top-p.
@@ -56,7 +57,7 @@ class Sampling:
 
     def stream(
         self,
-        model: Any,
+        model: LanguageModel,
         prompt_ids: Sequence[int],
         spec: Spec,
         stop: Sequence[int] = (),
@@ -72,7 +73,7 @@ class Sampling:
 
     def generate_batch(
         self,
-        model: Any,
+        model: LanguageModel,
         prompts: Sequence[Sequence[int]],
         spec: Spec,
         stop: Sequence[int] = (),
@@ -91,7 +92,7 @@ class Sampling:
     @torch.inference_mode()
     def steps(
         self,
-        model: Any,
+        model: LanguageModel,
         prompts: Sequence[Sequence[int]],
         spec: Spec,
         stop: Sequence[int] = (),
@@ -108,19 +109,21 @@ class Sampling:
         draws = uniform_draws(texts, limit, self.config.seed)
         window = Window(model, texts, limit, self.config.keep_context, self.config.cache)
         rows = list(range(len(texts)))
-        for step in range(limit):
-            logits = window.next_logits([texts[row] for row in rows])
-            tokens = self.choose(logits, draws[rows, step].to(logits.device), forbidden).tolist()
-            drawn = list(zip(rows, tokens, strict=True))
-            for row, token in drawn:
-                texts[row].append(token)
-            yield drawn
-            kept = [i for i, token in enumerate(tokens) if token not in ends]
-            if not kept:
-                return
-            if len(kept) < len(rows):
-                rows = [rows[i] for i in kept]
-                window.select(kept)
+        with packed(model, len(rows), limit):
+            for step in range(limit):
+                logits = window.next_logits([texts[row] for row in rows])
+                draw = draws[rows, step].to(logits.device)
+                tokens = self.choose(logits, draw, forbidden).tolist()
+                drawn = list(zip(rows, tokens, strict=True))
+                for row, token in drawn:
+                    texts[row].append(token)
+                yield drawn
+                kept = [i for i, token in enumerate(tokens) if token not in ends]
+                if not kept:
+                    return
+                if len(kept) < len(rows):
+                    rows = [rows[i] for i in kept]
+                    window.select(kept)
 
     def opening(self, prompt: Sequence[int], spec: Spec) -> list[int]:
         """The prompt; an empty one begins after an end of text, if the data have such a token."""
@@ -196,18 +199,16 @@ class Window:
     """The part of each text that the model sees, and the model's cache of it."""
 
     def __init__(
-        self, model: Any, texts: Sequence[list[int]], new: int, keep: float, cached: bool
+        self, model: LanguageModel, texts: Sequence[list[int]], new: int, keep: float, cached: bool
     ) -> None:
         self.model = model
-        self.block: int | None = getattr(model, "block_size", None)
+        self.block = model.block_size
         self.device = next(model.parameters()).device
         self.shift = 0 if self.block is None else self.block - max(1, int(self.block * keep))
         self.shift = max(1, self.shift)
-        self.cached = cached and hasattr(model, "start_cache")
         self.starts: list[int] | None = None
-        if self.cached:
-            longest = max(len(text) for text in texts) + new
-            self.cache = model.start_cache(len(texts), longest)
+        longest = max(len(text) for text in texts) + new
+        self.cache = model.start_cache(len(texts), longest) if cached else None
 
     def start(self, length: int) -> int:
         """Where the context of a text of this length starts."""
@@ -218,28 +219,22 @@ class Window:
     def next_logits(self, texts: Sequence[list[int]]) -> Tensor:
         """The logits [B, V] that follow the texts, each a token longer than at the last call."""
         starts = [self.start(len(text)) for text in texts]
-        if self.cached and starts == self.starts:
-            newest = torch.tensor([text[-1] for text in texts], device=self.device)
-            logits: Tensor = self.model.decode_step(newest, self.cache)
-            return logits
+        if self.cache is not None and starts == self.starts:
+            newest = torch.tensor([text[-1:] for text in texts], device=self.device)
+            return self.model.next_logits(newest, self.cache)
         self.starts = starts
         contexts = [text[start:] for text, start in zip(texts, starts, strict=True)]
         lengths = torch.tensor([len(context) for context in contexts], device=self.device)
         width = int(lengths.max())
         padded = [context + [0] * (width - len(context)) for context in contexts]
         tokens = torch.tensor(padded, device=self.device)
-        if self.cached:
+        if self.cache is not None:
             self.cache.clear()
-            return self.model.prefill(tokens, lengths, self.cache)
-        rows = torch.arange(len(texts), device=self.device)
-        hidden: Tensor = self.model.hidden(tokens)[rows, lengths - 1]
-        if hasattr(self.model, "project"):
-            return self.model.project(hidden)
-        return hidden @ self.model.output_weight.t()
+        return self.model.next_logits(tokens, self.cache, lengths)
 
     def select(self, kept: Sequence[int]) -> None:
         """Keep these texts (ascending) only."""
         if self.starts is not None:
             self.starts = [self.starts[i] for i in kept]
-        if self.cached:
+        if self.cache is not None:
             self.cache.select(torch.tensor(kept, device=self.device))

@@ -25,9 +25,9 @@ from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
     from scratchlab.methods.contract import Method, MethodContext
+    from scratchlab.models.contract import Model
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def build_methods(section: Mapping[str, Any]) -> dict[str, Method]:
     return {key: build("method", entry) for key, entry in section.items()}
 
 
-def _apply(model: nn.Module, methods: list[Method], context: MethodContext) -> nn.Module:
+def _apply(model: Model, methods: list[Method], context: MethodContext) -> Model:
     import torch
 
     for number, method in enumerate(methods):
@@ -218,19 +218,19 @@ def _base_model(
     device: torch.device | str,
     source: Weights | None,
     start: Weights | None,
-) -> tuple[nn.Module, dict[str, Any] | None]:
+) -> tuple[Model, dict[str, Any] | None]:
     """The model before any method, and where its weights can be had again (None: nowhere)."""
     import torch
 
     origin = source.base if source else None
     empty = source is not None and origin is None
     torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
-    model: nn.Module
+    model: Model
     if find("model", config["model"]["name"]).facts.get("pretrained"):
         skeleton = empty or torch.device(device).type == "meta"
         folder = source.path if source else (start.path if start else None)
         model = build("model", config["model"], dataset.spec, context, folder, skeleton)
-        base = getattr(model, "origin", None)
+        base = model.origin
     else:
         model, base = _from_scratch(config, dataset, device, source, start), None
     if start and not start.content.config.get("method"):
@@ -249,15 +249,23 @@ def _from_scratch(
     device: torch.device | str,
     source: Weights | None,
     start: Weights | None,
-) -> nn.Module:
+) -> Model:
     """A new model; whether it fits the machine, and the checkpoint's weights the model, is told
     from its shapes before any memory is asked for."""
     import torch
 
+    from scratchlab.models.contract import Model
     from scratchlab.training.room import countable, require_room, shapes_of
 
-    def new() -> nn.Module:
-        return build("model", config["model"], dataset.spec)
+    def new() -> Model:
+        model = build("model", config["model"], dataset.spec)
+        if not isinstance(model, Model):
+            raise UserError(
+                f"model={config['model']['name']}: {type(model).__name__} inherits from no Model",
+                "Model, LanguageModel and Seq2SeqModel of scratchlab.models.contract declare what "
+                "may be asked of a model; the class has to be one of them.",
+            )
+        return model
 
     if torch.device(device).type == "meta":
         with countable():
@@ -282,7 +290,7 @@ def _run_origin(start: Weights) -> dict[str, Any]:
 
 
 def _restore_origin(
-    model: nn.Module, origin: dict[str, Any], found: dict[str, Any] | None
+    model: Model, origin: dict[str, Any], found: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Give the model the weights that an adapter was trained on, or see that it has them."""
     if origin["kind"] == "run":

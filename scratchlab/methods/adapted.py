@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from scratchlab.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from scratchlab.methods.contract import Method
+    from scratchlab.models.contract import Model
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Adapted:
     """``base`` says where the weights that were there before come from: a pretrained checkpoint or
     a run, with its hash. None: from nowhere else, so a checkpoint holds everything."""
 
-    model: nn.Module
+    model: Model
     methods: Sequence[Method] = ()
     base: dict[str, Any] | None = None
     names: list[str] = field(init=False)
@@ -97,14 +98,12 @@ class Adapted:
 
     def save_files(self, folder: Path) -> None:
         """What model and methods write into a checkpoint beside the tensors."""
-        write: Any = getattr(self.model, "save_files", None)
-        if write is not None:
-            write(folder)
+        self.model.save_files(folder)
         if self.refusal is None:
             for method in self.exporting:
                 method.export(folder)
 
-    def merged(self) -> nn.Module:
+    def merged(self) -> Model:
         """The model with its methods merged into its weights, for good; all must be mergeable."""
         for method in reversed(self.methods):
             method.merge(self.model)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.quantized import LayerOptions, QuantizedLinear, Quantizer
 from scratchlab.methods.replace import linear_weight
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
@@ -153,7 +154,7 @@ class BitsAndBytes(Quantizer):
             how = "weights dequantized a layer at a time: the library has no fused kernel here"
         return f"{how}; inputs {' and '.join(kinds) or 'not seen yet'}"
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         self.layers: list[LibraryLinear] = []
         return super().apply(model, context)
 

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
+from scratchlab.models.contract import Model
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Method(ABC):
         self.notes = []
 
     @abstractmethod
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         """Change ``model`` in place and return it, or return a module around it.
 
         Works on device ``meta`` as well. UserError where nothing in the model fits.

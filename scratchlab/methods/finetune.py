@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
-from torch import nn
-
 from scratchlab.errors import UserError, suggest
 from scratchlab.methods.contract import Arithmetic, Method, MethodContext, adapter_names
 from scratchlab.methods.replace import block_number
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
@@ -43,7 +42,7 @@ class Finetune(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         added = set(adapter_names(model))
         own = {n: p for n, p in model.named_parameters() if n not in added}
         chosen = self._chosen(model, list(own))
@@ -56,7 +55,7 @@ class Finetune(Method):
                 parameter.requires_grad_(name in chosen)
         return model
 
-    def _chosen(self, model: nn.Module, names: list[str]) -> set[str]:
+    def _chosen(self, model: Model, names: list[str]) -> set[str]:
         config = self.config
         if config.train == "none":
             return set()
@@ -99,13 +98,13 @@ def named_by(name: str, pattern: str) -> bool:
     return fnmatchcase(name, pattern) or f".{pattern}." in f".{name}."
 
 
-def fresh_names(model: nn.Module) -> list[str]:
+def fresh_names(model: Model) -> list[str]:
     """Weights that have no training behind them: the new head on a pretrained model."""
-    prefixes: tuple[str, ...] = getattr(model, "fresh", ())
+    prefixes = tuple(model.fresh)
     return [n for n, _ in model.named_parameters() if n.startswith(prefixes)] if prefixes else []
 
 
-def head_names(model: nn.Module) -> list[str]:
+def head_names(model: Model) -> list[str]:
     """Weights of the output layer; UserError if the model has none of its own."""
     found = fresh_names(model)
     if not found:

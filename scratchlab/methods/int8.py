@@ -34,7 +34,7 @@ from scratchlab.methods.replace import (
     sharers,
     without_adapters,
 )
-from scratchlab.models.layers.token_layers import token_layers
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
@@ -183,7 +183,7 @@ class Int8(Quantizer):
 
     config: Config
 
-    def quantize(self, model: nn.Module, names: Sequence[str], context: MethodContext) -> None:
+    def quantize(self, model: Model, names: Sequence[str], context: MethodContext) -> None:
         config = self.config
         self.kernel = kernel(config.path, config.activation_bits, config.scheme, context.cache)
         embeddings, outputs = _token_layer_names(model) if config.embedding else ([], [])
@@ -232,9 +232,9 @@ class Int8(Quantizer):
         return f"int8 {config.scheme} per {config.per}: w ≈ scale · (q{half}), {formula}"
 
 
-def _token_layer_names(model: nn.Module) -> tuple[list[str], list[str]]:
+def _token_layer_names(model: Model) -> tuple[list[str], list[str]]:
     """Embeddings and output layer of a model, as far as they can be stored in 8 bits."""
-    found = token_layers(model)
+    found = model.token_layers
     if found is None:
         return [], []
     embeddings = [without_adapters(layer) for layer in found.embeddings]

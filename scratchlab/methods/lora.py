@@ -32,6 +32,7 @@ from scratchlab.methods.replace import (
     replace_module,
     sharers,
 )
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
@@ -105,7 +106,7 @@ class LoRA(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         config = self.config
         names = find_layers(model, config.targets, "method.lora.targets", config.blocks)
         freeze(model)
@@ -140,7 +141,7 @@ class LoRA(Method):
             )
         return bool(others)
 
-    def _also_train(self, model: nn.Module) -> None:
+    def _also_train(self, model: Model) -> None:
         chosen = set(fresh_names(model))
         names = [n for n, _ in model.named_parameters()]
         for pattern in self.config.also_train:

@@ -19,7 +19,9 @@ from scratchlab.methods.peft_format import (
     write_adapter,
 )
 from scratchlab.methods.replace import find_layers
-from scratchlab.models.layers.token_layers import token_layers
+from scratchlab.models.contract import LanguageModel, Model
+from scratchlab.models.layers.token_layers import TokenLayers
+from scratchlab.models.pretrained import PretrainedLM
 from scratchlab.registry import option, register
 
 # Kinds that stand before the input instead of inside layers.
@@ -42,7 +44,7 @@ class Peft(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         from peft import inject_adapter_in_model
         from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
         from peft.utils import PeftType
@@ -69,15 +71,13 @@ class Peft(Method):
         self.model = model
         return model
 
-    def _prompted(self, model: nn.Module, cls: Any, context: MethodContext) -> nn.Module:
+    def _prompted(self, model: Model, cls: Any, context: MethodContext) -> Model:
         from peft import get_peft_model
 
-        inner: Any = getattr(model, "inner", None)
-        wrong = context.spec.task != "language_modeling" or not hasattr(model, "project")
-        if inner is None or not hasattr(inner, "config") or wrong:
+        if not isinstance(model, PretrainedLM):
             raise UserError(f"method.peft: {self.config.type} needs a pretrained language model")
         self.library_config = _library_config(cls, task_type="CAUSAL_LM", **self.config.settings)
-        wrapped = get_peft_model(inner, self.library_config)
+        wrapped = get_peft_model(model.inner, self.library_config)
         self.trained = [n for n, p in wrapped.named_parameters() if p.requires_grad]
         self.model = wrapped
         return PeftPrompted(model, wrapped)
@@ -113,36 +113,39 @@ class Peft(Method):
         return tuple(self.model.get_parameter(name).shape)
 
 
-class PeftPrompted(Adapter):
+class PeftPrompted(Adapter, LanguageModel):
     """A language model with peft's virtual tokens, read without a cache."""
 
-    def __init__(self, base: nn.Module, wrapped: Any) -> None:
+    output_weight = None  # what methods made of the output has a say: ask ``project``
+
+    def __init__(self, base: LanguageModel, wrapped: Any) -> None:
         super().__init__()
         self.inner = wrapped
         self.plain = [base]  # in a list: its weights are those inside ``wrapped``
-
-    @property
-    def block_size(self) -> int:
-        inside: Any = self.plain[0]
-        return int(inside.block_size)
+        self.block_size = base.block_size
 
     @property
     def output(self) -> Any:
-        inside: Any = self.plain[0]
-        return inside.output
-
-    output_weight = None
+        return self.plain[0].output
 
     @property
-    def token_layers(self) -> Any:
-        return token_layers(self.plain[0])
+    def token_layers(self) -> TokenLayers | None:
+        return self.plain[0].token_layers
+
+    def save_files(self, folder: Path) -> None:
+        self.plain[0].save_files(folder)
 
     def project(self, hidden: Tensor) -> Tensor:
-        inside: Any = self.plain[0]
-        found: Tensor = inside.project(hidden)
-        return found
+        return self.plain[0].project(hidden)
 
-    def hidden(self, tokens: Tensor, positions: Any = None, mask: Any = None) -> Tensor:
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Any = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """tokens [B, T] → [B, T, D]."""
         if positions is not None or mask is not None:
             raise UserError("virtual tokens cannot be put before packed texts")
@@ -153,9 +156,6 @@ class PeftPrompted(Adapter):
         )
         hidden: Tensor = found.hidden_states[-1]
         return hidden[:, -tokens.shape[1] :]
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.project(self.hidden(tokens))
 
 
 def _library_config(cls: Any, **settings: Any) -> Any:

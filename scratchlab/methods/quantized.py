@@ -30,6 +30,8 @@ from scratchlab.methods.replace import (
     sharers,
     short_names,
 )
+from scratchlab.models.contract import Model
+from scratchlab.models.layers.token_layers import is_plain
 from scratchlab.registry import option
 
 DEQUANTIZED = "weights dequantized a layer at a time, products in the type of its input"
@@ -128,7 +130,7 @@ class Quantizer(Method):
     def smaller(self, name: str, layer: Any) -> nn.Module:
         """What takes the place of the layer ``name``; calls :meth:`record`."""
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         config, kind = self.config, self.registered_name
         names: list[str] = []
         if config.targets:
@@ -145,7 +147,7 @@ class Quantizer(Method):
             self.notes.append(f"{count:,} weights of matrices stay floats: {listed}")
         return model
 
-    def quantize(self, model: nn.Module, names: Sequence[str], context: MethodContext) -> None:
+    def quantize(self, model: Model, names: Sequence[str], context: MethodContext) -> None:
         """Replace the layers ``names``."""
         for name in names:
             layer: Any = model.get_submodule(name)
@@ -207,7 +209,7 @@ def matrix_rows(left: Sequence[tuple[str, int]]) -> list[tuple[str, str, str]]:
 
 def quantizable(module: nn.Module) -> bool:
     """Whether a module is a linear layer with float weights."""
-    return type(module) is nn.Linear or is_conv1d(module)
+    return is_plain(module) or is_conv1d(module)
 
 
 @torch.no_grad()

@@ -19,7 +19,8 @@ from scratchlab.methods.contract import Adapter, Arithmetic, Method, MethodConte
 from scratchlab.methods.finetune import fresh_names
 from scratchlab.methods.peft_format import prompt_adapter, trained_modules, write_adapter
 from scratchlab.methods.replace import name_of, replace_module
-from scratchlab.models.layers.token_layers import token_layers
+from scratchlab.models.contract import LanguageModel, Model
+from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
 
 
@@ -45,77 +46,94 @@ class PromptEmbedding(Adapter):
         return torch.where((ids >= self.vocab_size)[..., None], self.prompt[place].to(x.dtype), x)
 
 
-class PromptedModel(nn.Module):
-    """A language model or encoder that reads the prompt's ids before those of every text.
+class Prompted(Model):
+    """A model that reads the prompt's ids before those of every text."""
 
-    Everything else is that of the model inside.
-    """
-
-    def __init__(self, inner: nn.Module, vocab_size: int, length: int) -> None:
+    def __init__(self, inner: Any, vocab_size: int, length: int) -> None:
         super().__init__()
         self.inner = inner
         self.length = length
-        self.register_buffer(
-            "prompt_ids", torch.arange(vocab_size, vocab_size + length), persistent=False
-        )
-        self.fresh = tuple(f"inner.{name}" for name in getattr(inner, "fresh", ()))
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("inner"), name)
+        ids = torch.arange(vocab_size, vocab_size + length)
+        self.register_buffer("prompt_ids", ids, persistent=False)
+        self.block_size = None if inner.block_size is None else inner.block_size - length
+        self.fresh = tuple(f"inner.{name}" for name in inner.fresh)
 
     @property
-    def block_size(self) -> int:
-        inside: Any = self.inner
-        return int(inside.block_size) - self.length
+    def token_layers(self) -> TokenLayers | None:
+        found: TokenLayers | None = self.inner.token_layers
+        return found
+
+    def save_files(self, folder: Path) -> None:
+        self.inner.save_files(folder)
 
     def prompted(self, tokens: Tensor) -> Tensor:
         """tokens [B, T] → [B, length + T]."""
         ids: Any = self.prompt_ids
         return torch.cat([ids.to(tokens.device).expand(len(tokens), -1), tokens], 1)
 
-    def hidden(self, tokens: Tensor, positions: Any = None, mask: Any = None) -> Tensor:
+
+class PromptedEncoder(Prompted):
+    """A classifier of texts with a prompt."""
+
+    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
+        """tokens [B, T] → logits [B, classes]."""
+        if padding is None and self.inner.pad_id is not None:
+            padding = tokens == self.inner.pad_id
+        if padding is not None:
+            padding = torch.cat([padding.new_zeros(len(tokens), self.length), padding], 1)
+        logits: Tensor = self.inner(self.prompted(tokens), padding)
+        return logits
+
+
+class PromptedLanguageModel(Prompted, LanguageModel):
+    """A language model with a prompt, every text of which begins anew."""
+
+    def __init__(self, inner: LanguageModel, vocab_size: int, length: int) -> None:
+        super().__init__(inner, vocab_size, length)
+        vars(self)["adaptive"] = inner.adaptive  # a part of ``inner``, not one more of this module
+
+    @property
+    def output(self) -> Any:
+        return self.inner.output
+
+    @property
+    def output_weight(self) -> Tensor | None:
+        found: Tensor | None = self.inner.output_weight
+        return found
+
+    def project(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.inner.project(hidden)
+        return logits
+
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: Any = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """tokens [B, T] → [B, T, D]; the prompt's own outputs are left out."""
         if positions is not None or mask is not None:
             raise UserError(
                 "a soft prompt stands before a text, and packed rows hold several",
                 "Set dataset.packing=false.",
             )
-        inside: Any = self.inner
-        found: Tensor = inside.hidden(self.prompted(tokens))
+        found: Tensor
+        if cache is not None and cache.length:
+            found = self.inner.hidden(tokens, cache=cache)
+            return found
+        lengths = None if lengths is None else lengths + self.length
+        found = self.inner.hidden(self.prompted(tokens), cache=cache, lengths=lengths)
         return found[:, self.length :]
 
-    def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Logits of a language model for each token, of a classifier for each text."""
-        inside: Any = self.inner
-        if hasattr(inside, "hidden"):
-            logits: Tensor = inside.project(self.hidden(tokens))
-            return logits
-        if padding is None and getattr(inside, "pad_id", None) is not None:
-            padding = tokens == inside.pad_id
-        if padding is not None:
-            padding = torch.cat([padding.new_zeros(len(tokens), self.length), padding], 1)
-        logits = inside(self.prompted(tokens), padding)
-        return logits
-
-    def attention_maps(self, tokens: Tensor) -> Tensor:
+    def attention_maps(self, tokens: Tensor) -> Tensor | None:
         """Of the texts alone, [layers, B, H, T, T]."""
-        inside: Any = self.inner
-        found: Tensor = inside.attention_maps(self.prompted(tokens))
-        return found[..., self.length :, self.length :]
+        found: Tensor | None = self.inner.attention_maps(self.prompted(tokens))
+        return None if found is None else found[..., self.length :, self.length :]
 
     def start_cache(self, batch_size: int, max_length: int) -> Any:
-        inside: Any = self.inner
-        return inside.start_cache(batch_size, max_length + self.length)
-
-    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: Any) -> Tensor:
-        inside: Any = self.inner
-        if lengths is not None:
-            lengths = lengths + self.length
-        found: Tensor = inside.prefill(self.prompted(tokens), lengths, cache)
-        return found
+        return self.inner.start_cache(batch_size, max_length + self.length)
 
 
 @register("method", "soft_prompt")
@@ -144,7 +162,7 @@ class SoftPrompt(Method):
 
     config: Config
 
-    def apply(self, model: nn.Module, context: MethodContext) -> nn.Module:
+    def apply(self, model: Model, context: MethodContext) -> Model:
         if context.spec.vocab_size is None:
             raise UserError("soft_prompt needs a model of texts")
         if context.spec.task == "seq2seq":
@@ -155,7 +173,7 @@ class SoftPrompt(Method):
         name, base = input_embedding(model)
         rows, width = embedding_shape(base)
         length = self.config.length
-        room = getattr(model, "block_size", None)
+        room = model.block_size
         if room is not None and length >= room:
             raise UserError(
                 f"method.soft_prompt.length={length} fills the model's context of {room} tokens",
@@ -175,7 +193,9 @@ class SoftPrompt(Method):
         for fresh in fresh_names(model):
             model.get_parameter(fresh).requires_grad_(True)
         self.model, self.width, self.origin = model, width, context.origin
-        return PromptedModel(model, rows, length)
+        if isinstance(model, LanguageModel):
+            return PromptedLanguageModel(model, rows, length)
+        return PromptedEncoder(model, rows, length)
 
     @torch.no_grad()
     def _start(self, base: nn.Module, context: MethodContext, rows: int, width: int) -> Tensor:
@@ -213,9 +233,9 @@ class SoftPrompt(Method):
         return [Arithmetic("Soft prompt", columns, rows)]
 
 
-def input_embedding(model: nn.Module) -> tuple[str, nn.Module]:
+def input_embedding(model: Model) -> tuple[str, nn.Module]:
     """The layer that turns ids into vectors, and its name."""
-    found = token_layers(model)
+    found = model.token_layers
     if found is None:
         raise UserError(
             f"soft_prompt: {type(model).__name__} names no embedding of tokens",

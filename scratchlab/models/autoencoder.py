@@ -17,11 +17,12 @@ from torch.nn import functional as F
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
 @register("model", "autoencoder", tasks=("reconstruction",))
-class Autoencoder(nn.Module):
+class Autoencoder(Model):
     """Denoising autoencoder for images, from scratch, convolutional or dense."""
 
     @dataclass(frozen=True)

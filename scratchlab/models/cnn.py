@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 
-class Block(nn.Module):
+class ConvolutionBlock(nn.Module):
     """x [B, in, H, W] → [B, out, ⌈H / 2⌉, ⌈W / 2⌉]."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, batch_norm: bool) -> None:
@@ -34,7 +35,7 @@ class Block(nn.Module):
 
 
 @register("model", "cnn", tasks=("classification", "regression"), offers=("feature_maps",))
-class CNN(nn.Module):
+class CNN(Model):
     """Convolutions, pooling, dropout and dense layers, from scratch for images."""
 
     @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class CNN(nn.Module):
         inputs, height, width = spec.image_shape
         sizes = [inputs, *config.channels]
         self.blocks = nn.ModuleList(
-            Block(a, b, config.kernel, config.batch_norm) for a, b in pairwise(sizes)
+            ConvolutionBlock(a, b, config.kernel, config.batch_norm) for a, b in pairwise(sizes)
         )
         for _ in config.channels:
             height, width = -(-height // 2), -(-width // 2)

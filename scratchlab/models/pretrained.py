@@ -7,7 +7,6 @@ cache that is set aside once. Methods change the layers inside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -22,9 +21,10 @@ from scratchlab.config.reading import read_json, require
 from scratchlab.data.contract import DataContext, Spec
 from scratchlab.data.sources.pretrained_files import find_pretrained, quiet_transformers
 from scratchlab.errors import UserError
-from scratchlab.models.layers.linear import few_rows
-from scratchlab.models.layers.token_layers import TokenLayers, distinct, plain_weight
-from scratchlab.models.pretrained_cache import SlotCache, positions_of
+from scratchlab.models.contract import LanguageModel, Model, Writer
+from scratchlab.models.layers.linear import linear
+from scratchlab.models.layers.token_layers import TokenLayers, distinct
+from scratchlab.models.pretrained_cache import SlotCache
 from scratchlab.registry import option, register
 from scratchlab.run.atomic import write_text
 
@@ -74,7 +74,7 @@ def save_config(inner: Any, folder: Path) -> None:
     write_text(folder / FOLDER / "config.json", inner.config.to_json_string(use_diff=False))
 
 
-class PretrainedGenerator(nn.Module):
+class PretrainedWriter(Writer):
     """What wrappers of models that write texts have in common: the output layer of ``inner``."""
 
     inner: Any
@@ -83,11 +83,6 @@ class PretrainedGenerator(nn.Module):
     def output(self) -> Any:
         """The layer that gives the logits, whatever methods made of it."""
         return self.inner.get_output_embeddings()
-
-    @property
-    def output_weight(self) -> Tensor | None:
-        """[V, D] where the logits are ``hidden @ output_weight.T``; None where they are not."""
-        return plain_weight(self.output)
 
     @property
     def token_layers(self) -> TokenLayers:
@@ -105,7 +100,7 @@ class PretrainedGenerator(nn.Module):
     needs=("transformers",),
     extra="pretrained",
 )
-class PretrainedLM(PretrainedGenerator):
+class PretrainedLM(PretrainedWriter, LanguageModel):
     """A pretrained causal language model: SmolLM2 from a package, GPT-2, any of the hub."""
 
     @dataclass(frozen=True)
@@ -119,6 +114,8 @@ class PretrainedLM(PretrainedGenerator):
         dropout: float | None = option(
             None, "dropped share in training; null: as the checkpoint says", min=0, below=1
         )
+
+    block_size: int
 
     def __init__(
         self,
@@ -142,21 +139,24 @@ class PretrainedLM(PretrainedGenerator):
             )
         allowed = int(getattr(settings, "max_position_embeddings", None) or 1 << 20)
         self.block_size = min(config.max_length or allowed, allowed)
+        read = signature(self.inner.base_model.forward).parameters
+        self.takes_positions = "position_ids" in read
         check_fit(spec, self.inner, self.block_size, config.checkpoint)
         if config.dropout is not None:
             set_dropout(self.inner, config.dropout)
 
     def hidden(
-        self, tokens: Tensor, positions: Tensor | None = None, mask: Tensor | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: SlotCache | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
-        """tokens [B, T] int64 → [B, T, D], the last layer after its norm.
-
-        ``positions`` [B, T] and ``mask`` (added to the scores, [B, 1, T, T]) as in the from-scratch
-        decoder.
-        """
-        self.check_length(tokens.shape[1])
-        more: dict[str, Any] = {} if positions is None else {"position_ids": positions}
-        if more and "position_ids" not in signature(self.inner.base_model.forward).parameters:
+        """tokens [B, T] int64 → [B, T, D], the last layer after its norm."""
+        past = 0 if cache is None else cache.length
+        self.check_length(past + tokens.shape[1])
+        if positions is not None and not self.takes_positions:
             raise UserError(
                 f"{self.inner.config.model_type} cannot be told where tokens stand, so several "
                 "examples cannot share a row",
@@ -164,21 +164,22 @@ class PretrainedLM(PretrainedGenerator):
             )
         if mask is None and tokens.device.type == "meta":
             mask = whole_mask(tokens)
-        found = self.inner.base_model(
-            input_ids=tokens, attention_mask=mask, use_cache=False, **more
-        )
+        more: dict[str, Any] = {"use_cache": False}
+        if cache is not None:
+            places, mask = cache.extend(tokens, lengths)
+            more = {"use_cache": True, "past_key_values": cache.inner}
+            if past:
+                positions = torch.full_like(tokens, past) if isinstance(places, slice) else places
+        if positions is not None:
+            more["position_ids"] = positions
+        found = self.inner.base_model(input_ids=tokens, attention_mask=mask, **more)
         hidden: Tensor = found.last_hidden_state
         return hidden
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V]."""
-        output = self.output
-        logits: Tensor = few_rows(output, hidden) if hidden.dim() == 2 else output(hidden)
-        return logits
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens [B, T] → logits [B, T, V]."""
-        return self.project(self.hidden(tokens))
+        weight = self.output_weight
+        return super().project(hidden) if weight is None else linear(hidden, weight)
 
     @torch.no_grad()
     def attention_maps(self, tokens: Tensor) -> Tensor:
@@ -192,44 +193,8 @@ class PretrainedLM(PretrainedGenerator):
 
     def start_cache(self, batch_size: int, max_length: int) -> SlotCache:
         """An empty cache for texts of at most ``max_length`` tokens."""
-        like = next(p for p in self.parameters() if p.is_floating_point())
-        return SlotCache(
-            self.inner.config, batch_size, min(max_length, self.block_size), like.detach()
-        )
-
-    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: SlotCache) -> Tensor:
-        """Read the prompts: tokens [B, T], of which the first ``lengths`` [B] are real (None: all).
-
-        Returns the logits [B, V] that follow the last real token of each text.
-        """
-        batch, longest = tokens.shape
-        self.check_length(longest)
-        if lengths is None:
-            lengths = torch.full((batch,), longest, device=tokens.device)
-        found = self.inner.base_model(input_ids=tokens, past_key_values=cache.inner, use_cache=True)
-        cache.filled(lengths)
-        rows = torch.arange(batch, device=tokens.device)
-        return self.project(found.last_hidden_state[rows, lengths - 1])
-
-    def decode_step(self, tokens: Tensor, cache: SlotCache) -> Tensor:
-        """tokens [B] int64, the newest token of every text → logits [B, V] of the next."""
-        self.check_length(cache.longest + 1)
-        positions, mask = positions_of(cache, len(tokens), tokens.device)
-        found = self.inner.base_model(
-            input_ids=tokens[:, None],
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=cache.inner,
-            use_cache=True,
-        )
-        return self.project(found.last_hidden_state[:, 0])
-
-    def check_length(self, length: int) -> None:
-        if length > self.block_size:
-            raise UserError(
-                f"a context of {length} tokens is longer than the model's {self.block_size}",
-                "Give a shorter one (dataset.max_length, dataset.block_size).",
-            )
+        layers = self.inner.config.num_hidden_layers
+        return SlotCache(layers, min(max_length, self.block_size))
 
 
 @register(
@@ -240,10 +205,10 @@ class PretrainedLM(PretrainedGenerator):
     needs=("transformers",),
     extra="pretrained",
 )
-class PretrainedEncoder(nn.Module):
+class PretrainedEncoder(Model):
     """A pretrained encoder (BERT, MiniLM, any of the hub) with a new linear head."""
 
-    fresh: Sequence[str] = ("head.",)
+    fresh = ("head.",)
 
     @dataclass(frozen=True)
     class Config:

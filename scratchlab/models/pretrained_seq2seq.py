@@ -14,57 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
 from scratchlab.data.contract import DataContext, Spec
 from scratchlab.errors import UserError
-from scratchlab.models.pretrained import PretrainedGenerator, check_fit, load_inner, set_dropout
+from scratchlab.models.contract import Seq2SeqModel
+from scratchlab.models.pretrained import PretrainedWriter, check_fit, load_inner, set_dropout
+from scratchlab.models.pretrained_cache import SlotCache
 from scratchlab.registry import option, register
-
-
-class _OwnLayer(CacheLayerMixin):
-    """Keys and values of the target tokens so far in one layer, [B * K, H, max_length, size]."""
-
-    def __init__(self, max_length: int) -> None:
-        super().__init__()
-        self.max_length, self.length = max_length, 0
-        self.is_initialized = True
-        self.both: tuple[Tensor, Tensor] | None = None
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Set the memory aside once its shape is known."""
-        shape = (*key_states.shape[:2], self.max_length, key_states.shape[-1])
-        self.both = (key_states.new_zeros(shape), value_states.new_zeros(shape))
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Keep the new keys and values [B * K, H, 1, size]; all of them come back."""
-        if self.both is None:
-            self.lazy_initialization(key_states, value_states)
-        assert self.both is not None
-        keys, values = self.both
-        end = self.length + key_states.shape[2]
-        keys[:, :, self.length : end], values[:, :, self.length : end] = key_states, value_states
-        self.length = end
-        return keys[:, :, :end], values[:, :, :end]
-
-    def choose(self, rows: Tensor) -> None:
-        """Row i becomes what row ``rows[i]`` was; fewer rows than before let the others go."""
-        if self.both is not None:
-            keys, values = self.both
-            for memory in (keys, values):
-                memory[: len(rows), :, : self.length] = memory[rows, :, : self.length]
-            self.both = (keys[: len(rows)], values[: len(rows)])
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.length + query_length, 0
-
-    def get_seq_length(self) -> int:
-        return self.length
-
-    def get_max_length(self) -> int:
-        return self.max_length
 
 
 class Seq2SeqCache:
@@ -76,26 +33,22 @@ class Seq2SeqCache:
         self.beams = beams
         self.memory = memory.repeat_interleave(beams, 0)  # [B * K, S, D]
         self.mask = None if padding is None else (~padding).repeat_interleave(beams, 0)
-        self.own = [_OwnLayer(max_length) for _ in range(layers)]
-        self.inner = EncoderDecoderCache(Cache(layers=list(self.own)), DynamicCache())
+        self.own = SlotCache(layers, max_length)  # of B * K texts
+        self.inner = EncoderDecoderCache(self.own.inner, DynamicCache())
 
     def reorder(self, parents: Tensor) -> None:
         """parents [B, K]: the beam that each beam goes on from."""
         first = torch.arange(len(parents), device=parents.device)[:, None] * self.beams
-        self._choose((first + parents).flatten())
+        self.own.select((first + parents).flatten())
 
-    def select(self, sentences: Tensor) -> None:
+    def select(self, rows: Tensor) -> None:
         """Keep these texts only (ascending indices)."""
-        beams = torch.arange(self.beams, device=sentences.device)
-        rows = (sentences[:, None] * self.beams + beams).flatten()
-        self._choose(rows)
+        beams = torch.arange(self.beams, device=rows.device)
+        rows = (rows[:, None] * self.beams + beams).flatten()
+        self.own.select(rows)
         self.memory = self.memory[rows]
         self.mask = None if self.mask is None else self.mask[rows]
         self.inner.cross_attention_cache.batch_select_indices(rows)
-
-    def _choose(self, rows: Tensor) -> None:
-        for layer in self.own:
-            layer.choose(rows)
 
 
 @register(
@@ -106,7 +59,7 @@ class Seq2SeqCache:
     needs=("transformers",),
     extra="pretrained",
 )
-class PretrainedSeq2Seq(PretrainedGenerator):
+class PretrainedSeq2Seq(PretrainedWriter, Seq2SeqModel):
     """A pretrained encoder-decoder: T5, BART, any of the hub that transformers can load."""
 
     @dataclass(frozen=True)
@@ -168,45 +121,45 @@ class PretrainedSeq2Seq(PretrainedGenerator):
         return memory
 
     def decode(
-        self, target_in: Tensor, memory: Tensor, source_padding: Tensor | None = None
+        self,
+        target_in: Tensor,
+        memory: Tensor | None = None,
+        source_padding: Tensor | None = None,
+        cache: Seq2SeqCache | None = None,
     ) -> Tensor:
         """target_in [B, T] int64, memory [B, S, D] → hidden [B, T, D].
 
-        Target padding needs no mask: it comes after every real token, so causality hides it.
+        With a cache target_in [B, K] are the newest tokens of the beams, rows of their own here.
         """
-        own = None
-        if target_in.device.type == "meta":
-            own = _shown(None, target_in, target_in.shape[1])
+        ids = target_in
+        more: dict[str, Any] = {"use_cache": False}
+        if cache is not None:
+            ids = target_in.reshape(-1, 1)
+            cache.own.extend(ids)
+            memory, own, seen = cache.memory, None, cache.mask
+            more = {"use_cache": True, "past_key_values": cache.inner}
+        else:
+            assert memory is not None
+            own = _shown(None, ids, ids.shape[1])
+            seen = _shown(source_padding, ids, memory.shape[1])
         found = self.inner.get_decoder()(
-            input_ids=target_in,
+            input_ids=ids,
             attention_mask=own,
             encoder_hidden_states=memory,
-            encoder_attention_mask=_shown(source_padding, target_in, memory.shape[1]),
-            use_cache=False,
+            encoder_attention_mask=seen,
+            **more,
         )
         hidden: Tensor = found.last_hidden_state * self.scale
-        return hidden
+        return hidden.view(*target_in.shape, -1)
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V]."""
         logits: Tensor = self.output(hidden)
         return logits if self._bias is None else logits + self._bias[0]
 
-    def forward(self, source: Tensor, target_in: Tensor) -> Tensor:
-        """source [B, S], target_in [B, T] → logits [B, T, V]."""
-        padding = torch.eq(source, -1 if self.pad_id is None else self.pad_id)
-        return self.project(self.decode(target_in, self.encode(source, padding), padding))
-
     @torch.no_grad()
     def attention_maps(self, source: Tensor, target_in: Tensor) -> dict[str, Tensor]:
-        """Attention weights of every layer for a batch (source [B, S]) or one text ([S]).
-
-        ``encoder`` [layers, B, heads, S, S], ``decoder`` [layers, B, heads, T, T] and ``cross``
-        [layers, B, heads, T, S]; without B for one text.
-        """
-        single = source.dim() == 1
-        if single:
-            source, target_in = source[None], target_in[None]
+        """As promised; the library's own way, in its plain implementation."""
         mask = source != self.pad_id
         self.inner.set_attn_implementation("eager")
         try:
@@ -221,8 +174,7 @@ class PretrainedSeq2Seq(PretrainedGenerator):
             "decoder": found.decoder_attentions,
             "cross": found.cross_attentions,
         }
-        stacked = {name: torch.stack(list(layers)) for name, layers in maps.items()}
-        return {name: m[:, 0] for name, m in stacked.items()} if single else stacked
+        return {name: torch.stack(list(layers)) for name, layers in maps.items()}
 
     def start_cache(
         self, memory: Tensor, source_padding: Tensor | None, max_length: int, beams: int = 1
@@ -231,17 +183,6 @@ class PretrainedSeq2Seq(PretrainedGenerator):
         settings = self.inner.config
         layers = getattr(settings, "num_decoder_layers", None) or settings.decoder_layers
         return Seq2SeqCache(memory, source_padding, int(layers), max_length, beams)
-
-    def decode_step(self, tokens: Tensor, cache: Seq2SeqCache) -> Tensor:
-        """tokens [B * K] int64, the newest token of every beam → logits [B * K, V] of the next."""
-        found = self.inner.get_decoder()(
-            input_ids=tokens[:, None],
-            encoder_hidden_states=cache.memory,
-            encoder_attention_mask=cache.mask,
-            past_key_values=cache.inner,
-            use_cache=True,
-        )
-        return self.project(found.last_hidden_state[:, 0] * self.scale)
 
     @torch.no_grad()
     def _check_agreement(self) -> None:

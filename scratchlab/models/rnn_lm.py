@@ -12,27 +12,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.recurrent_cells import State, make_layer, run_layer
-from scratchlab.models.layers.token_layers import TokenLayers, plain_weight
+from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
 
 
 class RecurrentCache:
-    """What generation remembers: the state of every layer."""
+    """What is remembered of texts while they go on: the state of every layer, without gradient."""
 
     def __init__(self, start: list[State]) -> None:
-        self.start = start
-        self.states = start
+        self.start = self.states = start
+        self.length = 0
 
     def clear(self) -> None:
         """Forget all texts."""
-        self.states = self.start
+        self.states, self.length = self.start, 0
 
     def select(self, rows: Tensor) -> None:
         """Keep these texts (indices, int64) only."""
@@ -59,7 +60,7 @@ class LockedDropout(nn.Module):
 
 
 @register("model", "rnn_lm", tasks=("language_modeling",))
-class RNNLM(nn.Module):
+class RNNLM(LanguageModel):
     """Recurrent language model (simple RNN, LSTM, GRU), from scratch or on torch's fused layers."""
 
     @dataclass(frozen=True)
@@ -91,8 +92,6 @@ class RNNLM(nn.Module):
             [2000, 10000], "adaptive: ids at which a rarer cluster begins", min=1
         )
 
-    block_size: int | None = None  # the state has room for texts of any length
-
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         if spec.vocab_size is None:
@@ -115,56 +114,54 @@ class RNNLM(nn.Module):
         self.widths = widths[1:]
         self.input_dropout = LockedDropout(config.input_dropout)
         self.dropout = LockedDropout(config.dropout)
-        self.adaptive: AdaptiveSoftmax | None = None
         if config.output == "adaptive":
             tied = self.embedding.weight if config.tie_embeddings else None
             self.adaptive = AdaptiveSoftmax(d_model, spec.vocab_size, config.cutoffs, tied)
         else:
-            self.output = nn.Linear(d_model, spec.vocab_size, bias=False)
+            self.output = Linear(d_model, spec.vocab_size, bias=False)
             nn.init.uniform_(self.output.weight, -0.1, 0.1)
             if config.tie_embeddings:
                 self.output.weight = self.embedding.weight
-        self._carried: dict[bool, list[State]] = {}  # by self.training
-
-    @property
-    def output_weight(self) -> Tensor | None:
-        """[V, D]: the logits are ``hidden @ output_weight.T`` (for the full softmax).
-
-        None if a method made another layer of the output: ask :meth:`project` then.
-        """
-        return plain_weight(self.output)
+        self._carried: dict[bool, RecurrentCache] = {}  # by self.training
 
     @property
     def token_layers(self) -> TokenLayers:
         return TokenLayers((self.embedding,), None if self.adaptive else self.output)
 
-    def hidden(self, tokens: Tensor, starts: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: RecurrentCache | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
         """tokens [B, T] int64 → [B, T, D], the last layer's outputs.
 
-        ``starts`` [B]: rows where it is False go on from the state that the batch before left in
-        the same row (training and evaluation keep a state each); where it is True a new text
-        begins. A batch of another size begins anew as a whole, and so does ``starts=None``, which
-        leaves the kept state alone.
+        With a ``cache`` the texts go on from its states, which then are those after the last token
+        (the first ``lengths`` [B] of each row); without one they begin anew.
         """
-        if starts is None:
-            return self.run(tokens, self.zero_state(len(tokens)))[0]
-        state = self._resumed(len(tokens), starts)
-        y, end = self.run(tokens, state)
-        self._carried[self.training] = [tuple(s.detach() for s in layer) for layer in end]
-        return y
-
-    def run(
-        self, tokens: Tensor, state: list[State], lengths: Tensor | None = None
-    ) -> tuple[Tensor, list[State]]:
-        """tokens [B, T] from ``state`` → outputs [B, T, D] and the state after the last token
-        (with ``lengths`` [B]: after that many tokens of each row)."""
-        x = self.input_dropout(self.embedding(tokens) * self.scale)
-        ends = []
-        for layer, start in zip(self.layers, state, strict=True):
-            x, end = run_layer(layer, x, start, lengths)
+        if positions is not None or mask is not None:
+            raise UserError(
+                "a recurrent model reads a row from its start: it cannot hold several examples",
+                "Set dataset.packing=false.",
+            )
+        if lengths is not None and bool((lengths == tokens.shape[1]).all()):
+            lengths = None
+        x = self.input_dropout(self.embedding(tokens) * self.scale)  # [B, T, D]
+        ends: list[State] = []
+        states = self.zero_state(len(tokens)) if cache is None else cache.states
+        for layer, start in zip(self.layers, states, strict=True):
+            x, end = run_layer(layer, x, start, lengths)  # [B, T, width]
             x = self.dropout(x)
-            ends.append(end)
-        return x, ends
+            ends.append(tuple(s.detach() for s in end))
+        if cache is not None:
+            cache.states, cache.length = ends, cache.length + tokens.shape[1]
+        return x
+
+    def start_cache(self, batch_size: int, max_length: int) -> RecurrentCache:
+        """A cache for generation; texts of any length fit, whatever ``max_length`` is."""
+        return RecurrentCache(self.zero_state(batch_size))
 
     def zero_state(self, batch: int) -> list[State]:
         """The state before the first token, for ``batch`` texts."""
@@ -176,18 +173,29 @@ class RNNLM(nn.Module):
         """A tensor of the device and type of the states."""
         return next(self.layers.parameters())
 
-    def _resumed(self, batch: int, starts: Tensor) -> list[State]:
-        carried = self._carried.get(self.training)
-        if carried is None or len(carried[0][0]) != batch:
-            return self.zero_state(batch)
-        anew, like = starts[:, None].to(carried[0][0].device), self._like()
-        return [tuple(s.to(like).masked_fill(anew, 0.0) for s in layer) for layer in carried]
+    def carried(self, starts: Tensor) -> RecurrentCache:
+        """The states that the batch before left in the same rows, anew where ``starts`` [B].
+
+        Training and evaluation carry states of their own. A batch of another size begins anew.
+        """
+        kept = self._carried.get(self.training)
+        if kept is None or len(kept.states[0][0]) != len(starts):
+            cache = RecurrentCache(self.zero_state(len(starts)))
+        else:
+            like = self._like()
+            anew = starts[:, None].to(like.device)
+            cache = RecurrentCache(
+                [tuple(s.to(like).masked_fill(anew, 0.0) for s in layer) for layer in kept.states]
+            )
+        self._carried[self.training] = cache
+        return cache
 
     def carried_state(self) -> dict[str, Tensor]:
         """What training carries to its next batch, as named tensors (for checkpoints)."""
+        kept = self._carried.get(True)
         return {
             f"{layer}.{'hc'[part]}": s
-            for layer, state in enumerate(self._carried.get(True, []))
+            for layer, state in enumerate(kept.states if kept else [])
             for part, s in enumerate(state)
         }
 
@@ -199,39 +207,8 @@ class RNNLM(nn.Module):
             for name, tensor in tensors.items():
                 if tensor.ndim != 2 or not tensor.is_floating_point():
                     raise ValueError(f"{name} is {tuple(tensor.shape)} of {tensor.dtype}")
-            self._carried[True] = [
+            states: list[State] = [
                 tuple(tensors[f"{layer}.{name}"] for name in names)
                 for layer in range(len(self.layers))
             ]
-
-    def project(self, hidden: Tensor) -> Tensor:
-        """hidden [..., D] → logits [..., V] (log-probabilities if the output is adaptive)."""
-        if self.adaptive is not None:
-            return self.adaptive.log_probabilities(hidden)
-        return self.output(hidden)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """tokens [B, T], each row a text of its own → logits [B, T, V]."""
-        return self.project(self.hidden(tokens))
-
-    def start_cache(self, batch_size: int, max_length: int) -> RecurrentCache:
-        """A cache for generation; texts of any length fit, whatever ``max_length`` is."""
-        return RecurrentCache(self.zero_state(batch_size))
-
-    def prefill(self, tokens: Tensor, lengths: Tensor | None, cache: RecurrentCache) -> Tensor:
-        """Read the prompts: tokens [B, T], of which the first ``lengths`` [B] are real (None: all).
-
-        Returns the logits [B, V] that follow the last real token of each text.
-        """
-        if lengths is not None and bool((lengths == tokens.shape[1]).all()):
-            lengths = None
-        y, cache.states = self.run(tokens, cache.states, lengths)
-        if lengths is None:
-            return self.project(y[:, -1])
-        rows = torch.arange(len(tokens), device=tokens.device)
-        return self.project(y[rows, lengths - 1])
-
-    def decode_step(self, tokens: Tensor, cache: RecurrentCache) -> Tensor:
-        """tokens [B] int64, the newest token of every text → logits [B, V] of the next."""
-        y, cache.states = self.run(tokens[:, None], cache.states)
-        return self.project(y[:, 0])
+            self._carried[True] = RecurrentCache(states)

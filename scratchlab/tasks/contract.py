@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from scratchlab.data.contract import Spec
 
@@ -35,7 +34,7 @@ class Task(ABC):
         self.spec = spec
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any) -> Loss:
+    def loss(self, model: Any, batch: Any) -> Loss:
         """The loss of one batch; in ``model.eval()`` mode without label smoothing."""
 
     @abstractmethod

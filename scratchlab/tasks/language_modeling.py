@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from scratchlab.data.contract import IGNORE, Spec, TokenBatch
 from scratchlab.errors import UserError
+from scratchlab.models.contract import LanguageModel, Writer
 from scratchlab.registry import option, register
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
@@ -29,7 +30,7 @@ def segment_mask(segments: Tensor) -> Tensor:
 
 
 def projected_cross_entropy(
-    model: Any, hidden: Tensor, target: Tensor, smoothing: float = 0.0
+    model: Writer, hidden: Tensor, target: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The two sums of an output layer that a method changed, asked through ``model.project``.
 
@@ -74,7 +75,7 @@ class LanguageModeling(Task):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
 
-    def loss(self, model: nn.Module, batch: TokenBatch) -> Loss:
+    def loss(self, model: LanguageModel, batch: TokenBatch) -> Loss:
         """Sums over all positions that have a target; no label smoothing in eval mode.
 
         The output layer sees only those positions.
@@ -86,29 +87,20 @@ class LanguageModeling(Task):
             if len(rows) < len(target):
                 hidden, target = hidden[rows], target[rows]
         smoothing = self.config.label_smoothing if model.training else 0.0
-        adaptive: Any = getattr(model, "adaptive", None)
-        if adaptive is not None:
-            total, nll = self.adaptive_loss(adaptive, hidden, target)
+        if model.adaptive is not None:
+            total, nll = self.adaptive_loss(model.adaptive, hidden, target)
+        elif (weight := model.output_weight) is None:
+            total, nll = projected_cross_entropy(model, hidden, target, smoothing)
         else:
-            weight: Any = model.output_weight
-            if weight is None:
-                total, nll = projected_cross_entropy(model, hidden, target, smoothing)
-            else:
-                total, nll = self.cross_entropy(hidden, weight, target, smoothing)
+            total, nll = self.cross_entropy(hidden, weight, target, smoothing)
         return Loss(total=total, count=len(target), nll=nll.detach())
 
-    def hidden(self, model: Any, batch: TokenBatch) -> Tensor:
+    def hidden(self, model: LanguageModel, batch: TokenBatch) -> Tensor:
         """The model's last layer, [B, T, D]. Recurrent models are told where texts begin."""
-        if hasattr(model, "carried_state"):
-            if batch.segments is not None:
-                raise UserError(
-                    "a recurrent model reads a row from its start: it cannot hold several examples",
-                    "Set dataset.packing=false.",
-                )
-            return model.hidden(batch.tokens, batch.starts)
         if batch.segments is not None:
             return model.hidden(batch.tokens, batch.positions, segment_mask(batch.segments))
-        return model.hidden(batch.tokens)
+        cache = None if batch.starts is None else model.carried(batch.starts)
+        return model.hidden(batch.tokens, cache=cache)
 
     def cross_entropy(
         self, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0

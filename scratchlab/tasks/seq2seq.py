@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scratchlab.data.contract import Seq2SeqBatch, Spec
+from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
@@ -33,7 +33,7 @@ class Seq2Seq(Task):
         assert spec.pad_id is not None
         self.pad_id = spec.pad_id
 
-    def loss(self, model: nn.Module, batch: Seq2SeqBatch) -> Loss:
+    def loss(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Loss:
         """Sums over all target tokens that are no padding; no label smoothing in eval mode."""
         target = batch.target_out.flatten()
         hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
@@ -42,7 +42,7 @@ class Seq2Seq(Task):
             if len(rows) < len(target):
                 hidden, target = hidden[rows], target[rows]
         smoothing = self.config.label_smoothing if model.training else 0.0
-        weight: Any = model.output_weight
+        weight = model.output_weight
         if weight is None:
             total, nll = projected_cross_entropy(model, hidden, target, smoothing)
         elif self.config.fused_loss:
@@ -51,11 +51,9 @@ class Seq2Seq(Task):
             total, nll = plain_cross_entropy(hidden, weight, target, smoothing)
         return Loss(total=total, count=len(target), nll=nll.detach())
 
-    def hidden(self, model: Any, batch: Seq2SeqBatch) -> Tensor:
+    def hidden(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Tensor:
         """The decoder's last layer, [B, T, D]."""
-        padding = batch.source == self.pad_id
-        if padding.device.type == "cpu" and not padding.any():
-            padding = None
+        padding = model.padding(batch.source)
         memory = model.encode(batch.source, padding)
         return model.decode(batch.target_in, memory, padding)
 

@@ -16,7 +16,7 @@ from scratchlab.run.checkpoint import Checkpoint
 from scratchlab.tracking.contract import Tracker
 
 if TYPE_CHECKING:
-    from torch import nn
+    from scratchlab.models.contract import Model
 
 
 @dataclass
@@ -42,7 +42,7 @@ class TrainingContext:
     _batch_counts: dict[int, int] = field(default_factory=dict)
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Model:
         return self.adapted.model
 
     @property

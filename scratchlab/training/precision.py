@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from scratchlab.errors import UserError
+from scratchlab.models.contract import Model
 from scratchlab.run.decisions import (
     Decision,
     Load,
@@ -50,7 +50,7 @@ def remembered_precision(before: str | None) -> tuple[torch.dtype, str] | None:
 
 
 def choose_precision(
-    context: TrainingContext, model: nn.Module, wanted: str
+    context: TrainingContext, model: Model, wanted: str
 ) -> tuple[torch.dtype, str]:
     """As ``wanted``, as before, or what is faster for the first batch; and one line that says so.
 
@@ -78,7 +78,7 @@ def choose_precision(
 def precision_here(
     config: Mapping[str, Any],
     device: torch.device,
-    model: nn.Module,
+    model: Model,
     step: Callable[[torch.dtype], None],
     folder: Path,
 ) -> tuple[torch.dtype, str]:
@@ -123,7 +123,7 @@ def precision_here(
 
 
 def _possible(
-    dtype: torch.dtype, why: str, model: nn.Module, step: Callable[[torch.dtype], None]
+    dtype: torch.dtype, why: str, model: Model, step: Callable[[torch.dtype], None]
 ) -> tuple[torch.dtype, str]:
     """What another model's run found, unless this model cannot be computed in it."""
     if dtype == torch.float32:
@@ -144,7 +144,7 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def measured_precision(
-    device: torch.device, model: nn.Module, step: Callable[[torch.dtype], None]
+    device: torch.device, model: Model, step: Callable[[torch.dtype], None]
 ) -> tuple[torch.dtype, str]:
     """The faster dtype for training ``model`` on this very device, and one line with the figures.
 
@@ -177,7 +177,7 @@ def _compared(fp32: float, bf16: float) -> str:
 
 
 @contextlib.contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: Model) -> Iterator[None]:
     """Training steps inside leave no trace: random state, buffers, carried state, gradients."""
     random, training = random_state(), model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -12,8 +12,10 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import optimizer_bytes
 from scratchlab.regular_files import machine_memory
 
+Built = TypeVar("Built")
 
-def shapes_of(build: Callable[[], nn.Module]) -> nn.Module | None:
+
+def shapes_of(build: Callable[[], Built]) -> Built | None:
     """What ``build`` makes, on device ``meta``: shapes without content; None if it cannot be made
     there (a model of the user's own that looks at its numbers, say).
 

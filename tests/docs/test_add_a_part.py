@@ -88,7 +88,7 @@ def test_the_model_generates_and_is_quantized_with_a_word(
     words = ["model=window_lm", *OWN, *[w for w in package if not w.startswith("threads")]]
     with pytest.raises(UserError) as error:
         run("inspect", *words, "method=nf4")
-    assert "Layers: layer, out." in str(error.value)
+    assert "Layers: layer, out, output." in str(error.value)
     assert run("inspect", *words, "method=nf4", "method.nf4.targets=[layer]") == 0
     said = capfd.readouterr().out
     assert "Matrices that stay floats" in said and "embedding" in said

@@ -18,7 +18,6 @@ from scratchlab.methods.lora import LoRA
 from scratchlab.methods.nf4 import NormalFloat4
 from scratchlab.methods.quantized import Quantizer
 from scratchlab.methods.soft_prompt import SoftPrompt
-from scratchlab.models.layers.token_layers import token_layers
 from scratchlab.models.rnn_lm import RNNLM
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.language_modeling import LanguageModeling
@@ -67,7 +66,7 @@ def test_every_model_of_texts_names_the_layers_that_have_a_row_for_each_token(
 ) -> None:
     for tiny in models.values():
         model = tiny.build()
-        found = token_layers(model)
+        found = model.token_layers
         assert found is not None
         rows = tiny.context.spec.vocab_size
         of_tokens = [
@@ -127,11 +126,15 @@ def test_int8_stores_what_a_recurrent_model_has_for_tokens_and_carries_its_state
 ) -> None:
     model = recurrent(cell=cell)
     tokens, starts = torch.randint(0, V, (3, 8)), torch.ones(3, dtype=torch.bool)
-    expected = [model.project(model.hidden(tokens, s)) for s in (starts, ~starts)]
+    expected = [
+        model.project(model.hidden(tokens, cache=model.carried(s))) for s in (starts, ~starts)
+    ]
     method = Int8(Int8.Config(targets=[], path="reference"))
     method.apply(model, MethodContext(TEXTS))
     with torch.no_grad():
-        found = [model.project(model.hidden(tokens, s)) for s in (starts, ~starts)]
+        found = [
+            model.project(model.hidden(tokens, cache=model.carried(s))) for s in (starts, ~starts)
+        ]
     for now, then in zip(found, expected, strict=True):
         assert (now - then).norm() < 0.02 * then.norm()
     assert [size[1] for size in method.sizes] == [V * D]  # one matrix, tied

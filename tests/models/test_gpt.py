@@ -44,8 +44,8 @@ def test_step_by_step_logits_equal_those_of_the_whole_text(positions: str) -> No
     tokens = torch.randint(0, 23, (3, 12))
     whole = model(tokens)
     cache = model.start_cache(3, 12)
-    logits = [model.prefill(tokens[:, :4], None, cache)]
-    logits += [model.decode_step(tokens[:, t], cache) for t in range(4, 12)]
+    logits = [model.next_logits(tokens[:, :4], cache)]
+    logits += [model.next_logits(tokens[:, t : t + 1], cache) for t in range(4, 12)]
     torch.testing.assert_close(torch.stack(logits, 1), whole[:, 3:], rtol=1e-4, atol=1e-5)
 
 
@@ -56,10 +56,10 @@ def test_unequal_texts_in_one_cache_do_not_see_each_other_or_the_filling(positio
     tokens = torch.randint(0, 23, (3, 7))
     more = torch.randint(0, 23, (3, 4))
     cache = model.start_cache(3, 12)
-    steps = [model.prefill(tokens, lengths, cache)]
-    steps += [model.decode_step(more[:, t], cache) for t in range(2)]
+    steps = [model.next_logits(tokens, cache, lengths)]
+    steps += [model.next_logits(more[:, t : t + 1], cache) for t in range(2)]
     cache.select(torch.tensor([0, 2]))
-    kept = [model.decode_step(more[[0, 2], t], cache) for t in range(2, 4)]
+    kept = [model.next_logits(more[[0, 2], t : t + 1], cache) for t in range(2, 4)]
     for row, length in enumerate(lengths.tolist()):
         text = torch.cat([tokens[row, :length], more[row]])[None]
         alone = model(text)[0, length - 1 :]
@@ -175,9 +175,9 @@ def test_contexts_beyond_the_block_and_unfitting_data_are_refused() -> None:
     with pytest.raises(UserError, match="13 tokens is longer than the model's block of 12"):
         model(torch.zeros(1, 13, dtype=torch.int64))
     cache = model.start_cache(1, 100)
-    model.prefill(torch.zeros(1, 12, dtype=torch.int64), None, cache)
+    model.next_logits(torch.zeros(1, 12, dtype=torch.int64), cache)
     with pytest.raises(UserError, match="longer than the model's block"):
-        model.decode_step(torch.zeros(1, dtype=torch.int64), cache)
+        model.next_logits(torch.zeros(1, 1, dtype=torch.int64), cache)
     with pytest.raises(UserError, match=r"longer than model\.block_size=8"):
         build(block_size=8)
     with pytest.raises(UserError, match=r"model\.block_size is needed"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scratchlab.errors import UserError
-from scratchlab.models.layers.positions import Positions, Rotary, sinusoidal_table
+from scratchlab.models.layers.positions import Positions, Rotary, rotate, sinusoidal_table
 
 
 def test_sinusoidal_positions_follow_the_formula_of_the_paper() -> None:
@@ -25,28 +25,28 @@ def test_a_sinusoidal_table_of_odd_width_ends_in_a_sine() -> None:
 
 def test_sinusoidal_positions_grow_with_a_longer_text() -> None:
     positions = Positions("sinusoidal", 8, max_length=4)
-    long = positions(torch.zeros(1, 11, 8))
+    long = positions(torch.zeros(1, 11, 8), slice(0, 11))
     assert torch.allclose(long[0], sinusoidal_table(11, 8).float())
 
 
 def test_learned_positions_end_where_they_were_told_to() -> None:
     positions = Positions("learned", 8, max_length=4)
-    assert torch.equal(positions(torch.zeros(2, 3, 8), start=1)[1], positions.weight[1:4])
+    assert torch.equal(positions(torch.zeros(2, 3, 8), slice(1, 4))[1], positions.weight[1:4])
     with pytest.raises(UserError, match="5 tokens exceeds the 4 learned positions"):
-        positions(torch.zeros(1, 2, 8), start=3)
+        positions(torch.zeros(1, 2, 8), slice(3, 5))
 
 
 def test_positions_start_where_decoding_stands() -> None:
     for kind in ("sinusoidal", "learned"):
         positions = Positions(kind, 8, max_length=10)
-        whole = positions(torch.zeros(1, 6, 8))
-        assert torch.equal(positions(torch.zeros(1, 1, 8), start=4)[0, 0], whole[0, 4])
+        whole = positions(torch.zeros(1, 6, 8), slice(0, 6))
+        assert torch.equal(positions(torch.zeros(1, 1, 8), slice(4, 5))[0, 0], whole[0, 4])
 
 
 @pytest.mark.parametrize("kind", ["rotary", "none"])
 def test_kinds_without_absolute_positions_leave_embeddings_alone(kind: str) -> None:
     x = torch.randn(2, 3, 8)
-    assert torch.equal(Positions(kind, 8, 4)(x.clone()), x)
+    assert torch.equal(Positions(kind, 8, 4)(x.clone(), slice(0, 3)), x)
 
 
 def test_a_rotary_product_depends_on_the_distance_only() -> None:
@@ -55,7 +55,8 @@ def test_a_rotary_product_depends_on_the_distance_only() -> None:
     q, k = torch.randn(2, 1, 1, 3, 16, dtype=torch.float64)
 
     def product(at_q: int, at_k: int) -> torch.Tensor:
-        return (rotary(q, at_q) * rotary(k, at_k)).sum(-1)
+        turned = [rotate(x[None], rotary(slice(at, at + 1))) for x, at in ((q, at_q), (k, at_k))]
+        return (turned[0] * turned[1]).sum(-1)
 
     for distance in (0, 1, 5):
         near = product(distance, 0)
@@ -67,7 +68,7 @@ def test_a_rotary_product_depends_on_the_distance_only() -> None:
 def test_rotary_positions_keep_lengths_and_turn_by_the_stated_angles() -> None:
     rotary = Rotary(4, max_length=8)
     x = torch.randn(2, 6, 4)
-    turned = rotary(x)
+    turned = rotate(x[:, :, None], rotary(slice(0, 6)))[:, :, 0]
     assert torch.allclose(turned.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
     assert torch.equal(turned[:, 0], x[:, 0])
     for plane, frequency in ((0, 1.0), (1, 0.01)):

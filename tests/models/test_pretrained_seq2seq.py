@@ -60,7 +60,7 @@ def test_logits_are_the_librarys_with_padding_too(
     assert maps["cross"].shape == (2, 6, 4, 5, 9)
     assert maps["encoder"].shape == (2, 6, 4, 9, 9)
     torch.testing.assert_close(maps["cross"].sum(-1), torch.ones(2, 6, 4, 5))
-    one = model.attention_maps(source[0], target[0])["cross"]
+    one = model.attention_maps(source[:1], target[:1])["cross"][:, 0]
     torch.testing.assert_close(one, maps["cross"][:, 0], rtol=1e-4, atol=1e-5)
 
 

@@ -20,6 +20,11 @@ def build(seed: int = 0, **options: object) -> RNNLM:
     return RNNLM(RNNLM.Config(**options), SPEC)
 
 
+def go_on(model: RNNLM, tokens: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """A batch of training, which goes on where the one before it stopped."""
+    return model.hidden(tokens, cache=model.carried(starts))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_weights_move_between_the_two_implementations(cell: str) -> None:
     fused = build(cell=cell, d_hidden=20)
@@ -36,9 +41,9 @@ def test_a_text_read_in_two_batches_equals_the_text_read_at_once(cell: str, impl
     tokens = torch.randint(0, 23, (2, 10))
     whole = model.hidden(tokens)
     new, on = torch.tensor([True, True]), torch.tensor([False, False])
-    parts = [model.hidden(tokens[:, :6], new), model.hidden(tokens[:, 6:], on)]
+    parts = [go_on(model, tokens[:, :6], new), go_on(model, tokens[:, 6:], on)]
     torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=1e-5, atol=1e-6)
-    mixed = model.hidden(tokens[:, :4], torch.tensor([True, False]))
+    mixed = go_on(model, tokens[:, :4], torch.tensor([True, False]))
     torch.testing.assert_close(mixed[0], whole[0, :4], rtol=1e-5, atol=1e-6)
     assert (mixed[1] - whole[1, :4]).abs().max() > 1e-3
 
@@ -46,21 +51,21 @@ def test_a_text_read_in_two_batches_equals_the_text_read_at_once(cell: str, impl
 def test_no_gradient_flows_into_the_batch_before() -> None:
     model = build()
     tokens, on = torch.randint(0, 23, (2, 5)), torch.tensor([False, False])
-    model.hidden(tokens, ~on)
-    torch.autograd.backward(model.hidden(tokens, on).sum())
-    torch.autograd.backward(model.hidden(tokens, on).sum())  # would fail on a freed graph
+    go_on(model, tokens, ~on)
+    torch.autograd.backward(go_on(model, tokens, on).sum())
+    torch.autograd.backward(go_on(model, tokens, on).sum())  # would fail on a freed graph
 
 
 def test_evaluation_leaves_the_state_of_training_alone() -> None:
     model = build()
     tokens = torch.randint(0, 23, (2, 5))
     new, on = torch.tensor([True, True]), torch.tensor([False, False])
-    model.hidden(tokens, new)
+    go_on(model, tokens, new)
     before = {k: v.clone() for k, v in model.carried_state().items()}
     model.eval()
-    first = model.hidden(tokens, on)  # nothing carried in eval mode yet: a fresh start
+    first = go_on(model, tokens, on)  # nothing carried in eval mode yet: a fresh start
     torch.testing.assert_close(first, model.hidden(tokens))
-    model.hidden(tokens[:1], on[:1])
+    go_on(model, tokens[:1], on[:1])
     model.train()
     assert set(before) == {"0.h", "0.c", "1.h", "1.c"}
     for name, tensor in model.carried_state().items():
@@ -72,9 +77,9 @@ def test_a_restored_state_goes_on_bit_for_bit(cell: str) -> None:
     model, again = build(cell=cell), build(cell=cell)
     tokens = torch.randint(0, 23, (2, 5))
     new, on = torch.tensor([True, True]), torch.tensor([False, False])
-    model.hidden(tokens, new)
+    go_on(model, tokens, new)
     again.restore_carried_state(model.carried_state())
-    assert torch.equal(model.hidden(tokens, on), again.hidden(tokens, on))
+    assert torch.equal(go_on(model, tokens, on), go_on(again, tokens, on))
     again.restore_carried_state({})
     assert again.carried_state() == {}
     assert not set(model.carried_state()) & set(model.state_dict())
@@ -99,9 +104,9 @@ def test_step_by_step_logits_of_unequal_texts_equal_those_of_each_alone(
     lengths = torch.tensor([2, 7, 5])
     tokens, more = torch.randint(0, 23, (3, 7)), torch.randint(0, 23, (3, 3))
     cache = model.start_cache(3, 10)
-    steps = [model.prefill(tokens, lengths, cache), model.decode_step(more[:, 0], cache)]
+    steps = [model.next_logits(tokens, cache, lengths), model.next_logits(more[:, :1], cache)]
     cache.select(torch.tensor([0, 2]))
-    last = model.decode_step(more[[0, 2], 1], cache)
+    last = model.next_logits(more[[0, 2], 1:2], cache)
     for row, length in enumerate(lengths.tolist()):
         alone = model(torch.cat([tokens[row, :length], more[row]])[None])[0, length - 1 :]
         for step, logits in enumerate(steps):

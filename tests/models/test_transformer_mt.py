@@ -46,8 +46,8 @@ def test_decoding_with_a_cache_gives_the_logits_of_the_whole_model(
         expected = model(source, target)
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, 6)
-        steps = [model.decode_step(target[:, t], cache) for t in range(6)]
-    assert torch.allclose(torch.stack(steps, 1), expected, atol=1e-5)
+        steps = [model.next_logits(target[:, t : t + 1], cache) for t in range(6)]
+    assert torch.allclose(torch.cat(steps, 1), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
@@ -61,7 +61,7 @@ def test_beams_that_change_parents_keep_their_own_history(positions: str) -> Non
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, steps, beams)
         for _ in range(steps):
-            logits = model.decode_step(history[..., -1].flatten(), cache).view(3, beams, -1)
+            logits = model.next_logits(history[..., -1], cache)
             expected = model(source.repeat_interleave(beams, 0), history.flatten(0, 1))[:, -1]
             assert torch.allclose(logits.flatten(0, 1), expected, atol=1e-5)
             parents = torch.randint(beams, (3, beams))
@@ -78,9 +78,9 @@ def test_sentences_that_leave_the_cache_do_not_change_the_others() -> None:
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, 6)
         for t in range(3):
-            model.decode_step(target[:, t], cache)
+            model.next_logits(target[:, t : t + 1], cache)
         cache.select(kept)
-        logits = model.decode_step(target[kept, 3], cache)
+        logits = model.next_logits(target[kept, 3:4], cache)[:, 0]
         expected = model(source, target)[kept, 3]
     assert torch.allclose(logits, expected, atol=1e-5)
 
@@ -141,8 +141,8 @@ def test_attention_maps_are_distributions_over_what_may_be_seen() -> None:
         assert torch.allclose(weights.sum(-1), torch.ones(()), atol=1e-5)
     assert maps["cross"][:, 0, :, :, 5:].abs().max() == 0
     assert maps["decoder"].triu(1).abs().max() == 0
-    one = model.attention_maps(source[1], target[1])
-    assert torch.allclose(one["cross"], maps["cross"][:, 1], atol=1e-5)
+    one = model.attention_maps(source[1:2, :8], target[1:2])
+    assert torch.allclose(one["cross"][:, 0], maps["cross"][:, 1], atol=1e-5)
 
 
 def test_attention_dropout_acts_in_training_only_and_keeps_the_mean() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scratchlab.models.layers.positions import Rotary
+from scratchlab.models.layers.positions import Rotary, rotate
 
 llama = pytest.importorskip(
     "transformers.models.llama.modeling_llama", reason="transformers is not installed"
@@ -30,9 +30,9 @@ def test_rotary_turns_as_llama_does(head_dim: int) -> None:
     q, k = torch.randn(2, 2, 4, 40, head_dim)  # [B, H, T, head_dim] each
     positions = torch.arange(40)[None].expand(2, -1)
     wanted = llama_rotary(q, k, positions)
-    rotary = Rotary(head_dim, max_length=16)  # grows
+    rotation = Rotary(head_dim, max_length=16)(slice(0, 40))  # grows
     for mine, theirs in zip((q, k), wanted, strict=True):
-        turned = rotary(mine.transpose(1, 2)).transpose(1, 2)
+        turned = rotate(mine.transpose(1, 2), rotation).transpose(1, 2)
         torch.testing.assert_close(turned, theirs, rtol=1e-5, atol=1e-5)
 
 
@@ -41,5 +41,5 @@ def test_positions_given_one_by_one_turn_as_llama_does() -> None:
     q, k = torch.randn(2, 2, 4, 7, 8)
     positions = torch.tensor([[0, 1, 2, 3, 4, 5, 6], [30, 3, 3, 17, 0, 2, 9]])
     wanted = llama_rotary(q, k, positions)[0]
-    turned = Rotary(8, max_length=64)(q.transpose(1, 2), positions).transpose(1, 2)
+    turned = rotate(q.transpose(1, 2), Rotary(8, max_length=64)(positions)).transpose(1, 2)
     torch.testing.assert_close(turned, wanted, rtol=1e-5, atol=1e-5)

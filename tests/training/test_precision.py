@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from scratchlab.data.contract import Spec
+from scratchlab.models.contract import Model
 from scratchlab.models.rnn_lm import RNNLM
 from scratchlab.run import decisions
 from scratchlab.training import precision
@@ -19,9 +20,22 @@ from scratchlab.training import precision
 CPU = torch.device("cpu")
 
 
+class Small(Model):
+    """A few layers, one after the other."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
 def measured(seconds: dict[torch.dtype, float]) -> tuple[torch.dtype, str]:
     """The choice where a step takes as long as ``seconds`` says."""
-    return precision.measured_precision(CPU, nn.Linear(1, 1), lambda d: time.sleep(seconds[d]))
+    return precision.measured_precision(
+        CPU, Small(nn.Linear(1, 1)), lambda d: time.sleep(seconds[d])
+    )
 
 
 @pytest.fixture()
@@ -49,7 +63,7 @@ def test_emulated_products_end_the_measurement_before_a_step_is_made(
     def step(dtype: torch.dtype) -> None:
         raise AssertionError("no step is needed")
 
-    dtype, line = precision.measured_precision(CPU, nn.Linear(1, 1), step)
+    dtype, line = precision.measured_precision(CPU, Small(nn.Linear(1, 1)), step)
     assert dtype == torch.float32 and "fp32 1 ms, bf16 100 ms" in line
 
 
@@ -59,13 +73,13 @@ def test_a_model_that_bf16_cannot_compute_is_trained_in_fp32() -> None:
         if dtype == torch.bfloat16:
             raise RuntimeError("not implemented for 'BFloat16'")
 
-    dtype, line = precision.measured_precision(CPU, nn.Linear(1, 1), step)
+    dtype, line = precision.measured_precision(CPU, Small(nn.Linear(1, 1)), step)
     assert dtype == torch.float32 and "not implemented for 'BFloat16'" in line
 
 
 @pytest.mark.usefixtures("equal_products")
 def test_the_measurement_leaves_no_trace_in_random_state_buffers_and_gradients() -> None:
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
+    model = Small(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     random = torch.get_rng_state()
 
@@ -85,13 +99,13 @@ def test_the_measurement_leaves_no_trace_in_a_carried_state() -> None:
     model = RNNLM(RNNLM.Config(d_model=8, n_layers=1, dropout=0.0, input_dropout=0.0), spec)
     tokens, starts = torch.arange(10).view(2, 5), torch.zeros(2, dtype=torch.bool)
     with precision.untouched(model):
-        model.train().hidden(tokens, starts)
+        model.train().hidden(tokens, cache=model.carried(starts))
         assert model.carried_state()
     assert model.carried_state() == {}
-    model.hidden(tokens, starts)
+    model.hidden(tokens, cache=model.carried(starts))
     kept = {k: v.clone() for k, v in model.carried_state().items()}
     with precision.untouched(model):
-        model.hidden(tokens + 1, starts)
+        model.hidden(tokens + 1, cache=model.carried(starts))
     assert kept and all(torch.equal(kept[k], v) for k, v in model.carried_state().items())
 
 
@@ -132,7 +146,7 @@ def times(monkeypatch: pytest.MonkeyPatch, *pairs: tuple[float, float]) -> None:
 
 def chosen(folder: Path, cache: Path, **config: Any) -> tuple[torch.dtype, str]:
     config = {"cache_dir": str(cache), **config}
-    return precision.precision_here(config, CPU, nn.Linear(1, 1), lambda dtype: None, folder)
+    return precision.precision_here(config, CPU, Small(nn.Linear(1, 1)), lambda dtype: None, folder)
 
 
 @pytest.mark.usefixtures("equal_products")
@@ -178,5 +192,5 @@ def test_a_model_that_bf16_cannot_compute_stays_in_fp32_where_the_others_take_bf
     def step(dtype: torch.dtype) -> None:
         raise RuntimeError("not implemented for 'BFloat16'")
 
-    dtype, why = precision._possible(torch.bfloat16, "bf16 (as a)", nn.Linear(1, 1), step)
+    dtype, why = precision._possible(torch.bfloat16, "bf16 (as a)", Small(nn.Linear(1, 1)), step)
     assert dtype == torch.float32 and "not implemented for 'BFloat16'" in why

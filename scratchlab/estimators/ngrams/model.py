@@ -87,6 +87,8 @@ class NGram(Configured):
     read as ``<unk>``. An ``<unk>`` in the training text (``unk_id``) is counted like any word.
     """
 
+    block_size: int | None = None  # lines of any length
+
     @dataclass(frozen=True)
     class Config:
         order: int = option(5, "length of the longest n-gram, in tokens", min=1, max=10)

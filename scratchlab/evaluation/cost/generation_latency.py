@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
+from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.cost.latency import elapsed, percentile
+from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register
 
 
@@ -41,8 +43,8 @@ class GenerationLatency(Evaluator):
         if context.quick:
             return []
         config = self.config
-        model: Any = getattr(context.model, "_orig_mod", context.model)
-        room = getattr(model, "block_size", None)
+        model: Any = context.model
+        room = model.block_size
         length = config.prompt
         if room is not None:
             length = max(1, min(length, room - config.new_tokens - config.warm_up))
@@ -81,14 +83,20 @@ class GenerationLatency(Evaluator):
         steps: list[float] = []
         for number in range(config.rounds + min(1, config.warm_up)):
             cache = model.start_cache(len(ids), ids.shape[1])
-            seconds = elapsed(lambda: model.prefill(ids[:, :length], None, cache), context.device)  # noqa: B023
+            if cache is None:
+                raise UserError("generation_latency: this model keeps no cache")
+
+            def seconds(tokens: torch.Tensor, cache: Any = cache) -> float:
+                return elapsed(lambda: model.next_logits(tokens, cache), context.device)
+
+            once = seconds(ids[:, :length])
             if number >= min(1, config.warm_up):
-                prefill.append(seconds)
+                prefill.append(once)
             if number:
                 continue
-            for position in range(length, ids.shape[1]):
-                token = ids[:, position]
-                seconds = elapsed(lambda: model.decode_step(token, cache), context.device)  # noqa: B023
-                if position - length >= config.warm_up:
-                    steps.append(seconds)
+            with packed(model, len(ids), ids.shape[1] - length):
+                for position in range(length, ids.shape[1]):
+                    once = seconds(ids[:, position : position + 1])
+                    if position - length >= config.warm_up:
+                        steps.append(once)
         return prefill, steps

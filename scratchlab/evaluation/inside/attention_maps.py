@@ -35,8 +35,7 @@ class AttentionMaps(Evaluator):
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        model = getattr(context.model, "_orig_mod", context.model)
-        if context.quick or not hasattr(model, "attention_maps"):
+        if context.quick:
             return []
         dataset = translation_dataset(context)
         spec = dataset.spec
@@ -45,11 +44,13 @@ class AttentionMaps(Evaluator):
             raise UserError("The data set names no start and end of a sentence.")
         written = generate(context, [source], 1)[0].ids
         with torch.inference_mode():
-            maps = model.attention_maps(
-                torch.tensor(source, device=context.device),
-                torch.tensor([spec.sos_id, *written], device=context.device),
+            maps = context.model.attention_maps(
+                torch.tensor([source], device=context.device),
+                torch.tensor([[spec.sos_id, *written]], device=context.device),
             )
-        layers = maps["cross"].float().cpu()
+        if "cross" not in maps:
+            return []
+        layers = maps["cross"][:, 0].float().cpu()  # [layers, heads, T, S]
         if not -len(layers) <= self.config.layer < len(layers):
             raise UserError(
                 f"evaluator.attention_maps.layer: there is no decoder layer {self.config.layer}.",

@@ -50,8 +50,8 @@ class AttentionShares(Evaluator):
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        model: Any = getattr(context.model, "_orig_mod", context.model)
-        if context.quick or not hasattr(model, "attention_maps"):
+        model: Any = context.model
+        if context.quick:
             return []
         dataset: Any = context.dataset
         if not isinstance(dataset, TextDataset):
@@ -59,6 +59,8 @@ class AttentionShares(Evaluator):
         total = Sums()
         for tokens in self._texts(context):
             maps = model.attention_maps(tokens.to(context.device))  # [layers, rows, heads, T, T]
+            if maps is None:
+                return []
             total.add(maps.float().cpu().double().numpy())
         if total.rows == 0:
             raise UserError(

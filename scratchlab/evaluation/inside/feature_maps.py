@@ -14,6 +14,7 @@ from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measure
 from scratchlab.evaluation.outputs.predictions import array_dataset
 from scratchlab.figures.images import draw_image
 from scratchlab.figures.style import SEQUENTIAL, head, new_figure, style
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ class FeatureMaps(Evaluator):
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         if context.quick:
             return []
-        if not hasattr(context.model, "feature_maps"):
-            raise UserError(
-                "evaluator.feature_maps: this model has no convolutions", "It is for model=cnn."
-            )
         dataset = array_dataset(context)
         X, y = dataset.rows(context.split)
         if self.config.image >= len(X):
@@ -56,7 +53,13 @@ class FeatureMaps(Evaluator):
         shape = dataset.spec.image_shape or (1, 1, 1)
         image = X[self.config.image].reshape(shape)
         tensor = torch.from_numpy(image[None].astype(np.float32)).to(context.device)
-        maps = [m[0].cpu().numpy() for m in context.model.feature_maps(tensor)]
+        model = context.model
+        found = model.feature_maps(tensor) if isinstance(model, Model) else []
+        if not found:
+            raise UserError(
+                "evaluator.feature_maps: this model has no convolutions", "It is for model=cnn."
+            )
+        maps = [m[0].cpu().numpy() for m in found]
         names = dataset.spec.class_names
         what = f"a {names[int(y[self.config.image])]!r}" if names else "an image"
         title = (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.predictions import ROWS_AT_ONCE, array_dataset
 from scratchlab.figures.style import head, new_figure, style
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 if TYPE_CHECKING:
@@ -76,14 +76,16 @@ class FeatureSpace(Evaluator):
     @torch.no_grad()
     def _features(self, context: EvaluationContext, X: NDArray[Any]) -> NDArray[Any] | None:
         model = context.model
-        if not isinstance(model, nn.Module) or not hasattr(model, "features"):
+        if not isinstance(model, Model):
             return None
         shape = context.dataset.spec.image_shape or (X.shape[1],)
         found = []
         for first in range(0, len(X), ROWS_AT_ONCE):
             rows = torch.from_numpy(X[first : first + ROWS_AT_ONCE])
-            features: Any = model.features
-            found.append(features(rows.view(len(rows), *shape).to(context.device)).cpu())
+            features = model.features(rows.view(len(rows), *shape).to(context.device))
+            if features is None:
+                return None
+            found.append(features.cpu())
         return torch.cat(found).numpy()
 
     def _flat(self, X: NDArray[Any], how: str, seed: int) -> NDArray[Any]:

@@ -71,8 +71,8 @@ def _write(context: EvaluationContext, count: int | None, new_tokens: int) -> li
     decoder: Any = context.decoder
     if not hasattr(decoder, "generate_batch"):
         decoder = Sampling(Sampling.Config(temperature=0.0, seed=context.seed))
-    model: Any = getattr(context.model, "_orig_mod", context.model)
-    room = getattr(model, "block_size", None)
+    model: Any = context.model
+    room = model.block_size
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     texts = [""] * len(prompts)
     start = 0

@@ -88,7 +88,7 @@ class ExactMatch(Evaluator):
 
 def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list[str]) -> list[str]:
     """The model's greedy answer to each question; questions of like length share a batch."""
-    model: Any = getattr(context.model, "_orig_mod", context.model)
+    model: Any = context.model
     order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
     found = [""] * len(questions)
     size = max(1, context.batch_size)

@@ -9,6 +9,7 @@ from scratchlab.data.contract import TextDataset
 from scratchlab.decoding.continuation import draw_line
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
@@ -66,8 +67,8 @@ class GenerationSamples(Evaluator):
         decoder: Any = context.decoder
         if not hasattr(decoder, "generate_batch"):
             decoder = Sampling(Sampling.Config(temperature=0.8, top_p=0.95, seed=context.seed))
-        model: Any = getattr(context.model, "_orig_mod", context.model)
-        if hasattr(model, "score_tokens"):
+        model: Any = context.model
+        if isinstance(model, NGram):
             temperature, end = decoder.config.temperature, spec.eos_id
             return [draw_line(model, p, end, context.seed, new, temperature) for p in prompts]
         found: list[list[int]] = decoder.generate_batch(model, prompts, spec, max_new_tokens=new)

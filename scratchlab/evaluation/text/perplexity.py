@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from scratchlab.errors import UserError
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.registry import option, register
 
@@ -78,7 +79,7 @@ class Perplexity(Evaluator):
     ) -> Measurement:
         """The whole text's negative log-likelihood in bits, by its characters."""
         dataset: Any = context.dataset
-        counts = hasattr(context.model, "score_tokens")
+        counts = isinstance(context.model, NGram)
         if counts or not hasattr(dataset, "evaluated_text") or context.limit is not None:
             raise UserError(
                 "evaluator.perplexity.per_character: it is for running text and models of torch",
@@ -97,7 +98,7 @@ class Perplexity(Evaluator):
 
 def summed(context: EvaluationContext) -> tuple[float, int, int]:
     """The targets' negative log-likelihoods added, the number of targets and of examples."""
-    if hasattr(context.model, "score_tokens"):  # a model that counts
+    if isinstance(context.model, NGram):  # a model that counts
         tokens, offsets = lines_to_score(context)
         scores = context.model.score_tokens(tokens, offsets)
         bits = float(scores.log10_probs.sum())
@@ -134,7 +135,7 @@ def reading(context: EvaluationContext) -> dict[str, Any]:
     """What each target is predicted from: unit, context and stride."""
     dataset: Any = context.dataset
     settings: dict[str, Any] = dataset.evaluation_settings(context.split)
-    if hasattr(context.model, "score_tokens"):
+    if isinstance(context.model, NGram):
         settings = {k: v for k, v in settings.items() if k in COUNTED_SETTINGS}
         settings["context"] = f"{context.model.order - 1} in the same line"
     return settings

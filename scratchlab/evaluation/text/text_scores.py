@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scratchlab.data.contract import IGNORE
 from scratchlab.errors import UserError
+from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.text.perplexity import first_examples, lines_to_score
 
@@ -47,7 +48,7 @@ def line_scores(context: EvaluationContext) -> LineScores:
 
 def _line_scores(context: EvaluationContext) -> LineScores:
     dataset: Any = context.dataset
-    if hasattr(context.model, "score_tokens"):
+    if isinstance(context.model, NGram):
         scores = context.model.score_tokens(*lines_to_score(context))
         return LineScores(-np.log(10) * scores.sentence_log10, np.diff(scores.offsets))
     by_example = example_nll(context)
@@ -81,7 +82,7 @@ def example_nll(context: EvaluationContext) -> list[NDArray[np.float64]]:
     One after the other, the windows of a running text give each of its targets exactly once.
     """
     task: Any = context.task
-    model: Any = getattr(context.model, "_orig_mod", context.model)
+    model: Any = context.model
     found: defaultdict[int, list[NDArray[np.float64]]] = defaultdict(list)
     for batch in context.dataset.batches(context.split, seed=context.seed, epoch=0):
         batch = first_examples(batch, context.limit)
@@ -98,7 +99,7 @@ def example_nll(context: EvaluationContext) -> list[NDArray[np.float64]]:
 
 def targets_nll(model: Any, hidden: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float64]:
     """-log p of each of ``targets`` [N] given the last layer ``hidden`` [N, D], in nats."""
-    adaptive = getattr(model, "adaptive", None)
+    adaptive = model.adaptive
     widest = adaptive.bounds[-1][1] if adaptive is not None else model.output.out_features
     rows = max(1, AT_ONCE // int(widest))
     parts = [

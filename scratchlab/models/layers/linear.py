@@ -1,21 +1,24 @@
-"""Linear layers on few rows, as in generation: what counts is how fast the weights are read.
+"""Linear layers, fast on few rows as well: there what counts is how fast the weights are read.
 
-That depends on the form of the product. On a processor whose memory gives 35 GB/s (two cores of
-Zen 4, weights of 2 to 150 MB) torch's ``x Wᵀ`` reads 13-15 GB/s with one row and 5-11 GB/s with
-more. Faster are
+In generation a step has one row for each text. Three ways to make their product:
 
-* for one row, two halves of it as columns: 30 GB/s;
-* for two rows, those as columns, ``(W xᵀ)ᵀ``: 30 GB/s;
-* for 3 to 64 rows, a copy of the weights in oneDNN's blocked order: 30 to 10 GB/s, limited by
-  arithmetic in the end. The copies take as much memory as the weights, and the time of some ten
-  steps to make: a generation makes them where it may go on for long, and drops them at its end.
+* ``x Wᵀ``, as everywhere else;
+* for 3 to 64 rows, with a copy of the weights in oneDNN's blocked order. The copies take as much
+  memory as the weights and the time of some ten steps: :func:`packed` makes them for a generation
+  that may go on for long, and drops them at its end;
+* for one or two rows, with the rows as columns, ``(W xᵀ)ᵀ`` (one row as its two halves). Some
+  processors read large weights twice as fast that way (Zen 4: 30 instead of 14 GB/s), on others it
+  takes ten times as long (Sapphire Rapids), so it is measured once in a process.
 
-All of them give the same numbers but for rounding.
+All give the same numbers but for rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from time import perf_counter
 
 import torch
 import torch.nn.functional as F
@@ -26,56 +29,87 @@ FEW = 64
 LARGE = 1 << 18
 # Rows from which on a copy is faster, and steps in which it earns its making.
 PACK_ROWS, PACK_STEPS = 3, 16
+# How much faster columns must be: a close race must not give equal commands different bits.
+CLEARLY = 1.4
 
-Packed = dict[nn.Module, Tensor]
+
+class Linear(nn.Linear):
+    """``nn.Linear``, with the fast ways for the newest token of each text."""
+
+    blocked: Tensor | None = None  # the copy, while there is one
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]."""
+        return linear(x, self.weight, self.bias, self.blocked)
 
 
-def pack(layers: Iterable[nn.Module], rows: int, steps: int) -> Packed:
-    """Copies of the large weights among ``layers`` for :func:`few_rows`; none if not worth it.
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, blocked: Tensor | None = None
+) -> Tensor:
+    """``x Wᵀ + b`` for x [..., in]; quick for [B, in] and [B, 1, in] without gradients."""
+    newest = not torch.is_grad_enabled() and (x.dim() == 2 or x.shape[-2] == 1)
+    rows = x.numel() // x.shape[-1] if newest else 0
+    if not 0 < rows <= FEW or not is_large(weight):
+        return F.linear(x, weight, bias)
+    flat = x.reshape(rows, -1)
+    if blocked is not None:
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, blocked, bias, "none", [], "")
+    elif rows <= 2 and flat.shape[1] % 2 == 0 and columns_win(rows, torch.get_num_threads()):
+        y = as_columns(flat, weight, bias)
+    else:
+        y = F.linear(flat, weight, bias)
+    return y.view(*x.shape[:-1], -1)
 
-    ``rows`` of a step, ``steps`` that may come. After a change of the weights, pack them anew.
-    """
-    worth_it = PACK_ROWS <= rows <= FEW and steps >= PACK_STEPS
-    if not worth_it or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-        return {}
-    return {
-        layer: torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), FEW)
-        for layer in layers
-        if type(layer) is nn.Linear and is_large(layer.weight)
-    }
+
+@contextmanager
+def packed(model: nn.Module, rows: int, steps: int) -> Iterator[list[Linear]]:
+    """While open, the large weights of ``model`` stand there in blocked order as well, if that is
+    worth it for ``steps`` steps of ``rows`` rows. The weights must not change meanwhile."""
+    worth_it = PACK_ROWS <= rows <= FEW and steps >= PACK_STEPS and torch.backends.mkldnn.enabled
+    layers = [m for m in model.modules() if worth_it and isinstance(m, Linear)]
+    layers = [layer for layer in layers if is_large(layer.weight)]
+    try:
+        for layer in layers:
+            layer.blocked = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), FEW)
+        yield layers
+    finally:
+        for layer in layers:
+            layer.blocked = None
 
 
 def is_large(weight: Tensor) -> bool:
     """Whether a weight is fp32 in the memory of the CPU, and too large for its caches."""
     fp32_on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-    return fp32_on_cpu and weight.is_contiguous() and weight.numel() >= LARGE
+    return fp32_on_cpu and weight.numel() >= LARGE and weight.is_contiguous()
 
 
-def few_rows(layer: nn.Module, x: Tensor, packed: Packed | None = None) -> Tensor:
-    """``layer(x)`` for x [B, in] with few rows, as in generation → [B, out]."""
-    y: Tensor
-    rows = len(x)
-    if type(layer) is not nn.Linear or x.device.type != "cpu" or rows > FEW:
-        y = layer(x)
-        return y
-    weight, bias = layer.weight, layer.bias
-    if packed and layer in packed:
-        y = torch.ops.mkldnn._linear_pointwise(x, packed[layer], bias, "none", [], "")
-        return y
-    if rows == 1:
-        if x.shape[1] % 2 == 0 and is_large(weight):
-            return one_row(weight, x[0], bias)
-        return F.linear(x, weight, bias)
+def as_columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x Wᵀ + b`` for x [1, in] or [2, in], in even.
+
+    With the halves of one x as columns and those of each row of W as two rows, every half meets
+    every half; of the four products of a row, the two of halves that belong together are added.
+    """
+    if len(x) == 1:
+        products = weight.view(2 * len(weight), -1) @ x.view(2, -1).t()
+        y = products.view(-1, 2, 2).diagonal(dim1=1, dim2=2).sum(-1)
+        return (y if bias is None else y + bias)[None]
     y = weight @ x.t() if bias is None else torch.addmm(bias[:, None], weight, x.t())
     return y.t().contiguous()  # what follows is slower with strides than this copy
 
 
-def one_row(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b for x [in] → [1, out].
+@cache
+def columns_win(rows: int, threads: int) -> bool:
+    """Whether this processor makes the product of 1 or 2 rows clearly faster with columns."""
+    x, weight = torch.ones(rows, 1024), torch.ones(4096, 1024)  # 16 MB
+    plain = _seconds(lambda: F.linear(x, weight))
+    return CLEARLY * _seconds(lambda: as_columns(x, weight, None)) < plain
 
-    With the halves of x as columns and those of each row of W as two rows, every half meets every
-    half; of the four products of a row, the two of halves that belong together are added.
-    """
-    products = weight.view(2 * len(weight), -1) @ x.view(2, -1).t()
-    y = products.view(-1, 2, 2).diagonal(dim1=1, dim2=2).sum(-1)
-    return (y if bias is None else y + bias)[None]
+
+def _seconds(product: Callable[[], Tensor]) -> float:
+    """The shortest of a few runs."""
+    found = []
+    for _ in range(4):
+        start = perf_counter()
+        product()
+        found.append(perf_counter() - start)
+    return min(found)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.errors import UserError
+from scratchlab.models.layers.cache import Places
 
 KINDS = ("sinusoidal", "learned", "rotary", "none")
 
@@ -30,14 +31,9 @@ def _angles(length: int, dim: int, base: float, device: torch.device | None) -> 
     return torch.outer(times, frequencies)
 
 
-def _end(start: int | Tensor, length: int) -> int:
+def _end(places: Places) -> int:
     """One more than the last position."""
-    return int(start.max()) + 1 if isinstance(start, Tensor) else start + length
-
-
-def _rows(table: Tensor, start: int | Tensor, end: int) -> Tensor:
-    """The rows of a table [length, ...] for these positions."""
-    return table[start] if isinstance(start, Tensor) else table[start:end]
+    return int(places.stop) if isinstance(places, slice) else int(places.max()) + 1
 
 
 class Positions(nn.Module):
@@ -62,26 +58,29 @@ class Positions(nn.Module):
             table = sinusoidal_table(max_length, d_model).to(torch.get_default_dtype())
             self.register_buffer("table", table, persistent=False)
 
-    def forward(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
-        """x [..., T, D], whose first token stands at ``start``. Changes ``x`` itself.
+    def forward(self, x: Tensor, places: Places) -> Tensor:
+        """x [B, T, D], whose tokens stand at ``places``. Changes ``x`` itself.
 
-        A tensor ``start`` [..., T] gives the position of every single token instead.
         Raises UserError where learned positions end before the text does.
         """
         if self.kind not in ("learned", "sinusoidal"):
             return x
-        end = _end(start, x.shape[-2])
+        end = _end(places)
         if self.kind == "learned":
             if end > self.max_length:
                 raise UserError(
                     f"a text of {end} tokens exceeds the {self.max_length} learned positions",
                     "Set model.max_length higher, or choose sinusoidal or rotary positions.",
                 )
-            return x.add_(_rows(self.weight, start, end))
+            return x.add_(self.weight[places])
         if end > self.table.shape[0]:
             grown = sinusoidal_table(2 * end, self.d_model, self.table.device)
             self.table = grown.to(self.table.dtype)
-        return x.add_(_rows(self.table, start, end))
+        return x.add_(self.table[places])
+
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosines and sines of the angles of every token, each [T, 1, head_dim] or [B, T, 1, head_dim]."""
 
 
 class Rotary(nn.Module):
@@ -112,15 +111,15 @@ class Rotary(nn.Module):
         self.cos = torch.cat([angles.cos(), angles.cos()], dim=-1).to(dtype)
         self.sin = torch.cat([-angles.sin(), angles.sin()], dim=-1).to(dtype)
 
-    def forward(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
-        """x [B, T, ..., head_dim] turned; its first token stands at ``start``.
-
-        A tensor ``start`` [B, T] gives the position of every single token instead.
-        """
-        end = _end(start, x.shape[1])
+    def forward(self, places: Places) -> Rotation:
+        """The rotation of tokens that stand at ``places``, the same in every layer."""
+        end = _end(places)
         if end > self.cos.shape[0]:
             self._grow(2 * end, self.cos.device, self.cos.dtype)
-        cos, sin = _rows(self.cos, start, end), _rows(self.sin, start, end)
-        shape = (*cos.shape[:-1], *([1] * (x.dim() - 3)), self.head_dim)
-        cos, sin = cos.view(shape), sin.view(shape)
-        return torch.addcmul(x * cos, x.roll(self.head_dim // 2, dims=-1), sin)
+        return self.cos[places].unsqueeze(-2), self.sin[places].unsqueeze(-2)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """x [B, T, heads, head_dim] turned."""
+    cos, sin = rotation
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)

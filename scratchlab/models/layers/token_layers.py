@@ -1,8 +1,8 @@
 """Where a model has a row for each token of its vocabulary: what it tells the methods.
 
-A model of texts has an attribute ``token_layers``, a :class:`TokenLayers` of its own modules as
-they are by now. Methods that store or replace these layers ask for it; a model without it has no
-vocabulary, or its embeddings are left as they are and named as such.
+A model of texts has ``token_layers``, a :class:`TokenLayers` of its own modules as they are by now.
+Methods that store or replace these layers ask for it, and Muon, for which their rows are no matrix;
+embeddings of a model that names none are left as they are and named as such.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+from scratchlab.models.layers.linear import Linear
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,6 @@ class TokenLayers:
     output: nn.Module | None = None
 
 
-def token_layers(model: nn.Module) -> TokenLayers | None:
-    """The token layers that a model names; None if it names none."""
-    found: TokenLayers | None = getattr(model, "token_layers", None)
-    return found
-
-
 def distinct(modules: Iterable[Any]) -> tuple[nn.Module, ...]:
     """Modules in their order, each once; what is no module is left out."""
     return tuple({id(m): m for m in modules if isinstance(m, nn.Module)}.values())
@@ -37,6 +33,12 @@ def distinct(modules: Iterable[Any]) -> tuple[nn.Module, ...]:
 def plain_weight(output: Any) -> Tensor | None:
     """[V, D] where the logits are ``hidden @ weight.T``; None where a bias or what a method made of
     the layer has a say, so that the layer itself must be asked."""
-    if type(output) is not nn.Linear or output.bias is not None:
+    if not is_plain(output) or output.bias is not None:
         return None
-    return output.weight
+    weight: Tensor = output.weight
+    return weight
+
+
+def is_plain(layer: Any) -> bool:
+    """Whether a layer is the linear layer of torch or of this project, unchanged."""
+    return type(layer) in (nn.Linear, Linear)

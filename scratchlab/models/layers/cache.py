@@ -1,0 +1,122 @@
+"""What generation keeps of the tokens so far, so that none is read twice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Places = slice | Tensor
+"""Where tokens stand: one stretch for all texts, or the position of every token [B, T]."""
+
+
+class KeyValueCache:
+    """Keys and values of the tokens so far of B texts, in memory that is set aside once.
+
+    Each forward asks :meth:`extend` once where its tokens [B, T] stand and which keys they see;
+    then every layer of attention stores its keys and values in its own of ``layers``.
+
+    Texts of unequal length stand at unequal positions: each writes behind its own last token, and
+    a mask hides what stands beyond. With K ``beams`` the T = K tokens of a forward stand at one
+    position, side by side, and each sees the slots of its own ancestors: beams are never copied,
+    changing parents costs one small gather.
+    """
+
+    def __init__(self, layers: int, max_length: int, beams: int = 1) -> None:
+        self.max_length, self.beams = max_length, beams
+        self.layers = [LayerCache(self) for _ in range(layers)]
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all texts; the memory stays."""
+        self.length = 0  # tokens of the longest text
+        self.past = self.seen = 0  # slots in use before and after the newest tokens
+        self.lengths: Tensor | None = None  # [B] tokens of each text, where these are unequal
+        self.slots: Places = slice(0)  # of the newest tokens
+        self.visible: Tensor | None = None  # [B, K, slots] ancestors of each beam
+
+    def extend(self, tokens: Tensor, lengths: Tensor | None = None) -> tuple[Places, Tensor | None]:
+        """Make room for ``tokens`` [B, T], of which the first ``lengths`` [B] are real (None: all).
+
+        Returns their positions, and which slots they see, [B, 1, K or 1, slots] boolean (None: all
+        of those before). Several tokens of a text come at once only at its beginning.
+        """
+        count, first = tokens.shape[1], self.length
+        self.past = first * self.beams
+        self.seen = self.past + count
+        if self.lengths is not None:  # one more token each, at unequal positions [B, 1]
+            self.slots = self.lengths[:, None]
+            self.length, self.lengths = self.length + 1, self.lengths + 1
+            mask = torch.arange(self.seen, device=tokens.device) <= self.slots
+            return self.slots, mask[:, None, None]
+        self.slots = slice(self.past, self.seen)
+        if self.beams > 1:
+            self.length += 1
+            return slice(first, self.length), self._see_ancestors(tokens)
+        self.length += count
+        if lengths is not None:
+            self._keep(lengths)
+        return slice(first, first + count), None
+
+    def _see_ancestors(self, tokens: Tensor) -> Tensor:
+        """The mask of ``tokens`` [B, K]: each beam sees its newest token and its ancestors."""
+        if self.visible is None:
+            shape = (*tokens.shape, self.max_length * self.beams)
+            self.visible = torch.zeros(shape, dtype=torch.bool, device=tokens.device)
+        self.visible[:, :, self.slots].diagonal(dim1=1, dim2=2).fill_(True)
+        return self.visible[:, None, :, : self.seen]
+
+    def _keep(self, lengths: Tensor) -> None:
+        """Take only the first ``lengths`` tokens of each text for real."""
+        self.length = int(lengths.max())
+        self.lengths = None if int(lengths.min()) == self.length else lengths.clone()
+
+    def reorder(self, parents: Tensor) -> None:
+        """Beam i of a text continues beam ``parents[text, i]`` [B, K] from now on."""
+        if self.visible is not None:
+            kept = self.visible[..., : self.seen]
+            kept.copy_(kept.gather(1, parents[..., None].expand_as(kept)))
+
+    def select(self, rows: Tensor) -> None:
+        """Row i becomes what row ``rows[i]`` was (int64); fewer rows let the others go."""
+        for layer in self.layers:
+            layer.select(rows)
+        if self.visible is not None:
+            self.visible = self.visible[rows]
+        if self.lengths is not None:
+            self._keep(self.lengths[rows])
+
+
+class LayerCache:
+    """What one layer of attention keeps: ``keys``, ``values`` [B, H, slots, head_dim]."""
+
+    def __init__(self, texts: KeyValueCache) -> None:
+        self.texts = texts
+        self.memory: tuple[Tensor, Tensor] | None = None
+
+    def store(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep k, v [B, H, T, head_dim] of the newest tokens; all that there are come back."""
+        texts = self.texts
+        if self.memory is None:
+            shape = (*k.shape[:2], texts.max_length * texts.beams, k.shape[3])
+            self.memory = k.new_empty(shape), v.new_empty(shape)
+        for memory, new in zip(self.memory, (k, v), strict=True):
+            if isinstance(texts.slots, Tensor):
+                rows = torch.arange(len(memory), device=memory.device)
+                memory[rows, :, texts.slots[:, 0]] = new[:, :, 0]
+                continue
+            memory[:, :, texts.slots] = new
+            if texts.lengths is not None:  # what nobody wrote yet is hidden, but a NaN would show
+                memory[:, :, texts.seen :] = 0
+        if texts.past == 0:
+            return k, v
+        keys, values = self.memory
+        return keys[:, :, : texts.seen], values[:, :, : texts.seen]
+
+    def select(self, rows: Tensor) -> None:
+        """As :meth:`KeyValueCache.select`."""
+        if self.memory is not None:
+            used = self.texts.seen
+            for memory in self.memory:
+                memory[: len(rows), :, :used] = memory[rows, :, :used]
+            keys, values = self.memory
+            self.memory = keys[: len(rows)], values[: len(rows)]

@@ -1,0 +1,31 @@
+"""The feed-forward block of a Transformer (Vaswani et al. 2017, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scratchlab.models.layers.gelu import gelu
+from scratchlab.models.layers.linear import Linear
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": lambda x: F.relu(x, inplace=True),
+    "gelu": F.gelu,
+    "gelu_tanh": gelu,  # GPT-2's
+}
+
+
+class FeedForward(nn.Module):
+    """Widen, activate, narrow: on every position by itself."""
+
+    def __init__(self, d_model: int, d_ff: int, activation: str, bias: bool = True) -> None:
+        super().__init__()
+        self.activate = ACTIVATIONS[activation]
+        self.inner = Linear(d_model, d_ff, bias)
+        self.out = Linear(d_ff, d_model, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., D] → [..., D]."""
+        return self.out(self.activate(self.inner(x)))
