@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -49,7 +49,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     root = {str(k): v for k, v in plain.items() if k not in SECTIONS}
     complete, faults = check_options("", root, root_options(), ignore=())
     faults += _root_faults(root)
-    faults += _interpolations("", plain)
+    faults += _interpolations(plain)
     chosen: dict[str, list[Part]] = {}
     for section in SECTIONS:
         entries, found, found_parts = _check_section(section, plain.get(section))
@@ -126,16 +126,14 @@ def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
     return faults
 
 
-def _interpolations(prefix: str, node: Any) -> list[Fault]:
+def _interpolations(plain: Any) -> list[Fault]:
     """Texts that a reader of the saved configuration could take for an instruction to look up."""
-    if isinstance(node, str) and "${" in node:
-        hint = "A saved configuration holds plain values only."
-        return [Fault(prefix, f"{shortened(node)} is an interpolation", hint)]
-    if isinstance(node, Mapping):
-        entries = [(str(k), v) for k, v in node.items()]
-    else:
-        entries = [(str(i), v) for i, v in enumerate(node)] if isinstance(node, list) else []
-    return [f for k, v in entries for f in _interpolations(f"{prefix}.{k}" if prefix else k, v)]
+    hint = "A saved configuration holds plain values only."
+    return [
+        Fault(key, f"{shortened(text)} is an interpolation", hint)
+        for key, text in _texts("", plain)
+        if "${" in text
+    ]
 
 
 def resolvers(config: DictConfig) -> list[Fault]:
@@ -143,18 +141,22 @@ def resolvers(config: DictConfig) -> list[Fault]:
 
     A file may come from somebody else; only other keys are looked up for it.
     """
+    hint = "Only other keys are looked up (${model.name}); write the value itself."
+    return [
+        Fault(key, f"{text!r} is not looked up", hint)
+        for key, text in _texts("", OmegaConf.to_container(config, resolve=False))
+        if RESOLVER.search(text)
+    ]
 
-    def asking(prefix: str, node: Any) -> list[Fault]:
-        if isinstance(node, str) and RESOLVER.search(node):
-            hint = "Only other keys are looked up (${model.name}); write the value itself."
-            return [Fault(prefix, f"{node!r} is not looked up", hint)]
-        if isinstance(node, Mapping):
-            entries = [(str(k), v) for k, v in node.items()]
-        else:
-            entries = [(str(i), v) for i, v in enumerate(node)] if isinstance(node, list) else []
-        return [f for k, v in entries for f in asking(f"{prefix}.{k}" if prefix else k, v)]
 
-    return asking("", OmegaConf.to_container(config, resolve=False))
+def _texts(prefix: str, node: Any) -> Iterator[tuple[str, str]]:
+    """Every text in a configuration, with its full key."""
+    if isinstance(node, str):
+        yield prefix, node
+        return
+    entries = node.items() if isinstance(node, Mapping) else ()
+    for key, value in enumerate(node) if isinstance(node, list) else entries:
+        yield from _texts(f"{prefix}.{key}" if prefix else str(key), value)
 
 
 def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part]]:

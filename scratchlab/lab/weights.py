@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scratchlab.config.overrides import key_of
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
@@ -102,8 +103,8 @@ def with_architecture(config: dict[str, Any], overrides: Sequence[str]) -> dict[
         return config
     from scratchlab.models.gpt_weights import architecture
 
-    given = {w.partition("=")[0].lstrip("+").removeprefix("model.") for w in overrides
-             if w.lstrip("+").startswith("model.")}  # fmt: skip
+    keys = map(key_of, overrides)
+    given = {key.removeprefix("model.") for key in keys if key.startswith("model.")}
     model = config["model"]
     found = architecture(folder, {name: model[name] for name in given if name in model})
     return {**config, "model": {**model, **found}}

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.config.overrides import key_of
 from scratchlab.config.root import FOLDER_KEYS
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.tables import results_notes, results_table
@@ -62,7 +63,7 @@ def record_run(into: Path, run: Path) -> Path:
 
 def shown_command(arguments: Sequence[str]) -> str:
     """The command without the words that say where on a machine something is."""
-    words = [w for w in arguments if w.partition("=")[0].lstrip("+") not in PRIVATE]
+    words = [w for w in arguments if key_of(w) not in PRIVATE]
     return " ".join(["scratchlab", *map(_without_folders, words)])
 
 
