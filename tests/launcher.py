@@ -97,7 +97,7 @@ class Here:
     which has everything imported already."""
 
     def __init__(self, *settings: Any) -> None:
-        self.variables = settings[1] or {}
+        self.variables = settings[0] or {}
 
     def __enter__(self) -> Here:
         return self

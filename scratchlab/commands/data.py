@@ -176,8 +176,8 @@ def _write(
         count = names[table.file_name]
         name = table.file_name if count == 1 else f"{table.file_name}_{count}"
         sink.table(name, table.columns, table.rows)
-    for name, figure in figures.items():
-        sink.figure(name, figure)
+    for name in figures:
+        sink.figure(name, figures.__getitem__, name)
     print(f"tables{' and pictures' if figures else ''}: {folder}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered
@@ -143,8 +144,19 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         configs, path = write_best(folder.path, words, heading, sweep.config_dir)
         say(f"best: {best.run}, written to {path}; train it with")
         say(f"  scratchlab train --config-dir {configs} experiment=best")
+        _draw(folder.path / best.run)
     say_unlike([folder.path / t.run for t in search.tried])
     say(f"tables and pictures: {folder.path}")
+
+
+def _draw(run: Path) -> None:
+    """The pictures of the best trial, where trials made none."""
+    from scratchlab.lab.evaluate import draw_missing
+
+    try:
+        draw_missing(run)
+    except Exception as error:  # the sweep is done all the same
+        say(f"pictures of {run.name} could not be drawn: {error}")
 
 
 def _show(sweep: Sweep, folder: StudyFolder) -> None:

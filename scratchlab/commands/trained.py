@@ -70,6 +70,8 @@ def read_run(
     config = change(saved, overrides, flags.config_dir) if overrides else unchanged
     if last_value(overrides, "export") is None:
         config["export"] = None  # training wrote it; a measurement does so only if asked
+    if last_value(overrides, "pictures") is None:
+        config["pictures"] = True  # also those that a trial of a sweep left out
     if output_dir is None:
         config["output_dir"] = _runs_beside(path, config["output_dir"])
     if answered(flags, verb, overrides, config):

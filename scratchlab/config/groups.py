@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,15 +45,28 @@ def put_together(
 ) -> DictConfig:
     """What Hydra makes of the YAML files, its own section ``hydra`` included; :class:`ConfigError`,
     after the other ``faults``, if they do not fit together."""
-    words = [*_searchpath(config_dir), *chosen]
+    words = (*_searchpath(config_dir), *chosen)
     try:
-        with hydra_session():
-            return hydra_compose(config_name, overrides=words, return_hydra_config=True)
+        return copy.deepcopy(_put_together(config_name, words, _written(config_dir)))
     except UserError as error:  # of a single file
         raise ConfigError([*faults, Fault("", error.message, error.hint)]) from error
     except Exception as error:  # Hydra's own, OmegaConf's, and plain ones of wrong types
         problem = Fault("configuration", first_line(error))
         raise ConfigError([*faults, problem]) from error
+
+
+@functools.lru_cache(maxsize=32)  # runs that are forked from one process ask for the same
+def _put_together(config_name: str, words: Sequence[str], files: tuple[Any, ...]) -> DictConfig:
+    """Of the YAML ``files`` as they are now."""
+    with hydra_session():
+        return hydra_compose(config_name, overrides=list(words), return_hydra_config=True)
+
+
+def _written(config_dir: str | None) -> tuple[Any, ...]:
+    """Name, time and size of every YAML file that may be read."""
+    paths = [path for folder in config_folders(config_dir) for path in folder.rglob("*.yaml")]
+    stats = [(path, path.stat()) for path in sorted(paths) if path.is_file()]
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
 def _searchpath(config_dir: str | None) -> list[str]:

@@ -21,6 +21,7 @@ FOLDER_KEYS = ("output_dir", "name", "run_id", "resume")
 
 NO_MATTER = (
     *(*FOLDER_KEYS, "accept_changed_data", "description"),
+    "pictures",
     *("threads", "keep_memory", "cache_dir"),  # these in the last bits at most
 )
 """What results do not depend on: a run need not be made again for it, nor can a sweep vary it."""
@@ -62,6 +63,9 @@ class Config:
     evaluate: bool = option(True, "run the evaluators after training")
     evaluate_split: str = option("test", "split that the evaluators measure")
     evaluate_checkpoint: str = option("best", "checkpoint that is measured: best, last or step-N")
+    pictures: bool = option(
+        True, "draw curves and what evaluators show; a sweep of estimators does so for its best"
+    )
     export: str | None = option(
         None,
         "write the measured checkpoint for other programs too: hf (model=gpt: Hugging Face's "

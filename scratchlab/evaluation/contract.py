@@ -56,7 +56,8 @@ class Sink(Protocol):
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
 
-    def figure(self, name: str, figure: Any) -> None: ...
+    def figure(self, name: str, draw: Callable[..., Any], *drawn: Any) -> None:
+        """The picture ``draw(*drawn)``: only made where pictures are kept."""
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None: ...
 

@@ -12,11 +12,13 @@ from scratchlab.lab.export import check_export, export
 from scratchlab.lab.measure import build_evaluators, costs, measure, raise_failed
 from scratchlab.lab.parts import Trained, check_splits, load_trained
 from scratchlab.lab.session import session
-from scratchlab.reporting.sink import FolderSink
+from scratchlab.reporting.plots import draw_curves, loss_label
+from scratchlab.reporting.sink import FolderSink, PictureSink
 from scratchlab.run.atomic import write_json
-from scratchlab.run.folder import RunFolder, refuse_links
+from scratchlab.run.folder import RunFolder, read_trained, refuse_links
 from scratchlab.run.manifest import changed_data, latest, manifest, read_manifest
 from scratchlab.tracking.contract import RunInfo
+from scratchlab.tracking.jsonl import METRICS
 
 
 def evaluate(
@@ -57,13 +59,28 @@ def evaluate(
         for note in trained.notes:
             tracker.message(f"note: {note}")
         failed: dict[str, Exception] = {}
-        sink = FolderSink(folder.path, tracker)
+        sink = FolderSink(folder.path, tracker, pictures=config["pictures"])
         found = measure(trained, evaluators, split, sink, failed=failed) + costs()
         now.results(f"Results of {trained.checkpoint}", found)
         export(folder.path, trained, config, tracker)
         tracker.message(f"written to {folder.path}")
         raise_failed(failed)
+    if config["pictures"] and where == run and (run / METRICS).is_file():
+        draw_missing(run, evaluators=False)
     return found
+
+
+def draw_missing(run: Path, evaluators: bool = True) -> None:
+    """The pictures of a run that was trained without, in its folder: its curves, and what its
+    evaluators show where it was measured."""
+    config = read_trained(run)
+    if config.get("pictures", True) or (run / "plots").exists():
+        return
+    refuse_links(run)
+    if evaluators and config["evaluate"]:
+        trained = load_trained(config, run)
+        measure(trained, build_evaluators(config), config["evaluate_split"], PictureSink(run))
+    draw_curves(run, loss_label=loss_label(config))
 
 
 def _changed_since(run: Path, config: dict[str, Any], trained: Trained) -> list[str]:

@@ -15,9 +15,9 @@ from scratchlab.lab.measure import build_evaluators, costs, measure, raise_faile
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
 from scratchlab.lab.weights import Weights, checkpoint_folder, with_architecture
-from scratchlab.registry import build, is_estimator
+from scratchlab.registry import build
 from scratchlab.regular_files import expanded
-from scratchlab.reporting.plots import LOSS_LABEL, draw_curves
+from scratchlab.reporting.plots import draw_curves, loss_label
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.atomic import write_json
@@ -65,8 +65,9 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
         )
         _introduce(run, parts, trainer.total_steps(context), newest, start, warnings)
         progress = trainer.train(context)
-        for path in draw_curves(folder.path, loss_label=loss_label(config)):
-            run.tracker.image(progress.step, path.stem, path)
+        if config["pictures"]:
+            for path in draw_curves(folder.path, loss_label=loss_label(config)):
+                run.tracker.image(progress.step, path.stem, path)
         measurements: list[Measurement] = []
         failed: dict[str, Exception] = {}
         if config["evaluate"] or config["export"]:
@@ -121,14 +122,6 @@ def already_done(config: Mapping[str, Any]) -> Path | None:
     except UserError:  # it is trained again from the one before
         return None
     return folder.path
-
-
-def loss_label(config: Mapping[str, Any]) -> str:
-    """What the loss of a run counts: estimators have losses of their own."""
-    if is_estimator(config):
-        return "loss"
-    squared = config["task"]["name"] in ("regression", "reconstruction")
-    return "mean squared error" if squared else LOSS_LABEL
 
 
 def _introduce(
@@ -189,7 +182,7 @@ def _measure_checkpoint(
                 raise Stopped(interrupt.requested)
             folder.require_whole()
 
-        sink = FolderSink(folder.path, run.tracker, step)
+        sink = FolderSink(folder.path, run.tracker, step, pictures=run.config["pictures"])
         found = measure(parts, evaluators, split, sink, should_stop=stop, failed=failed)
         stop()
     return found

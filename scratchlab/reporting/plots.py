@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.figures.style import colour, new_figure, png, style
 from scratchlab.formatting import ARROWS, format_number, title_of
+from scratchlab.registry import is_estimator
 from scratchlab.run.atomic import write_bytes
 from scratchlab.tracking.jsonl import METRICS, counts_epochs, curve, read_lines
 
@@ -19,6 +20,14 @@ LOSS_LABEL = "loss (nats per target)"
 LOWER_IS_BETTER = ("loss", "perplexity", "error", "rmse", "mae", "mse")
 # Metrics of validation that stand in another picture already.
 DRAWN_ELSEWHERE = ("val/loss",)
+
+
+def loss_label(config: Mapping[str, Any]) -> str:
+    """What the loss of a run counts: estimators have losses of their own."""
+    if is_estimator(config):
+        return "loss"
+    squared = config["task"]["name"] in ("regression", "reconstruction")
+    return "mean squared error" if squared else LOSS_LABEL
 
 
 def draw_curves(folder: Path, title: str = "", loss_label: str = LOSS_LABEL) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,19 @@ class FolderSink:
     """Write into ``folder``: tables/NAME.{csv,md}, plots/NAME.png and samples.jsonl.
 
     Every file is whole or not there. A ``tracker`` is shown the same tables and pictures, at
-    ``step``.
+    ``step``. Without ``pictures`` none are drawn.
     """
 
-    def __init__(self, folder: Path, tracker: Tracker | None = None, step: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tracker: Tracker | None = None,
+        step: int = 0,
+        *,
+        pictures: bool = True,
+    ) -> None:
         self.folder = folder
+        self._pictures = pictures
         self._tracker = tracker
         self._step = step
 
@@ -33,9 +41,11 @@ class FolderSink:
         if self._tracker is not None:
             self._tracker.table(name, columns, rows)
 
-    def figure(self, name: str, figure: Any) -> None:
+    def figure(self, name: str, draw: Callable[..., Any], *drawn: Any) -> None:
+        if not self._pictures:
+            return
         path = self.folder / "plots" / f"{_checked(name)}.png"
-        write_bytes(path, png(figure))
+        write_bytes(path, png(draw(*drawn)))
         if self._tracker is not None:
             self._tracker.image(self._step, name, path)
 
@@ -44,13 +54,23 @@ class FolderSink:
         write_text(self.folder / "samples.jsonl", "".join(lines))
 
 
+class PictureSink(FolderSink):
+    """Pictures alone, of what was measured before."""
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """It is there."""
+
+    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+        """They are there."""
+
+
 class NullSink:
     """Keep nothing (for evaluations between epochs)."""
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Forget the table."""
 
-    def figure(self, name: str, figure: Any) -> None:
+    def figure(self, name: str, draw: Callable[..., Any], *drawn: Any) -> None:
         """Forget the picture."""
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,9 +1,10 @@
 """Runs as forks of one process that has everything imported.
 
 Importing torch, scikit-learn and the parts takes longer than many a training does. The *nursery* is
-a process that does it once and then forks a child for each run. A child has its own memory,
-session, signals, log and end, so a run that fails disturbs no other. The nursery itself computes
-nothing. It never looks for modules in the current folder (``python -P``), nor do its children.
+a process that does it once and then forks a child for each run; so does composing YAML files, which
+runs that choose the same of them share. A child has its own memory, session, signals, log and end,
+so a run that fails disturbs no other. The nursery itself computes nothing. It never looks for
+modules in the current folder (``python -P``), nor do its children.
 
 It reads one JSON request a line and answers each with one line: ``{"start": {...}}`` with
 ``{"pid": N}`` or ``{"error": text}``, ``{"ended": N, "wait": bool}`` with ``{"code": N or null}``
@@ -13,7 +14,9 @@ ends, and the kernel asks its children to save and stop (see :mod:`scratchlab.st
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -21,12 +24,14 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import psutil
 
+from scratchlab.config.compose import Command, compose
 from scratchlab.registry import KINDS, is_estimator, section_parts
 from scratchlab.studies.orphans import PARENT, end_with_parent
 
@@ -56,37 +61,42 @@ class Process(Protocol):
 ALWAYS = (
     *("scratchlab.commands.train", "scratchlab.commands.eval"),
     *("scratchlab.lab.train", "scratchlab.lab.evaluate", "scratchlab.reporting.plots"),
-    *("matplotlib.backends.backend_agg", "PIL.PngImagePlugin", "rich.console", "rich.table"),
+    *(
+        "matplotlib.backends.backend_agg",
+        "matplotlib.figure",
+        "PIL.PngImagePlugin",
+        "rich.console",
+        "rich.table",
+    ),
 )
 OF_ESTIMATORS = ("sklearn.metrics", "sklearn.model_selection", "sklearn.datasets")
 
 
-def modules_of(configs: Iterable[Mapping[str, Any]]) -> Sequence[str]:
-    """What runs of these configurations import: the parts that they name, and what all use."""
-    configs = list(configs)
-    found = list(ALWAYS)
-    estimators = [is_estimator(config) for config in configs]
-    if any(estimators):
-        found += OF_ESTIMATORS
-    if not all(estimators):
-        found += ["torch"]
-    for config in configs:
-        for section in {section for _, section in KINDS.values()}:
-            chosen = config.get(section) or {}
-            entries = [chosen] if "name" in chosen else list(chosen.values())
-            known = section_parts(section)
-            names = [e.get("name") for e in entries if isinstance(e, Mapping)]
-            found += [known[name].module for name in names if name in known]
-    return list(dict.fromkeys(found))
+def modules_of(config: Mapping[str, Any]) -> list[str]:
+    """What a run of this configuration imports beside what all do: its parts and libraries."""
+    fitted = is_estimator(config)
+    found = list(OF_ESTIMATORS) if fitted else ["torch"]
+    for section in {section for _, section in KINDS.values()}:
+        if fitted and section == "task":  # estimators have losses of their own
+            continue
+        chosen = config.get(section) or {}
+        entries = [chosen] if "name" in chosen else list(chosen.values())
+        known = section_parts(section)
+        names = [e.get("name") for e in entries if isinstance(e, Mapping)]
+        found += [known[name].module for name in names if name in known]
+    return found
 
 
 class Nursery:
     """The process that runs are forked from; ends with the block that it is entered in.
 
-    ``modules`` are imported beforehand; ``variables`` are added to the environment of all runs.
+    ``variables`` are added to the environment of all runs; ``modules`` are imported beforehand,
+    what else runs need when the first of their kind is started.
     """
 
-    def __init__(self, modules: Sequence[str] = (), variables: Mapping[str, str] | None = None):
+    def __init__(
+        self, variables: Mapping[str, str] | None = None, modules: Sequence[str] = ALWAYS
+    ) -> None:
         self.modules = modules
         self.environment = {**os.environ, **(variables or {}), "PYTHONSAFEPATH": "1"}
         self._process: subprocess.Popen[str] | None = None
@@ -199,13 +209,13 @@ def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
     # Answers have a stream of their own: what a module prints while it is imported is none.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    for name in modules:
-        with contextlib.suppress(Exception):  # the run that needs it will say what is wrong
-            importlib.import_module(name)
+    _import(modules)
+    ready: set[tuple[str, ...]] = set()
     codes: dict[int, int] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
+            _get_ready(request["start"]["arguments"], ready)
             try:
                 pid = os.fork()
             except OSError as error:
@@ -213,13 +223,36 @@ def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
             else:
                 if pid == 0:
                     answers.close()  # the reader must see the end when the nursery ends
-                    return _run(main, **request["start"])
+                    _run(main, **request["start"])
                 answer = {"pid": pid}
         else:
             answer = {"code": _code(codes, request["ended"], request["wait"])}
         answers.write(json.dumps({**answer, "number": request["number"]}) + "\n")
         answers.flush()
     return 0
+
+
+def _import(modules: Iterable[str]) -> None:
+    for name in modules:
+        with contextlib.suppress(Exception):  # the run that needs it will say what is wrong
+            importlib.import_module(name)
+
+
+def _get_ready(arguments: Sequence[str], ready: set[tuple[str, ...]]) -> None:
+    """Compose and import once what runs that choose the same parts have in common.
+
+    ``ready`` remembers the choices. What is wrong with a command, its run will say.
+    """
+    verb, *words = arguments
+    config_dir = words[1] if words[:1] == ["--config-dir"] else None
+    words = words[2:] if config_dir else words
+    with contextlib.suppress(Exception):
+        chosen = [word.line for word in Command.read(words, config_dir).chosen]
+        if verb == "train" and (choices := (str(config_dir), *chosen)) not in ready:
+            ready.add(choices)
+            _import(modules_of(compose(words, config_dir=config_dir).config))
+            gc.collect()
+            gc.freeze()  # collections in the runs leave these pages alone, shared by all
 
 
 def _code(codes: dict[int, int], pid: int, wait: bool) -> int | None:
@@ -230,8 +263,11 @@ def _code(codes: dict[int, int], pid: int, wait: bool) -> int | None:
     return codes.get(pid)
 
 
-def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> int:
-    """Become the run: its session, signals and streams; then run its command."""
+def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> NoReturn:
+    """Become the run: its session, signals and streams; run its command and end.
+
+    The interpreter is not taken down, which would copy all that was imported to throw it away.
+    """
     parent = os.getppid()
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -245,4 +281,14 @@ def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> in
     sys.argv = ["scratchlab", *arguments]
     os.environ[PARENT] = str(parent)
     end_with_parent()
-    return main(arguments)
+    code = 1
+    try:
+        code = main(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)

@@ -11,7 +11,6 @@ from scratchlab.config.compose import change, compose
 from scratchlab.config.overrides import key_of, last_of_each, last_value, read_override
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.reporting.scores import Compared
-from scratchlab.studies.nursery import modules_of
 from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
 from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun
 from scratchlab.studies.workers import Job, Outcome
@@ -183,7 +182,6 @@ class SuiteSource:
         self, members: Sequence[Member], folder: StudyFolder, say: Callable[[str], None]
     ) -> None:
         self.folder, self.say = folder, say
-        self.modules = modules_of(member.config for member in members)
         self.outcomes: dict[str, Outcome] = {}
         self.waiting: list[Member] = []
         self.total, self.begun = len(members), 0

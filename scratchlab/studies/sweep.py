@@ -20,7 +20,6 @@ from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.search import Tried, shown_value
 from scratchlab.studies.journal import LOCK, Journal
-from scratchlab.studies.nursery import modules_of
 from scratchlab.studies.runs import StudyFolder, completed, differences, is_done
 from scratchlab.studies.search_space import grid, point_words, seed_of
 from scratchlab.studies.sweep_options import Config
@@ -169,7 +168,6 @@ class SweepSource:
     ) -> None:
         self.sweep, self.study, self.folder, self.say = sweep, study, folder, say
         self.threads = [] if threads is None else [f"threads={threads}"]
-        self.modules = modules_of([sweep.config])
         self.running: dict[str, optuna.Trial] = {}
         self.place = place_of(folder)
         trials = study.get_trials(deepcopy=False)

@@ -13,7 +13,7 @@ from scratchlab.config.groups import config_groups
 from scratchlab.config.overrides import key_of
 from scratchlab.config.root import NO_MATTER
 from scratchlab.errors import ConfigError, Fault, UserError
-from scratchlab.registry import section_parts
+from scratchlab.registry import is_estimator, section_parts
 from scratchlab.studies.search_space import (
     MOST_TRIALS,
     Dimension,
@@ -75,17 +75,19 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     faults = _misfits_of_metric(options)
     if faults:
         raise ConfigError(faults)
-    defaults = [w for w in _defaults(options) if key_of(w) not in given]
+    fitted = all(is_estimator(config) for config in variants.values())
+    defaults = [w for w in _defaults(options, fitted) if key_of(w) not in given]
     return Sweep(
         tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )
 
 
-def _defaults(options: Config) -> list[str]:
-    """Trials are compared on the validation split; the test split is for the best of them."""
-    if options.chosen.startswith(("val/", "train/")):
-        return ["evaluate=false"]
-    return ["evaluate_split=val"]
+def _defaults(options: Config, fitted: bool) -> list[str]:
+    """Trials are compared on the validation split; the test split is for the best of them. To draw
+    takes longer than many an estimator is ``fitted``, so pictures are made of the best."""
+    measured = options.chosen.startswith(("val/", "train/"))
+    words = ["evaluate=false" if measured else "evaluate_split=val"]
+    return [*words, "pictures=false"] if fitted else words
 
 
 def _misfits(dimensions: Sequence[Dimension], options: Config) -> list[Fault]:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -56,12 +56,7 @@ class Outcome:
 
 
 class Source(Protocol):
-    """Where :func:`run_all` gets its work from and says how it went.
-
-    ``modules``: what its runs import, so that this is done once for all of them.
-    """
-
-    modules: Sequence[str]
+    """Where :func:`run_all` gets its work from and says how it went."""
 
     def take(self) -> Job | None:
         """The next run that may start now, or None. None while nothing runs ends the work."""
@@ -99,7 +94,7 @@ def run_all(
     running: list[_Running] = []
     waiting: list[Job] = []  # their folders are still held by another process
     variables = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
-    with Nursery(source.modules, variables) as nursery:
+    with Nursery(variables) as nursery:
         try:
             with Interrupt() as interrupt:
                 while interrupt.requested is None:

@@ -30,8 +30,8 @@ class Kept:
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self.tables[name] = (columns, rows)
 
-    def figure(self, name: str, figure: Any) -> None:
-        self.figures[name] = figure
+    def figure(self, name: str, draw: Any, *drawn: Any) -> None:
+        self.figures[name] = draw(*drawn)
 
     def samples(self, rows: Sequence[dict[str, Any]]) -> None:
         self.rows = list(rows)

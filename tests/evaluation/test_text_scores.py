@@ -31,7 +31,8 @@ class Kept:
     def table(self, name: str, columns: Any, rows: Any) -> None:
         self.tables[name] = (columns, rows)
 
-    def figure(self, name: str, figure: Any) -> None:
+    def figure(self, name: str, draw: Any, *drawn: Any) -> None:
+        draw(*drawn)
         self.figures.append(name)
 
     def samples(self, rows: Any) -> None:

@@ -45,8 +45,8 @@ class Seen:
     def table(self, name: str, columns: Any, rows: Any) -> None:
         self.tables[name] = [dict(zip(columns, row, strict=True)) for row in rows]
 
-    def figure(self, name: str, figure: Any) -> None:
-        self.figures[name] = figure() if callable(figure) else figure
+    def figure(self, name: str, draw: Any, *drawn: Any) -> None:
+        self.figures[name] = draw(*drawn)
 
     def samples(self, rows: Any) -> None:
         raise AssertionError

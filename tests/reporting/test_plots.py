@@ -161,7 +161,8 @@ def test_a_folder_gets_tables_pictures_and_samples_and_the_tracker_sees_them(
     tracker = Watching()
     sink = FolderSink(tmp_path, tracker, step=7)
     sink.table("samples", ("source",), [("a",)])
-    sink.figure("curve", lines_with_bands({"a": Line([1], [2], None, 0)}, "x", "y", "One"))
+    curves = {"a": Line([1], [2], None, 0)}
+    sink.figure("curve", lines_with_bands, curves, "x", "y", "One")
     sink.samples([{"source": "é", "index": 0}, {"source": "b\nc", "index": 1}])
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == ["plots/curve.png", "samples.jsonl", "tables/samples.csv", "tables/samples.md"]

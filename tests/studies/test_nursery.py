@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scratchlab.config.compose import compose
 from scratchlab.run.folder import RunFolder
 from scratchlab.studies.nursery import Nursery, modules_of
 
@@ -39,7 +40,7 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def nursery() -> Iterator[Nursery]:
-    with Nursery(["scratchlab.lab.train"], {"OMP_NUM_THREADS": "1"}) as process:
+    with Nursery({"OMP_NUM_THREADS": "1"}) as process:
         yield process
 
 
@@ -68,7 +69,7 @@ def test_a_killed_run_disturbs_no_other(nursery: Nursery, tmp_path: Path) -> Non
 def test_runs_stop_with_a_checkpoint_when_the_process_they_came_from_is_killed(
     tmp_path: Path,
 ) -> None:
-    with Nursery(["scratchlab.lab.train"], {"OMP_NUM_THREADS": "1"}) as nursery:
+    with Nursery({"OMP_NUM_THREADS": "1"}) as nursery:
         run: Any = nursery.start([*LONG, f"output_dir={tmp_path}", "run_id=a"], tmp_path / "a.log")
         assert within(lambda: (tmp_path / "long/a/checkpoints/last").is_dir())
         assert nursery._process is not None
@@ -83,7 +84,7 @@ def test_runs_stop_with_a_checkpoint_when_the_process_they_came_from_is_killed(
 def test_a_nursery_that_takes_the_place_of_a_killed_one_is_not_asked_for_its_runs(
     tmp_path: Path,
 ) -> None:
-    with Nursery([], {"OMP_NUM_THREADS": "1"}) as nursery:
+    with Nursery({"OMP_NUM_THREADS": "1"}, []) as nursery:
         lost = nursery.start(["list", "optimizer"], tmp_path / "a.log")
         assert nursery._process is not None
         nursery._process.kill()
@@ -119,10 +120,10 @@ def test_a_study_that_is_killed_leaves_no_process(light_launcher: Any, tmp_path:
 
 
 def test_estimators_do_not_have_torch_imported_for_them() -> None:
-    config = {"model": {"name": "mlp"}, "trainer": {"name": "fit"}, "tracker": {}}
-    assert "torch" not in modules_of([config])
-    assert "scratchlab.estimators.mlp" in modules_of([config])
-    assert "torch" in modules_of([config, {"model": {"name": "gpt"}}])
+    modules = modules_of(compose(["model=mlp"]).config)
+    assert "scratchlab.estimators.mlp" in modules
+    assert not {"torch", "scratchlab.tasks.classification"}.intersection(modules)
+    assert "torch" in modules_of({"model": {"name": "gpt"}})
 
 
 def test_what_a_module_prints_while_it_is_imported_is_no_answer(
@@ -132,7 +133,7 @@ def test_what_a_module_prints_while_it_is_imported_is_no_answer(
         "import os\nprint('hello', flush=True)\nos.write(1, b'h')"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Nursery(["talkative"]) as nursery:
+    with Nursery(modules=["talkative"]) as nursery:
         assert nursery.start(["list", "optimizer"], tmp_path / "run.log").wait() == 0
 
 

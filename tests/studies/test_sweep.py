@@ -252,3 +252,20 @@ def test_what_a_sweep_would_do_is_shown_without_doing_it(
     assert "sweep.pruner=null" in help_text and "sweep.trials=null" in help_text
     listed = launcher.run("list", "sweep", cwd=tmp_path).out
     assert "Every combination of the listed values" in listed and "tpe" in listed
+
+
+def test_of_a_sweep_of_estimators_the_best_trial_has_pictures_and_eval_draws_those_of_others(
+    launcher: Any, tmp_path: Path
+) -> None:
+    words = ["sweep", "model=logistic", "dataset=wine_cultivars", "model.epochs=3", "name=few"]
+    words += ["model.learning_rate=0.5,0.00001", "sweep.metric=accuracy"]
+    done = launcher.run(*words, cwd=tmp_path, fork_runs=True)
+    assert done.code == 0, done.err
+    best, other = (tmp_path / f"outputs/few/trial-00{n}" for n in (0, 1))
+    names = ["confusion_matrix.png", "loss.png"]
+    assert sorted(p.name for p in (best / "plots").iterdir()) == names
+    assert not (other / "plots").exists()
+    evaluated = launcher.run("eval", str(other), cwd=tmp_path)
+    assert evaluated.code == 0, evaluated.err
+    assert sorted(p.name for p in (other / "plots").iterdir()) == names[1:]
+    assert (other / "evaluations/latest/plots/confusion_matrix.png").is_file()

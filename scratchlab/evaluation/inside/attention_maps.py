@@ -57,7 +57,9 @@ class AttentionMaps(Evaluator):
                 f"The model has {len(layers)}: 0 to {len(layers) - 1}, or -1 for the last.",
             )
         number = self.config.layer % len(layers) + 1
-        figure = attention_figure(
+        context.sink.figure(
+            "attention",
+            attention_figure,
             layers[self.config.layer].numpy(),
             dataset.source_tokens(source),
             # The row of a token is where the model looked when it wrote that token.
@@ -65,7 +67,6 @@ class AttentionMaps(Evaluator):
             f"Where the translation looks: cross-attention of decoder layer {number} "
             f"of {len(layers)}",
         )
-        context.sink.figure("attention", figure)
         return []
 
     def _source(self, context: EvaluationContext, dataset: TranslationDataset) -> list[int]:

@@ -79,7 +79,7 @@ class AttentionShares(Evaluator):
             ],
         )
         title = f"Where the heads look: split {context.split}, {total.rows:,} tokens"
-        context.sink.figure("attention_shares", attention_share_figure(shares, title))
+        context.sink.figure("attention_shares", attention_share_figure, shares, title)
         self._picture(context, model, dataset, layers)
         settings = {"layers": layers, "heads": heads, "texts": total.texts}
         names = ("itself", "previous", "first")
@@ -133,12 +133,13 @@ class AttentionShares(Evaluator):
             raise UserError("evaluator.attention_shares.text: the text is empty.")
         maps = model.attention_maps(torch.tensor([ids], device=context.device))
         number = layer % layers + 1
-        figure = self_attention_figure(
+        context.sink.figure(
+            "attention_heads",
+            self_attention_figure,
             maps[layer, 0].float().cpu().numpy(),
             dataset.token_labels(ids),
             f"Self-attention, layer {number} of {layers}: each head over one text",
         )
-        context.sink.figure("attention_heads", figure)
 
 
 def _rounded(shares: NDArray[np.float64], distance: float) -> list[float]:

@@ -62,7 +62,7 @@ class Ensemble(Evaluator):
         rows = [(count, _score(said[:count].mean(axis=0), y, classes)) for count in counts]
         metric = "accuracy" if classes else "rmse"
         context.sink.table("ensemble", ("members", metric), rows)
-        context.sink.figure("votes", votes_figure(said, y, classes, context.split))
+        context.sink.figure("votes", votes_figure, said, y, classes, context.split)
         table = {self.config.label or _name(context): dict(rows)}
         for label, run in self.config.compare.items():
             found = read_table(other_run(context, run), "ensemble", ("members", metric))
@@ -70,7 +70,7 @@ class Ensemble(Evaluator):
         if self.config.compare:
             what = "Accuracy" if classes else "RMSE"
             title = f"{what} of bagging on {context.split} by members"
-            context.sink.figure("ensemble_heat_map", heat_map(table, metric, title))
+            context.sink.figure("ensemble_heat_map", heat_map, table, metric, title)
         alone = [_score(one, y, classes) for one in said]
         return [
             Measurement(

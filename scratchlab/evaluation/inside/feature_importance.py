@@ -66,11 +66,10 @@ class FeatureImportance(Evaluator):
             row: list[str | float] = [names[i], float(mean[i]), float(spread[i])]
             rows.append([*row, float(impurity[i])] if impurity is not None else row)
         context.sink.table("feature_importance", columns, rows)
-        figure = importance_figure(
-            names, mean, spread, impurity, context.split,
+        context.sink.figure(
+            "feature_importance", importance_figure, names, mean, spread, impurity, context.split,
             "accuracy" if context.dataset.spec.n_classes else "R²",
         )  # fmt: skip
-        context.sink.figure("feature_importance", figure)
         result = []
         for run in self.config.compare:
             own = dict(zip(names, mean.tolist(), strict=True))

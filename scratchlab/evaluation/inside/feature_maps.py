@@ -66,7 +66,8 @@ class FeatureMaps(Evaluator):
             f"Feature maps of {what} ({context.split} image {self.config.image}); "
             "dark is strong, each map on its own scale"
         )
-        context.sink.figure("feature_maps", maps_figure(image, maps, self.config.channels, title))
+        channels = self.config.channels
+        context.sink.figure("feature_maps", maps_figure, image, maps, channels, title)
         return []
 
 

@@ -54,18 +54,22 @@ class FeatureSpace(Evaluator):
         features = self._features(context, X)
         if features is not None:
             spaces["features of the model"] = features
+        context.sink.figure("feature_space", self._figure, context, spaces, y)
+        result = [self._alike("neighbours_alike_input", X, y)]
+        if features is not None:
+            result.append(self._alike("neighbours_alike", features, y))
+        return result
+
+    def _figure(
+        self, context: EvaluationContext, spaces: dict[str, NDArray[Any]], y: NDArray[Any]
+    ) -> Figure:
         places = {
             (name, how): self._flat(space, how, context.seed % 2**32)
             for name, space in spaces.items()
             for how in ("PCA", "t-SNE")
         }
-        names = dataset.spec.class_names
-        figure = space_figure(places, y, names, f"{len(X):,} rows of {context.split}")
-        context.sink.figure("feature_space", figure)
-        result = [self._alike("neighbours_alike_input", X, y)]
-        if features is not None:
-            result.append(self._alike("neighbours_alike", features, y))
-        return result
+        title = f"{len(y):,} rows of {context.split}"
+        return space_figure(places, y, context.dataset.spec.class_names, title)
 
     def _alike(self, name: str, X: NDArray[Any], y: NDArray[Any]) -> Measurement:
         from sklearn.neighbors import NearestNeighbors

@@ -42,7 +42,7 @@ class QuantizationError(Evaluator):
         ]
         context.sink.table("quantization_error", columns, rows)
         if self.config.figure:
-            context.sink.figure("quantization_error", draw(errors))
+            context.sink.figure("quantization_error", draw, errors)
         mean = float(np.mean([100 * e.relative for e in errors]))
         worst = max(errors, key=lambda e: e.relative)
         settings = {"worst_layer": worst.name, "worst": 100 * worst.relative}

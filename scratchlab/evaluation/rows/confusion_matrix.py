@@ -39,10 +39,10 @@ class ConfusionMatrix(Evaluator):
         context.sink.table("confusion_matrix", ("true \\ predicted", *names), rows)
         if len(names) <= MOST_CLASSES:
             title = f"Confusion matrix on {context.split} ({len(found.truth):,} rows)"
-            context.sink.figure("confusion_matrix", confusion_figure(matrix, names, title))
+            context.sink.figure("confusion_matrix", confusion_figure, matrix, names, title)
         if found.shares is not None and len(names) == 2 and len(np.unique(found.truth)) == 2:
-            figure = roc_figure(found.truth, found.shares[:, 1], names[1], context.split)
-            context.sink.figure("roc", figure)
+            shares = found.shares[:, 1]
+            context.sink.figure("roc", roc_figure, found.truth, shares, names[1], context.split)
         return []
 
 

@@ -66,7 +66,7 @@ class Mistakes(Evaluator):
         context.sink.table("mistakes", *self._table(context, dataset, found, order))
         if dataset.spec.image_shape and len(order):
             shown = order[: self.config.shown]
-            context.sink.figure("mistakes", mistakes_figure(context, dataset, found, shown))
+            context.sink.figure("mistakes", mistakes_figure, context, dataset, found, shown)
         if self.config.compare:
             result += self._compare(context, dataset, found, set(wrong.tolist()))
         return result

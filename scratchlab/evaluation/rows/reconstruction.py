@@ -64,8 +64,10 @@ class Reconstruction(Evaluator):
         found = restored(context, context.split)
         mse, before = (float(np.mean((a - clean) ** 2)) for a in (found, given))
         if not context.quick:
-            figure = restored_figure(dataset, clean, given, found, self._chosen(context, clean))
-            context.sink.figure("reconstruction", figure)
+            shown = self._chosen(context, clean)
+            context.sink.figure(
+                "reconstruction", restored_figure, dataset, clean, given, found, shown
+            )
         result = [
             Measurement("mse", mse, better="lower", n=len(clean)),
             Measurement("psnr", psnr(mse), "dB", n=len(clean)),

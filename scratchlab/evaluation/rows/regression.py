@@ -44,7 +44,7 @@ class Regression(Evaluator):
         mse = float(np.mean(error**2))
         total = float(np.mean((found.truth - found.truth.mean()) ** 2))
         if not context.quick:
-            context.sink.figure("residuals", residual_figure(found, context.split))
+            context.sink.figure("residuals", residual_figure, found, context.split)
         result = [
             Measurement("rmse", math.sqrt(mse), UNIT, better="lower", n=rows),
             Measurement("mse", mse, f"{UNIT}²", better="lower", n=rows),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,9 @@ class PerplexityByLength(Evaluator):
             (f"length in {unit}s", "lines", "targets", f"perplexity per {unit}"),
             [(g.label, g.lines, g.targets, round(g.perplexity, 4)) for g in groups],
         )
-        figure: Any = by_length_figure(
+        context.sink.figure(
+            "perplexity_by_length",
+            by_length_figure,
             [g.label for g in groups],
             [g.lines for g in groups],
             [g.perplexity for g in groups],
@@ -63,7 +64,6 @@ class PerplexityByLength(Evaluator):
             unit,
             f"Perplexity by length of line, split {context.split}",
         )
-        context.sink.figure("perplexity_by_length", figure)
         return []
 
 

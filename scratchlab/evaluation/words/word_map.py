@@ -45,7 +45,8 @@ class WordMap(Evaluator):
         rows = vectors.directions[[vectors.numbers[w] for w in words]]
         places = flat(rows, self.config.method, context.seed % 2**32)
         left_out = len(wanted) - len(words) if wanted else 0
-        context.sink.figure("word_map", map_figure(words, places, self.config.method, left_out))
+        method = self.config.method
+        context.sink.figure("word_map", map_figure, words, places, method, left_out)
         return []
 
 
