@@ -18,8 +18,15 @@ RESAMPLINGS = 1000
 FEW = 10  # texts or rows: of fewer, resamplings say nothing
 
 WILSON = "95 % interval (Wilson)"
-BOOTSTRAP = f"95 % interval (bootstrap, {RESAMPLINGS:,} samples)"
 BOUNDED = "95 % interval (Wilson's bound, since few scores vary)"
+
+
+def bootstrap(resamplings: int) -> str:
+    """What an interval is called that was found by so many resamplings."""
+    return f"95 % interval (bootstrap, {resamplings:,} samples)"
+
+
+BOOTSTRAP = bootstrap(RESAMPLINGS)
 
 
 def wilson(hits: float, n: int, z: float = Z) -> tuple[float, float]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sacrebleu import corpus_bleu, corpus_chrf
+from sacrebleu import BLEU, CHRF, corpus_bleu, corpus_chrf
 
 from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.errors import UserError
+from scratchlab.evaluation.intervals import BOOTSTRAP
 from scratchlab.evaluation.outputs.translations import clip_sources, translations
 from scratchlab.evaluation.text.bleu import Bleu
 from scratchlab.evaluation.text.chrf import Chrf
@@ -24,8 +25,7 @@ def test_the_references_themselves_score_100(make_context: Make, knowing: Make) 
     (chrf,) = Chrf(Chrf.Config()).evaluate(context)
     assert bleu.value == pytest.approx(100.0)
     assert chrf.value == pytest.approx(100.0)
-    assert bleu.spread == pytest.approx(0.0, abs=1e-9)
-    assert all(type(x) is float for m in (bleu, chrf) for x in (m.value, m.spread))
+    assert (bleu.low, bleu.high, bleu.spread) == (None, None, None)  # all resamplings alike
     assert (bleu.n, bleu.split, bleu.better) == (30, "test", "higher")
 
 
@@ -38,19 +38,37 @@ def test_scores_of_spoilt_references_are_sacrebleus_own(make_context: Make, know
     assert chrf.value == corpus_chrf(found.hypotheses, [found.references], word_order=2).score
     assert chrf.name == "chrf++"
     assert 20 < bleu.value < 95
-    assert bleu.spread is not None and 0.5 < bleu.spread < 15
+
+
+def test_intervals_are_percentiles_of_sacrebleus_own_resamplings(
+    make_context: Make, knowing: Make
+) -> None:
+    context = make_context(decoder=knowing(lambda r: " ".join(r.split()[: 9 - len(r) % 7])))
+    found = translations(context)
+    for evaluator, metric in (
+        (Bleu(Bleu.Config()), BLEU(force=True)),
+        (Chrf(Chrf.Config()), CHRF()),
+    ):
+        (measured,) = evaluator.evaluate(context)
+        own = metric.corpus_score(found.hypotheses, [found.references], n_bootstrap=1000)
+        assert measured.settings["signature"] == str(metric.get_signature())
+        low, high = measured.low, measured.high
+        assert measured.value == own.score and low < measured.value < high
+        assert (high - low) / 2 == pytest.approx(own._ci, rel=0.02)
+        assert measured.interval == BOOTSTRAP and measured.spread is None
+        # A half width around the score would be another interval: this one is not symmetric.
+        assert abs((high - measured.value) - (measured.value - low)) > 0.02 * (high - low)
 
 
 def test_the_signature_and_the_decoding_stand_in_the_settings(
     make_context: Make, beam: Any
 ) -> None:
     (bleu,) = Bleu(Bleu.Config(tokenize="intl", bootstrap=10)).evaluate(
-        make_context(decoder=beam, limit=4)
+        make_context(decoder=beam, limit=12)
     )
     assert "tok:intl" in bleu.settings["signature"] and "bs:10" in bleu.settings["signature"]
     assert (bleu.settings["decoding"], bleu.settings["beam_size"]) == ("beam", 3)
-    assert bleu.settings["spread"] == "half of the 95 % interval, 10 bootstrap samples"
-    assert bleu.n == 4
+    assert bleu.n == 12
 
 
 def test_case_is_ignored_only_where_outputs_are_lower_cased_or_when_asked(
@@ -85,7 +103,7 @@ def test_all_evaluators_share_one_translation_of_the_split(
 def test_between_epochs_there_is_no_bootstrap(make_context: Make, knowing: Make) -> None:
     context = make_context(decoder=knowing(lambda reference: reference), quick=True)
     (bleu,) = Bleu(Bleu.Config()).evaluate(context)
-    assert bleu.spread is None and "bs:" not in bleu.settings["signature"]
+    assert bleu.low is None and "bs:" not in bleu.settings["signature"]
 
 
 def test_translations_do_not_move_with_the_batch_size(make_context: Make, beam: Any) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.translations import (
-    corpus_settings,
-    ignore_case,
-    translations,
-)
+from scratchlab.evaluation.outputs.translations import ignore_case, translations
+from scratchlab.evaluation.text.corpus_score import corpus_score
 from scratchlab.registry import option, register
 
 
@@ -52,27 +49,11 @@ class Bleu(Evaluator):
             # Tokenised on purpose or not: what was measured is in the signature, not in a warning.
             force=True,
         )
-        resamplings = 0 if context.quick or len(found.sources) < 2 else self.config.bootstrap
-        score = metric.corpus_score(
-            found.hypotheses, [found.references], n_bootstrap=max(1, resamplings)
-        )
-        settings = {
-            "signature": str(metric.get_signature()),
+        score, measured = corpus_score(metric, found, context, self.config.bootstrap)
+        measured.name = "bleu"
+        measured.settings |= {
             "precisions": [round(float(p), 2) for p in score.precisions],
             "brevity_penalty": round(float(score.bp), 4),
             "length_ratio": round(float(score.ratio), 4),
-            **corpus_settings(context, found),
         }
-        if resamplings > 1:
-            settings["spread"] = f"half of the 95 % interval, {resamplings} bootstrap samples"
-        return [
-            Measurement(
-                name="bleu",
-                value=float(score.score),
-                better="higher",
-                spread=float(score._ci) if resamplings > 1 else None,
-                n=len(found.sources),
-                split=context.split,
-                settings=settings,
-            )
-        ]
+        return [measured]

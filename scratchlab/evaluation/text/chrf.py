@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.translations import (
-    corpus_settings,
-    ignore_case,
-    translations,
-)
+from scratchlab.evaluation.outputs.translations import ignore_case, translations
+from scratchlab.evaluation.text.corpus_score import corpus_score
 from scratchlab.registry import option, register
 
 
@@ -49,21 +46,6 @@ class Chrf(Evaluator):
             word_order=self.config.word_order,
             lowercase=ignore_case(self.config.lowercase, context),
         )
-        resamplings = 0 if context.quick or len(found.sources) < 2 else self.config.bootstrap
-        score = metric.corpus_score(
-            found.hypotheses, [found.references], n_bootstrap=max(1, resamplings)
-        )
-        settings = {"signature": str(metric.get_signature()), **corpus_settings(context, found)}
-        if resamplings > 1:
-            settings["spread"] = f"half of the 95 % interval, {resamplings} bootstrap samples"
-        return [
-            Measurement(
-                name="chrf" + "+" * self.config.word_order,
-                value=float(score.score),
-                better="higher",
-                spread=float(score._ci) if resamplings > 1 else None,
-                n=len(found.sources),
-                split=context.split,
-                settings=settings,
-            )
-        ]
+        _, measured = corpus_score(metric, found, context, self.config.bootstrap)
+        measured.name = "chrf" + "+" * self.config.word_order
+        return [measured]
