@@ -86,18 +86,14 @@ class Peft(Method):
         """``adapter/`` as the library saves it."""
         from peft import get_peft_model_state_dict
 
-        found = (
-            get_peft_model_state_dict(self.model, adapter_name="default")
-            if hasattr(self.model, "peft_config")
-            else {n: p for n, p in self.model.named_parameters() if n in set(self.trained)}
-        )
+        found = get_peft_model_state_dict(self.model, adapter_name="default")
         content, tensors = library_adapter(self.library_config.to_dict(), found)
         content["base_model_name_or_path"] = self.origin or None
         write_adapter(folder, content, tensors, self.model, self._trained_beside())
 
     def unexportable(self) -> str | None:
         beside = self._trained_beside()
-        if beside and not hasattr(self.library_config, "modules_to_save"):
+        if beside and "modules_to_save" not in self.library_config.to_dict():
             return f"peft's {self.config.type} has no place for {', '.join(beside)}"
         return unsaveable(beside, self.model)
 

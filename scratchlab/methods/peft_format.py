@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from scratchlab.methods.contract import Adapter, adapter_names
 from scratchlab.methods.replace import is_conv1d, sharers
+from scratchlab.models.contract import Model
 from scratchlab.run.atomic import write_bytes, write_text
 
 HEAD_CARD = """\
@@ -151,7 +152,7 @@ def write_adapter(
     names = [*(content.get("modules_to_save") or []), *map(library_name, modules)]
     full = {**content, "inference_mode": True, "modules_to_save": names or None}
     write_text(folder / "adapter_config.json", json.dumps(full, indent=2) + "\n")
-    fresh: tuple[str, ...] = tuple(getattr(model, "fresh", ()))
+    fresh = tuple(model.fresh) if isinstance(model, Model) else ()
     heads = {n: m for n, m in modules.items() if fresh and f"{n}.".startswith(fresh)}
     if heads:
         lines = [f"    model.{library_name(n)} = torch.nn.{m}" for n, m in heads.items()]

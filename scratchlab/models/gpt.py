@@ -84,7 +84,10 @@ class GPT(LanguageModel):
             choices=("full", "adaptive"),
         )
         cutoffs: list[int] = option(
-            [2000, 10000], "adaptive: ids at which a rarer cluster begins", min=1
+            [2000, 10000],
+            "adaptive: ids at which a rarer cluster begins",
+            min=1,
+            when={"output": "adaptive"},
         )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (

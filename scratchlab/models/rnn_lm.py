@@ -89,7 +89,10 @@ class RNNLM(LanguageModel):
             choices=("full", "adaptive"),
         )
         cutoffs: list[int] = option(
-            [2000, 10000], "adaptive: ids at which a rarer cluster begins", min=1
+            [2000, 10000],
+            "adaptive: ids at which a rarer cluster begins",
+            min=1,
+            when={"output": "adaptive"},
         )
 
     def __init__(self, config: Config, spec: Spec) -> None:

@@ -32,6 +32,7 @@ class TextOptions(TokenizerOptions):
     checkpoint: str | None = option(
         None,
         "tokenizer=pretrained: the checkpoint of an encoder-decoder (a folder, a hub name)",
+        when={"tokenizer": "pretrained"},
         path="name",
     )
     vocab_size: int | None = option(

@@ -26,12 +26,14 @@ class TokenizerOptions:
         None,
         "tokenizer=pretrained: the checkpoint (smollm2, a folder, a name of the hub)",
         path="name",
+        when={"tokenizer": "pretrained"},
     )
     vocab_size: int | None = option(
         None,
         "largest number of tokens, special ones included; null: 8000 pieces, all words and "
         "characters",
         min=5,
+        when={"tokenizer": ("bpe", "word", "whitespace", "char")},
     )
     min_frequency: int = option(1, "rarer words, characters or merges get no token", min=1)
     RULES: ClassVar[tuple[tuple[str, str], ...]] = (
