@@ -3,13 +3,14 @@
 Layers are named as the model names them (``h.3.attn.c_attn``). A target matches a layer whose name
 it is, whose name ends with it at a dot, or that it matches as a pattern (``*.attn.*``). Three words
 stand for many layers: ``attention`` and ``mlp`` for the linear layers inside the numbered blocks
-that belong (or do not belong) to attention, ``linear`` for both.
+that belong (or do not belong) to attention, ``linear`` for both. This project's attention is an
+:class:`~scratchlab.models.layers.attention.Attention`; that of transformers tells by its name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.methods.contract import Adapter
+from scratchlab.models.layers.attention import Attention
 
 ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 GROUPS = ("attention", "mlp", "linear")
@@ -79,11 +81,12 @@ def find_layers(
         UserError: a target or a block that is not there, with the names that are.
     """
     layers = {n: m for n, m in layer_names(model).items() if accept(m)}
+    groups = {n: group_of(model, n) for n in layers}
     found: list[str] = []
     for target in targets:
-        matched = [n for n in layers if matches(n, target)]
+        matched = [n for n in layers if matches(n, target, groups[n])]
         if not matched:
-            raise _no_match(target, layers, option)
+            raise _no_match(target, groups, option)
         found += matched
     chosen = [n for n in layers if n in set(found)]
     if blocks is None:
@@ -100,14 +103,26 @@ def find_layers(
     return [n for n in chosen if block_number(n) in wanted]
 
 
-def _no_match(target: str, layers: Iterable[str], option: str) -> UserError:
-    """The message where a target means nothing, with what would mean something."""
-    layers = list(layers)
+def group_of(model: nn.Module, name: str) -> str | None:
+    """``attention`` or ``mlp`` for a layer inside the numbered blocks; None for others."""
+    if block_number(name) is None:
+        return None
+    steps = name.split(".")
+    around = (model.get_submodule(".".join(steps[:i])) for i in range(1, len(steps)))
+    if any(isinstance(m, Attention) for m in around) or any(map(ATTENTION.search, steps)):
+        return "attention"
+    return "mlp"
+
+
+def _no_match(target: str, layers: Mapping[str, str | None], option: str) -> UserError:
+    """The message where a target means nothing, with what would mean something; ``layers`` by name
+    with their groups."""
     why = ""
     if target in GROUPS:
         inside = " of attention" if target == "attention" else ""
         why = f": it has no such layer{inside} in numbered blocks"
-    known = [g for g in GROUPS if any(matches(n, g) for n in layers)] + short_names(layers)
+    known = [g for g in GROUPS if any(matches(n, g, own) for n, own in layers.items())]
+    known += short_names(layers)
     hint = suggest(target, known, "Layers") or "It has no linear layer that this method can take."
     return UserError(f"{option}: {target!r} matches no layer of this model{why}", hint)
 
@@ -121,14 +136,11 @@ def layer_names(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def matches(name: str, target: str) -> bool:
-    """Whether a target means the layer ``name``; see the module's text."""
+def matches(name: str, target: str, group: str | None) -> bool:
+    """Whether a target means the layer ``name`` of a group; see the module's text."""
     plain = name.removesuffix(".base")
     if target in GROUPS:
-        if block_number(plain) is None:
-            return False
-        attention = any(ATTENTION.search(part) for part in plain.split("."))
-        return target == "linear" or attention == (target == "attention")
+        return group is not None and target in (group, "linear")
     return plain == target or plain.endswith(f".{target}") or fnmatchcase(plain, target)
 
 

@@ -57,6 +57,15 @@ class Model(nn.Module):
         """The layers that have a row for each token; None: it names none."""
         return None
 
+    def tables(self) -> list[nn.Parameter]:
+        """Weights that are rows to be looked up or compared with, one a token or class, and no
+        matrix that turns vectors into vectors: those of embeddings and of output layers."""
+        layers: list[nn.Module] = [m for m in self.modules() if isinstance(m, nn.Embedding)]
+        if (named := self.token_layers) is not None:
+            layers += [*named.embeddings, *([] if named.output is None else [named.output])]
+        found = [p for layer in layers for p in layer.parameters()]
+        return found + [p for n, p in self.named_parameters() if n.startswith(("output.", "head."))]
+
     def carried_state(self) -> dict[str, Tensor]:
         """What training carries to its next batch beside the weights, for checkpoints."""
         return {}
@@ -128,6 +137,9 @@ class LanguageModel(Writer):
         (broadcast to [B, H, T, T]), takes the place of the causal one. With a ``cache`` the tokens
         follow those that it holds, and are kept: the first ``lengths`` [B] of each row (None: all).
         """
+
+    def tables(self) -> list[nn.Parameter]:
+        return super().tables() + ([] if self.adaptive is None else self.adaptive.tables())
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V] (log-probabilities if the output is adaptive)."""

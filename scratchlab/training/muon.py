@@ -8,7 +8,7 @@ Embeddings, biases and norms, for which this makes no sense, are trained by Adam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.registry import option, register
+from scratchlab.training.optimizers import Named
 
 # Coefficients of the quintic that drives singular values towards 1 fastest (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -140,16 +141,16 @@ class Muon:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-        """Sort the parameters: matrices inside layers, embeddings (by their names), vectors."""
-        c = self.config
+    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
+        """Sort the parameters: matrices inside layers, ``tables``, vectors."""
+        c, rows = self.config, {id(p) for p in tables}
         matrices, embeddings, vectors = [], [], []
-        for name, parameter in named:
+        for _, parameter in named:
             if not parameter.requires_grad:
                 continue
             if parameter.ndim != 2:
                 vectors.append(parameter)
-            elif "embedding" in name or name.startswith(("output", "head")):
+            elif id(parameter) in rows:
                 embeddings.append(parameter)
             else:
                 matrices.append(parameter)

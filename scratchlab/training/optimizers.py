@@ -1,8 +1,12 @@
-"""Optimizers: torch's fused ones, with weight decay kept off biases, norms and embeddings."""
+"""Optimizers: torch's fused ones, with weight decay kept off biases and norms.
+
+``build`` gets the named parameters to train and, for those that tell them from matrices, the
+model's ``tables`` (:meth:`~scratchlab.models.contract.Model.tables`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,7 +58,7 @@ class SGD:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         return torch.optim.SGD(
@@ -77,7 +81,7 @@ class Adam:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         return torch.optim.Adam(
@@ -100,7 +104,7 @@ class AdamW:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         return torch.optim.AdamW(

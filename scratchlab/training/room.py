@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from torch import nn
-
 from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import optimizer_bytes
+from scratchlab.models.contract import Model
 from scratchlab.regular_files import machine_memory
 
 Built = TypeVar("Built")
@@ -52,7 +51,7 @@ def countable() -> Iterator[None]:
         raise UserError(problem, "Make it smaller (model.d_model and the like).") from error
 
 
-def require_room(model: nn.Module, optimizer: Any | None, config: Mapping[str, Any]) -> None:
+def require_room(model: Model, optimizer: Any | None, config: Mapping[str, Any]) -> None:
     """UserError if a model (its shapes, on ``meta``) takes more memory than the machine has, with
     the gradients and the state of its ``optimizer`` where it is trained."""
     import torch

@@ -46,7 +46,7 @@ class State:
             raise context.adapted.untrainable()
         self.parameters = [p for _, p in named]
         unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
-        self.optimizer = context.optimizer.build(named or unused)
+        self.optimizer = context.optimizer.build(named or unused, self.model.tables())
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         module: nn.Module = LossModule(context.adapted, context.task)
         self.loss: Callable[[Any], Loss] = compiled(module) if config.compile else module

@@ -17,11 +17,13 @@ from scratchlab.methods.int8 import Int8
 from scratchlab.methods.lora import LoRA
 from scratchlab.methods.nf4 import NormalFloat4
 from scratchlab.methods.quantized import Quantizer
+from scratchlab.methods.replace import find_layers
 from scratchlab.methods.soft_prompt import SoftPrompt
 from scratchlab.models.rnn_lm import RNNLM
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.tasks.seq2seq import Seq2Seq
+from scratchlab.training.muon import Muon
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
@@ -77,6 +79,38 @@ def test_every_model_of_texts_names_the_layers_that_have_a_row_for_each_token(
             m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == rows
         ]
         assert [found.output] == (outputs or [None]), tiny.name
+
+
+def test_what_is_looked_up_or_compared_with_is_no_matrix_to_muon_whatever_its_name(
+    models: dict[str, Tiny],
+) -> None:
+    """wte, wpe, embed_tokens and lm_head of pretrained models were matrices, by their names."""
+    tables = {"wte", "wpe", "embed", "shared", "lm_head", "relative_attention_bias"}
+    for tiny in models.values():
+        model: Any = tiny.build()
+        built = Muon(Muon.Config()).build(model.named_parameters(), model.tables())
+        moved = {id(p) for g in built.param_groups if g["muon"] for p in g["params"]}
+        names = [n for n, p in model.named_parameters() if id(p) in moved]
+        assert names and not [n for n in names if tables & set(n.split("."))], tiny.name
+        rows = tiny.context.spec.vocab_size
+        assert not [n for n in names if rows in model.get_parameter(n).shape], tiny.name
+    adaptive = recurrent(output="adaptive", cutoffs=[20, 40])
+    assert {id(adaptive.adaptive.words), id(adaptive.adaptive.rare[0])} <= set(
+        map(id, adaptive.tables())
+    )
+
+
+def test_attention_to_the_source_belongs_to_attention() -> None:
+    """Its layers are called cross, so that the group mlp had them."""
+    names = {t: find_layers(translator(), [t], "targets") for t in ("attention", "mlp", "linear")}
+    own, source = ("qkv", "out"), ("q", "kv", "out")
+    assert names["attention"] == [
+        *(f"encoder.0.attention.{n}" for n in own),
+        *(f"decoder.0.attention.{n}" for n in own),
+        *(f"decoder.0.cross.{n}" for n in source),
+    ]
+    assert [n.split(".")[2] for n in names["mlp"]] == ["feed_forward"] * 4
+    assert sorted(names["linear"]) == sorted(names["attention"] + names["mlp"])
 
 
 @pytest.mark.parametrize("tied", [True, False])

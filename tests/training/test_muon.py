@@ -52,7 +52,7 @@ def test_embeddings_and_vectors_are_trained_by_adamw_at_their_share_of_the_rate(
     mine, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     bias, their_bias = nn.Parameter(start[0].clone()), nn.Parameter(start[0].clone())
     config = Muon.Config(lr=0.02, adam_rate=0.25, weight_decay=0.1)
-    optimizer = Muon(config).build([("embedding.weight", mine), ("layer.bias", bias)])
+    optimizer = Muon(config).build([("wte.weight", mine), ("layer.bias", bias)], [mine])
     peer = torch.optim.AdamW(
         [
             {"params": [theirs], "weight_decay": 0.1},

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from scratchlab.methods.contract import parameter_counts, quantized_shape
+from scratchlab.models.contract import Model
 from scratchlab.tasks.contract import Task
 
 
@@ -72,7 +73,7 @@ class Anatomy:
 
 
 def dissect(
-    title: str, model: nn.Module, task: Task, optimizer: Any, batch_size: int, length: int
+    title: str, model: Model, task: Task, optimizer: Any, batch_size: int, length: int
 ) -> Anatomy:
     """Look at ``model`` (on ``meta``) through one batch of ``task``.
 
@@ -128,10 +129,10 @@ def _activation_bytes(model: nn.Module, kept: dict[int, Tensor]) -> int:
     return sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in own)
 
 
-def optimizer_bytes(model: nn.Module, optimizer: Any) -> int:
+def optimizer_bytes(model: Model, optimizer: Any) -> int:
     """What the optimizer keeps for the weights that have a gradient, after one update of them; its
     counters of updates are left out."""
-    built = optimizer.build(model.named_parameters())
+    built = optimizer.build(model.named_parameters(), model.tables())
     built.step()
     kept = [t for entry in built.state.values() for t in entry.values() if isinstance(t, Tensor)]
     return sum(t.numel() * t.element_size() for t in kept if t.dim())

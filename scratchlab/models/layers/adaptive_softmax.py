@@ -71,6 +71,10 @@ class AdaptiveSoftmax(nn.Module):
         """[shortlist + clusters, D]"""
         return torch.cat([self.words[: self.shortlist], self.clusters])
 
+    def tables(self) -> list[nn.Parameter]:
+        """The weights with a row for each word or cluster."""
+        return [self.words, self.clusters, *self.rare]
+
     def pieces(self, hidden: Tensor, targets: Tensor) -> Iterator[Piece]:
         """The softmaxes whose summed cross-entropy is the loss of ``targets`` [N] given ``hidden``
         [N, D]: the head for every position, then each cluster for the positions of its words."""
