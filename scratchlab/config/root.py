@@ -39,7 +39,10 @@ class Config:
         False, "go on with a run although its data have another content now (this once)"
     )
     init_from: str | None = option(
-        None, "run or checkpoint whose weights and vocabulary training starts from", path="name"
+        None,
+        "run or checkpoint whose weights and vocabulary training starts from; word vectors: a file "
+        "of them (word2vec's text or binary format, GloVe's)",
+        path="name",
     )
     seed: int = option(0, "seed of everything random", min=0)
     threads: int | None = option(None, "CPU threads; null takes all cores", min=1, max=1024)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.config.overrides import key_of
 from scratchlab.data.contract import DataContext, Dataset
+from scratchlab.data.sources.locating import own_file
 from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
 from scratchlab.methods.adapted import Adapted
@@ -70,10 +71,12 @@ class Weights:
 
     @classmethod
     def to_begin_with(cls, config: Mapping[str, Any]) -> Weights | None:
-        """What ``init_from`` names: of a run the best checkpoint, or for model=gpt a folder in the
-        Hugging Face format."""
+        """What ``init_from`` names: of a run the best checkpoint, for model=gpt perhaps a folder in
+        the Hugging Face format, for word vectors a file of them."""
         if config["init_from"] is None:
             return None
+        if "vectors" in find("model", config["model"]["name"]).facts.get("begins_with", ()):
+            return cls(own_file(config["init_from"], None), checkpoints.Checkpoint({}, {}, {}))
         folder = _hugging_face(config)
         if folder is not None:
             from scratchlab.models.gpt_weights import load_gpt2
@@ -164,11 +167,16 @@ def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights
     if config["method"]:
         names = ",".join(config["method"])
         raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
-    if start:
+    vectors = "vectors" in find("model", config["model"]["name"]).facts.get("begins_with", ())
+    if start and not vectors:
         raise UserError("init_from: an estimator learns from the start", "Leave init_from=null.")
     # Threads that learn without locks give other bits each time.
     threads = 1 if config["deterministic"] else config["threads"]
     fitted = Fitted(new_estimator(config["model"], config["seed"], threads))
+    if start and source is None:
+        from scratchlab.estimators.embeddings.files import read_vectors
+
+        fitted.model.begin_with(read_vectors(start.path))
     if source:
         fitted.load(source.content.model, source.path)
     return fitted

@@ -42,6 +42,8 @@ QUICK: dict[str, list[str]] = {
     "boosted_trees_regressor": ["model.n_rounds=5"],
     "skipgram": ["model.epochs=2", "model.vector_size=8", "dataset.min_frequency=20"],
     "cbow": ["model.epochs=2", "model.vector_size=8", "dataset.min_frequency=20"],
+    "fasttext": ["model.epochs=2", "model.vector_size=8", "dataset.min_frequency=20"],
+    "glove": ["model.epochs=2", "model.vector_size=8", "dataset.min_frequency=20"],
     "ngram": ["model.order=2", "dataset.vocab_size=200"],
 }
 EQUAL = ["metrics.jsonl", "checkpoints/last/model.safetensors"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -126,6 +127,11 @@ class WordEstimator(IterativeEstimator):
             problem = limit_problem(getattr(self, field.name), declared)
             if problem:
                 raise InputError(f"{field.name}: {problem}")
+
+    def _rows_of(self, words: Sequence[str]) -> list[int]:
+        """The numbers of words of the vocabulary."""
+        numbers = {word: number for number, word in enumerate(self.words_.words)}
+        return [numbers[word] for word in words]
 
     @property
     def _threads(self) -> int:

@@ -18,7 +18,7 @@ from scratchlab.estimators.embeddings.negative_sampling import MEASURED, SENTENC
 from scratchlab.estimators.embeddings.text import LINE_END
 
 f32, u64 = np.float32, np.uint64
-_jit = numba.njit(nogil=True, fastmath=True)
+_jit = numba.njit(nogil=True, fastmath=True, error_model="numpy")
 
 
 @_jit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -72,10 +73,12 @@ class SampledEstimator(WordEstimator):
         self.inputs_ = ((rng.random((n_rows, d), dtype=np.float32) - 0.5) / d).astype(np.float32)
         self.outputs_ = np.zeros((len(self.words_), d), dtype=np.float32)
         self._random = _seeds(rng)
-        if self._given is not None:
-            numbers = {word: number for number, word in enumerate(self.words_.words)}
-            rows = [numbers[word] for word in self._given.words]
-            self.inputs_[rows] = self._given.matrix
+        if self._given is not None:  # their means are what is given
+            rows, n = self._rows_of(self._given.words), len(self.words_)
+            self.inputs_[n:] = 0
+            self.inputs_[:n] *= np.diff(self._places.starts)[:, None]
+            lengths = np.diff(self._places.starts)[rows]
+            self.inputs_[rows] = self._given.matrix * lengths[:, None]
 
     def _prepare(self) -> None:
         """What follows from the vocabulary and the options."""
@@ -105,7 +108,7 @@ class SampledEstimator(WordEstimator):
         self.n_epochs_ += 1
         self.finished_ = self.n_epochs_ >= self.planned_epochs
         loss = loss / max(1, measured)
-        self._check_loss(loss)
+        self._check_loss(loss if np.isfinite(self.outputs_).all() else math.nan)
         return {"loss": loss}
 
     def _rate(self, epochs: float) -> float:

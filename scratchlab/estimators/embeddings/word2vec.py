@@ -8,8 +8,16 @@ from scratchlab.estimators.embeddings.sampled import SampledEstimator, SampledOp
 from scratchlab.registry import option, register
 
 
-@register("estimator", "skipgram", tasks=("word_vectors",), needs=("numba",), extra="embeddings",
-          loss="nats per place", exports=("word2vec", "word2vec_binary"))  # fmt: skip
+@register(
+    "estimator",
+    "skipgram",
+    tasks=("word_vectors",),
+    needs=("numba",),
+    extra="embeddings",
+    loss="nats per place",
+    exports=("word2vec", "word2vec_binary"),
+    begins_with=("vectors",),
+)
 class SkipGram(SampledEstimator):
     """Skip-gram with negative sampling: a word predicts the words around it."""
 
@@ -20,8 +28,16 @@ class SkipGram(SampledEstimator):
     from_word = True
 
 
-@register("estimator", "cbow", tasks=("word_vectors",), needs=("numba",), extra="embeddings",
-          loss="nats per place", exports=("word2vec", "word2vec_binary"))  # fmt: skip
+@register(
+    "estimator",
+    "cbow",
+    tasks=("word_vectors",),
+    needs=("numba",),
+    extra="embeddings",
+    loss="nats per place",
+    exports=("word2vec", "word2vec_binary"),
+    begins_with=("vectors",),
+)
 class CBOW(SampledEstimator):
     """Continuous bag of words with negative sampling: the mean of a context predicts its word."""
 

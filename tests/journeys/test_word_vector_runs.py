@@ -1,0 +1,61 @@
+"""Word vectors from the command line: trained, exported, begun with, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchlab.config.compose import compose
+from scratchlab.errors import UserError
+from scratchlab.estimators.embeddings.files import read_vectors
+from scratchlab.lab import train as training
+
+pytest.importorskip("numba")
+
+
+def train(folder: Path, run_id: str, *words: str) -> Path:
+    text = folder / "text.txt"
+    if not text.exists():
+        text.write_text("the cat sat on the mat\nthe dog sat on the rug\n" * 60)
+    own = [f"output_dir={folder}", "name=x", f"run_id={run_id}", "tracker=[jsonl]"]
+    data = ["dataset=text_file", f"dataset.paths=[{text}]", "dataset.tokenizer=whitespace"]
+    small = ["model.vector_size=4", "model.epochs=2", "evaluator=[neighbours]"]
+    config = compose(["model=skipgram", *data, *small, *own, *words]).config
+    return training.train(config, [], ["train"])
+
+
+def test_exported_vectors_are_what_another_training_begins_with(tmp_path: Path) -> None:
+    first = train(tmp_path, "first", "export=word2vec")
+    vectors = read_vectors(first / "export/vectors.txt")
+    assert set(vectors.words) == {"the", "cat", "sat", "on", "mat", "dog", "rug"}
+    begin = f"init_from={first}/export/vectors.txt"
+    second = train(tmp_path, "second", begin, "model.epochs=0", "export=word2vec_binary")
+    again = read_vectors(second / "export/vectors.bin")
+    for word in vectors.words:
+        assert np.array_equal(again.vector(word), vectors.vector(word))
+    assert (second / "tables/neighbours.csv").is_file()
+    third = train(tmp_path, "third", begin)
+    assert (third / "plots/loss.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["init_from={}/bad.txt"], "bad.txt, line 3: 3 numbers, where the first line has or"),
+        (["init_from={}/wide.txt"], "the vectors have 3 dimensions, the model 4"),
+        (["model.window=0"], "model.window: 0 is out of range: must be at least 1"),
+        (["model.min_count=500"], "min_count=500 leaves no word of the training text"),
+        (["dataset.tokenizer=char"], "dataset.tokenizer=char gives characters"),
+        (["evaluator=[perplexity]"], "perplexity is for"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tmp_path: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "bad.txt").write_text("2 4\nthe 1 2 3 4\ncat 1 2 3\n")
+    (tmp_path / "wide.txt").write_text("the 1 2 3\ncat 1 2 3\n")
+    with pytest.raises(UserError) as caught:
+        train(tmp_path, "bad", *(w.format(tmp_path) for w in words))
+    assert message in str(caught.value)
