@@ -51,18 +51,22 @@ def run(verb: str, *words: str) -> int:
     return code
 
 
-def shown_of(run_folder: str) -> Path:
-    """A run folder of this name: of outputs/MODEL-DATASET/…, or of a small decoder."""
+def parts_of(run_folder: str) -> tuple[str, str]:
+    """The model and the data set that a run's name tells: outputs/MODEL-DATASET/…, or RUN."""
+    path = Path(run_folder).parts
+    model, _, dataset = (path[1] if path[0] == "outputs" else "gpt-python_docs").partition("-")
+    return find("model", model).name, find("dataset", dataset).name
+
+
+def made(run_folder: str) -> str:
+    """A run folder of this name, with its configuration."""
     config = Path(run_folder, "config.yaml")
     if not config.is_file():
-        path = Path(run_folder).parts
-        model, _, dataset = (path[1] if path[0] == "outputs" else "gpt-python_docs").partition("-")
-        words = [f"model={model}", f"dataset={dataset}"]
+        words = [f"{g}={part}" for g, part in zip(("model", "dataset"), parts_of(run_folder))]
         config.parent.mkdir(parents=True)
-        config.write_text(
-            yaml.safe_dump(compose(words, config_dir="configs").config), encoding="utf-8"
-        )
-    return config.parent
+        content = compose(words, config_dir="configs").config
+        config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return run_folder
 
 
 def check(verb: str, words: list[str], own: list[str]) -> None:
@@ -73,7 +77,9 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
         words = [*words, "--config-dir", "configs"]
     if verb in ("eval", "predict"):
         options = [w for w in words[1:] if verb == "eval" or "=" in w]  # others are texts
-        assert run(verb, str(shown_of(words[0])), *options, "--cfg", "job") == 0
+        parts_of(words[0])
+        if options:
+            assert run(verb, made(words[0]), *options, "--cfg", "job") == 0
     elif verb == "suite":
         if words:
             load_suite(words[0], None)
@@ -84,7 +90,7 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
     elif verb in ("list", "data") or "--help" in words:
         assert run(verb, *[w for w in words if w != "--config-dir" or verb == "list"]) == 0
     elif verb == "train" and any(w.startswith("resume=") for w in words):
-        shown_of(words[0].partition("=")[2])
+        parts_of(words[0].partition("=")[2])
     elif "--cfg" in words or "--dry-run" in words:
         assert run(verb, *words) == 0
     else:
