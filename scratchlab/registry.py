@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "trainer": ("training", "trainer"),
     "evaluator": ("evaluation", "evaluator"),
     "tracker": ("tracking", "tracker"),
+    "outputs": ("evaluation/outputs", ""),  # a data set names them; they have no options
 }
 
 C = TypeVar("C", bound=type)
@@ -179,7 +180,8 @@ def find(section: str, name: str) -> Part:
 @functools.cache
 def _own_parts(kind: str) -> tuple[Part, ...]:
     folder = Path(__file__).parent / KINDS[kind][0]
-    return tuple(_read_tree(folder, f"{__package__}.{KINDS[kind][0]}", kind))
+    package = f"{PACKAGE}{KINDS[kind][0].replace('/', '.')}"
+    return tuple(_read_tree(folder, package, kind))
 
 
 @functools.cache
@@ -229,7 +231,7 @@ def _read_file(path: Path, module: str, kind: str) -> Iterator[Part]:
             if its_kind != kind:
                 continue
             facts = {k.arg: _literal(k.value, tree) for k in decorator.keywords if k.arg}
-            options, rules = _read_config(node, tree, path)
+            options, rules = _read_config(node, tree, path) if KINDS[kind][1] else ((), ())
             doc = ast.get_docstring(node) or ast.get_docstring(tree) or ""
             yield Part(
                 kind=kind,

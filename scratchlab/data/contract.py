@@ -113,6 +113,7 @@ class Dataset(ABC):
     registered_facts: ClassVar[dict[str, Any]]
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     content_name: ClassVar[str] = "examples"
+    outputs: ClassVar[str] = ""  # who makes what a model says to it (scratchlab.evaluation.outputs)
     # Of a text: what turns it into ids (scratchlab.data.tokenizers.contract.Tokenizer).
     tokenizer: Any = None
 
@@ -199,6 +200,8 @@ class Seq2SeqBatch:
 class TranslationDataset(Dataset):
     """Sentence pairs; also gives the text itself, which evaluators and ``predict`` need."""
 
+    outputs: ClassVar[str] = "translations"
+
     @abstractmethod
     def sources(self, split: str) -> list[str]:
         """The source sentences as read (true case), in the order of ``Seq2SeqBatch.indices``."""
@@ -268,6 +271,8 @@ class TokenBatch:
 class TextDataset(Dataset):
     """Text for language models; also turns text into ids and back, for ``predict`` and samples."""
 
+    outputs: ClassVar[str] = "continuations"
+
     @abstractmethod
     def encode(self, text: str) -> list[int]:
         """Token ids of a text; a UserError names characters that the vocabulary lacks."""
@@ -306,6 +311,8 @@ class ArrayBatch:
 
 class ArrayDataset(Dataset):
     """Tables and images: the same rows for NumPy estimators (``rows``) and torch (``batches``)."""
+
+    outputs: ClassVar[str] = "predictions"
 
     @abstractmethod
     def rows(self, split: str) -> tuple[Any, Any]:

@@ -84,6 +84,7 @@ class Encoded:
 class PromptedDataset(TextPairs, TokenText):
     """Prompts with answers; subclasses say where they come from and what stands around them."""
 
+    outputs = "answers"
     content_name = "texts"
     pretrained: PretrainedTokenizer | None = None
 

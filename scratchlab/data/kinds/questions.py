@@ -44,6 +44,7 @@ class QuestionOptions(TokenOptions):
 class QuestionDataset(MaskedText):
     """Questions with short answers; subclasses only say where they come from."""
 
+    outputs = "short_answers"
     content_name = "questions"
 
     def __init__(self, config: Any, context: DataContext) -> None:

@@ -79,6 +79,7 @@ class PartedOptions(TextClassOptions):
 class TextClassDataset(TextPairs):
     """Labelled texts; ``inputs`` of a batch are ids [batch, length], padded at the right end."""
 
+    outputs = "classified_texts"
     content_name = "texts"
     class_titles: ClassVar[Mapping[str, str]] = {}  # what a person calls classes that are numbers
 

@@ -1,7 +1,8 @@
-"""What a model, torch or NumPy, predicts for the rows of a split; shared by the evaluators."""
+"""Classes and values that a model, torch or NumPy, predicts for rows of tables and for images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.contract import ArrayDataset, Spec
-from scratchlab.data.kinds.text_classes import TextClassDataset
 from scratchlab.describing.copies import copies_in_train
-from scratchlab.errors import UserError
+from scratchlab.errors import UnansweredRows, UserError
+from scratchlab.estimators.protocol import Saveable
+from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.evaluation.outputs.contract import LOGGER, Outputs, outputs_for
+from scratchlab.registry import register
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,37 +45,63 @@ def array_dataset(context: EvaluationContext) -> ArrayDataset:
 
 def predictions(context: EvaluationContext) -> Predicted:
     """Predictions for the first ``limit`` rows of the split (all of them without a limit)."""
-    return context.once(("predictions", context.split, context.limit), lambda: _predict(context))
+    refusal = UserError("this evaluator needs a table, images or texts with classes")
+    predicting: Predicting = outputs_for(context.dataset, Predicting, refusal)
+    found: Predicted = predicting.of_split(context, limit=context.limit)
+    return found
 
 
-def _predict(context: EvaluationContext) -> Predicted:
-    if isinstance(context.dataset, TextClassDataset):
-        return _predict_texts(context, context.dataset)
-    X, y = array_dataset(context).rows(context.split)
-    X, y = X[: context.limit], y[: context.limit]
-    if len(X) == 0:
-        raise UserError(f"The split {context.split!r} has no rows.")
-    values, shares = model_outputs(context.model, context.dataset.spec, X, context.device)
-    if not np.isfinite(values).all():
-        raise UserError(
-            "the model's outputs are not numbers any more",
-            "Evaluate an earlier checkpoint, or train with a lower learning rate.",
-        )
-    return Predicted(np.asarray(y), values, shares)
+class Predicting(Outputs):
+    """Outputs that are :class:`Predicted`."""
 
 
-def _predict_texts(context: EvaluationContext, dataset: TextClassDataset) -> Predicted:
-    """Of texts, which are of many lengths, in the data set's own batches."""
-    truth = dataset.labels(context.split)[: context.limit]
-    shares = np.zeros((dataset.size(context.split), dataset.spec.n_classes or 0))
-    task: Any = context.task
-    for batch in dataset.batches(context.split, seed=context.seed, epoch=0):
-        if context.limit is not None and not bool((batch.indices < context.limit).any()):
-            continue
-        found = task.probabilities(context.model, batch.to(context.device))
-        shares[batch.indices.numpy()] = found.double().cpu().numpy()
-    shares = shares[: len(truth)]
-    return Predicted(truth, shares.argmax(1), shares)
+@register("outputs", "predictions")
+class PredictingRows(Predicting):
+    """A class or a value for each row of a table and each image."""
+
+    def make(self, context: EvaluationContext, **how: Any) -> Predicted:
+        X, y = array_dataset(context).rows(context.split)
+        X, y = X[: how["limit"]], y[: how["limit"]]
+        if len(X) == 0:
+            raise UserError(f"The split {context.split!r} has no rows.")
+        values, shares = model_outputs(context.model, context.dataset.spec, X, context.device)
+        if not np.isfinite(values).all():
+            raise UserError(
+                "the model's outputs are not numbers any more",
+                "Evaluate an earlier checkpoint, or train with a lower learning rate.",
+            )
+        return Predicted(np.asarray(y), values, shares)
+
+    def of_lines(
+        self, context: EvaluationContext, lines: Iterator[str], at_once: int
+    ) -> Iterator[Iterable[str]]:
+        """The class (with its probability) or the value of each row.
+
+        Raises:
+            UnansweredRows: at the end, if rows could not be read; each was told of in its place.
+        """
+        total = refused = 0
+        told = ""
+        for row in array_dataset(context).encode_lines(lines):
+            total += 1
+            if isinstance(row, UserError):
+                refused += 1
+                # What would be right is said once, not for each of a thousand rows.
+                LOGGER.error("%s", row.message if row.hint == told else row)
+                told = row.hint
+                yield [""]
+            else:
+                yield ["" if row is None else self._answer(context, row)]
+        if refused:
+            raise UnansweredRows(f"{refused:,} of {total:,} rows were not answered")
+
+    def _answer(self, context: EvaluationContext, row: NDArray[Any]) -> str:
+        spec = context.dataset.spec
+        values, shares = model_outputs(context.model, spec, row, context.device)
+        if not spec.n_classes:
+            return f"{values[0]:.6g}"
+        name = spec.class_names[int(values[0])]
+        return name if shares is None else f"{name}\t{shares[0].max():.4f}"
 
 
 def without_copies(context: EvaluationContext, rows: int) -> NDArray[np.bool_] | None:
@@ -91,13 +121,14 @@ def model_outputs(
 
     Probabilities are [rows, classes], in the order of ``spec.class_names``.
     """
-    if not hasattr(model, "predict"):  # estimators have one, torch modules have none
+    if not isinstance(model, Saveable):
         return _torch_outputs(model, spec, X, device)
-    values = np.asarray(model.predict(X))
-    if not spec.n_classes or not hasattr(model, "predict_proba"):
+    fitted: Any = model
+    values = np.asarray(fitted.predict(X))
+    if not spec.n_classes or not isinstance(model, Probabilistic):
         return values, None
     shares = np.zeros((len(X), spec.n_classes))
-    shares[:, np.asarray(model.classes_, dtype=np.int64)] = model.predict_proba(X)
+    shares[:, np.asarray(fitted.classes_, dtype=np.int64)] = fitted.predict_proba(X)
     return values, shares
 
 

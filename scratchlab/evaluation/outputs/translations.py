@@ -1,16 +1,18 @@
-"""The translations of a split, made once for all evaluators that look at them."""
+"""Translations: of a split, and of lines that a person gives."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from scratchlab.data.contract import Spec, TranslationDataset
 from scratchlab.decoding.contract import Hypothesis
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.evaluation.outputs.contract import Writing
+from scratchlab.registry import register
 
 
 @dataclass(frozen=True)
@@ -29,29 +31,53 @@ class Translations:
 
 def translations(context: EvaluationContext) -> Translations:
     """Translate the split (its first ``context.limit`` sentences) with the context's decoder."""
-    key = ("translations", context.split, context.limit)
-    return cast(Translations, context.once(key, lambda: _translate(context)))
+    found: Translations = Translating().of_split(context, count=context.limit)
+    return found
 
 
-def _translate(context: EvaluationContext) -> Translations:
-    dataset = translation_dataset(context)
-    sources = dataset.sources(context.split)[: context.limit]
-    references = dataset.references(context.split)[: context.limit]
-    if not sources:
-        raise UserError(
-            f"There is nothing to translate in the split {context.split!r}.",
-            "Choose another split, or a limit of at least 1.",
+@register("outputs", "translations")
+class Translating(Writing):
+    """The best hypothesis of the chosen decoding."""
+
+    def make(self, context: EvaluationContext, **how: Any) -> Translations:
+        dataset = translation_dataset(context)
+        sources = dataset.sources(context.split)[: how["count"]]
+        references = dataset.references(context.split)[: how["count"]]
+        if not sources:
+            raise UserError(
+                f"There is nothing to translate in the split {context.split!r}.",
+                "Choose another split, or a limit of at least 1.",
+            )
+        encoded = [dataset.encode_source(text) for text in sources]
+        rows, clipped = clip_sources(encoded, dataset.spec)
+        found = generate(context, rows, context.batch_size)
+        return Translations(
+            sources,
+            references,
+            [dataset.decode_target(hypothesis.ids) for hypothesis in found],
+            [hypothesis.log_probability for hypothesis in found],
+            clipped,
         )
-    encoded = [dataset.encode_source(text) for text in sources]
-    rows, clipped = clip_sources(encoded, dataset.spec)
-    found = generate(context, rows, context.batch_size)
-    return Translations(
-        sources,
-        references,
-        [dataset.decode_target(hypothesis.ids) for hypothesis in found],
-        [hypothesis.log_probability for hypothesis in found],
-        clipped,
-    )
+
+    def written(
+        self, context: EvaluationContext, count: int | None, new_tokens: int
+    ) -> tuple[list[str], dict[str, Any]]:
+        """They are bounded by the options of the decoding, not by ``new_tokens``."""
+        found: Translations = self.of_split(context, count=count)
+        return found.hypotheses, decoder_settings(context.decoder)
+
+    def of_lines(
+        self, context: EvaluationContext, lines: Iterator[str], at_once: int
+    ) -> Iterator[Iterable[str]]:
+        dataset = translation_dataset(context)
+        if context.decoder is None:
+            raise UserError("this run has no decoding", "Add for example decoding=greedy.")
+        for line in lines:
+            if not line.strip():
+                yield [""]
+                continue
+            (hypothesis,) = generate(context, [dataset.encode_source(line)], 1)
+            yield [dataset.decode_target(list(hypothesis.ids))]
 
 
 def generate(
@@ -113,4 +139,4 @@ def corpus_settings(context: EvaluationContext, found: Translations) -> dict[str
 
 def ignore_case(asked: bool | None, context: EvaluationContext) -> bool:
     """Whether scores compare lower-cased text: as asked, or as the data set's own output is."""
-    return context.dataset.lower_cased if asked is None else asked
+    return bool(getattr(context.dataset, "lower_cased", False)) if asked is None else asked

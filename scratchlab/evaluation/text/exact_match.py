@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scratchlab.data.kinds.questions import QuestionDataset
-from scratchlab.decoding.continuation import answers
-from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.intervals import WILSON, wilson
+from scratchlab.evaluation.outputs.short_answers import short_answers
 from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
 
@@ -36,15 +34,9 @@ class ExactMatch(Evaluator):
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        dataset = context.dataset
-        if not isinstance(dataset, QuestionDataset):
-            raise UserError(
-                "exact_match: the data set asks no questions",
-                "It measures, for example, dataset=birthplaces and dataset=biography_questions.",
-            )
-        questions = dataset.questions(context.split)[: context.limit]
-        right = dataset.answers(context.split)[: context.limit]
-        given = answer(context, dataset, questions)
+        found = short_answers(context)
+        questions, right, given = found.questions, found.right, found.given
+        dataset: Any = context.dataset
         constant = dataset.constant_answer
         if dataset.lower_cased:
             right, constant = [a.lower() for a in right], constant.lower()
@@ -84,20 +76,6 @@ class ExactMatch(Evaluator):
                 for i, (question, correct, said) in enumerate(rows)
             ],
         )
-
-
-def answer(context: EvaluationContext, dataset: QuestionDataset, questions: list[str]) -> list[str]:
-    """The model's greedy answer to each question; questions of like length share a batch."""
-    model: Any = context.model
-    order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
-    found = [""] * len(questions)
-    size = max(1, context.batch_size)
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        said = answers(model, dataset, [questions[i] for i in chosen])
-        for index, text in zip(chosen, said, strict=True):
-            found[index] = text
-    return found
 
 
 def _share(name: str, hits: int, n: int, settings: dict[str, Any]) -> Measurement:

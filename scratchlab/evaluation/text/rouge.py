@@ -11,7 +11,7 @@ import numpy as np
 from scratchlab.data.sources.sentence_ends import split_sentences
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.intervals import mean_interval
-from scratchlab.evaluation.outputs.answers import summaries, summarised_dataset
+from scratchlab.evaluation.outputs.answers import summarised_dataset, written_about
 from scratchlab.evaluation.text.rouge_words import PLAIN, tokenizer, words_of
 from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
@@ -104,7 +104,7 @@ class Rouge(Evaluator):
         limit = config.examples
         if context.limit is not None:
             limit = min(limit or context.limit, context.limit)
-        written, how = summaries(context, limit, config.new_tokens)
+        written, how = written_about(context, "rouge", limit, config.new_tokens)
         references = dataset.references(context.split)[: len(written)]
         scores, words = rouge_scores(written, references, config.stemmer)
         if not context.quick:
