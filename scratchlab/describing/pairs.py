@@ -6,7 +6,7 @@ import numpy as np
 
 from scratchlab.data.batching.plans import Lengths
 from scratchlab.data.kinds.pairs import PairDataset
-from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.locating import Located
 from scratchlab.describing.checked import Checked, hash_table, leaks
 from scratchlab.describing.copies import Contents, copies_table
 from scratchlab.table import Table

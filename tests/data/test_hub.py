@@ -10,8 +10,7 @@ import pytest
 
 from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.translation import Multi30k, ParallelText, Tatoeba
-from scratchlab.data.sources.hub import HubText, load_hub_pairs
-from scratchlab.data.sources.hub_text import HubCorpus, load_hub_text
+from scratchlab.data.sources.hub import HubSet, load_hub_pairs, load_hub_text
 from scratchlab.errors import MissingPackageError, UserError
 
 from .conftest import PAIRS
@@ -75,7 +74,7 @@ def test_a_column_of_translations_is_read_and_split(nested: Path, context: DataC
 
 
 def test_the_direction_is_that_of_the_named_columns(nested: Path) -> None:
-    splits = load_hub_pairs(HubText(str(nested), None, "fr", "en"), "by hand")
+    splits = load_hub_pairs(HubSet(str(nested), None, ("fr", "en")), "by hand")
     assert splits["train"][:3] == [(t, s) for s, t in PAIRS["train"][:3]]
 
 
@@ -108,16 +107,16 @@ def test_what_is_fetched_from_the_hub_is_then_read_as_files(
 
 def test_an_unknown_column_or_language_is_named_with_the_nearest(flat: Path, nested: Path) -> None:
     with pytest.raises(UserError, match="no column 'fra'") as caught:
-        load_hub_pairs(HubText(str(flat), None, "en", "fra"), "by hand")
+        load_hub_pairs(HubSet(str(flat), None, ("en", "fra")), "by hand")
     assert "Did you mean 'fr'?" in caught.value.hint
     with pytest.raises(UserError, match="no language 'de' in the column translation") as caught:
-        load_hub_pairs(HubText(str(nested), None, "en", "de"), "by hand")
+        load_hub_pairs(HubSet(str(nested), None, ("en", "de")), "by hand")
     assert "Languages: en, fr." in caught.value.hint
 
 
 def test_an_unknown_configuration_is_named(flat: Path) -> None:
     with pytest.raises(UserError, match="has no configuration 'en-fr'"):
-        load_hub_pairs(HubText(str(flat), "en-fr", "en", "fr"), "by hand")
+        load_hub_pairs(HubSet(str(flat), "en-fr", ("en", "fr")), "by hand")
 
 
 def test_without_the_hub_one_message_says_how_to_get_the_files_by_hand(
@@ -156,13 +155,13 @@ def test_texts_that_look_like_missing_values_or_numbers_stay_texts(
     else:
         table = datasets.Dataset.from_dict({"en": WORDS, "fr": [f"{w}x" for w in WORDS]})
         table.to_parquet(folder / "train.parquet")
-    splits = load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+    splits = load_hub_pairs(HubSet(str(folder), None, ("en", "fr")), "by hand")
     assert splits["train"] == [(word, f"{word}x") for word in WORDS]
     config = ParallelText.Config(hub_id=str(folder))
     located = ParallelText._locate_given(config, context)
     assert [s for s, _ in located.read()["train"]] == [w for w in WORDS if w]
     assert located.notes == ["1 rows of train left out as empty"]
-    reads, _ = load_hub_text(HubCorpus(str(folder), None, "en"), "by hand")
+    reads, _ = load_hub_text(HubSet(str(folder), None, ("en",)), "by hand")
     assert "".join(reads["train"]()) == "".join(f"{w}\n" for w in WORDS)
 
 
@@ -172,7 +171,7 @@ def test_a_csv_row_of_another_width_in_a_folder_is_refused(tmp_path: Path) -> No
     for rows in ("a,b,c\nd,e\n", "a\nb,c\n"):
         (folder / "train.csv").write_text("en,fr\n" + rows)
         with pytest.raises(UserError, match=r"train\.csv, line 2: \d cells?, but the header"):
-            load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+            load_hub_pairs(HubSet(str(folder), None, ("en", "fr")), "by hand")
 
 
 def test_a_fault_of_a_folder_is_not_laid_on_the_hub(tmp_path: Path) -> None:
@@ -180,7 +179,7 @@ def test_a_fault_of_a_folder_is_not_laid_on_the_hub(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "train.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(UserError, match=r"pairs cannot be loaded: \w+: ") as caught:
-        load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+        load_hub_pairs(HubSet(str(folder), None, ("en", "fr")), "by hand")
     assert "hub" not in caught.value.message.lower().replace(str(tmp_path).lower(), "")
 
 

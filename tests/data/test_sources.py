@@ -9,14 +9,12 @@ import pytest
 
 from scratchlab.data.sources.pair_files import (
     align,
-    find_file,
     first_shift,
     read_columns,
-    read_text,
-    sha256_of,
     without_empty,
     write_lines,
 )
+from scratchlab.data.sources.reading import find_file, read_text, sha256_of
 from scratchlab.errors import UserError
 
 from .conftest import PAIRS

@@ -13,7 +13,7 @@ import torch
 from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data, parted
 from scratchlab.data.sources.class_files import read_labelled
-from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.locating import Located
 from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from scratchlab.commands.predict import _lines
-from scratchlab.data.sources.hub import HubText, load_hub_pairs
+from scratchlab.data.sources.hub import HubSet, load_hub_pairs
 from scratchlab.errors import UserError
 from tests.data.kinds import build, sentence, write_files
 
@@ -233,6 +233,6 @@ def test_a_damaged_folder_in_the_form_of_the_hub_is_read_or_refused(
         folder.mkdir()
         (folder / f"train.{kind}").write_bytes(spoiled(content, number, rng))
         try:
-            load_hub_pairs(HubText(str(folder), None, "en", "fr"), "by hand")
+            load_hub_pairs(HubSet(str(folder), None, ("en", "fr")), "by hand")
         except UserError:
             continue

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from scratchlab.data.batching.plans import Plans, Shuffle
 from scratchlab.data.contract import DataContext, Dataset, Provenance, Spec, TextDataset
-from scratchlab.data.sources.pair_files import Pair
+from scratchlab.data.sources.locating import Pair
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.errors import UserError, suggest

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.base import TokenText
-from scratchlab.data.sources.pair_files import Pair
+from scratchlab.data.sources.locating import Pair
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import read_text_tokenizer
 from scratchlab.data.tokenizers.learned import MASKED_CHARACTERS, learn

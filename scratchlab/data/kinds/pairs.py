@@ -28,7 +28,7 @@ from scratchlab.data.contract import (
     TranslationDataset,
 )
 from scratchlab.data.kinds.base import Kind
-from scratchlab.data.sources.pair_files import Located, Splits
+from scratchlab.data.sources.locating import Located, Splits
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_vocabulary, write_vocabulary
 from scratchlab.data.tokenizers.learned import Pieces, learn

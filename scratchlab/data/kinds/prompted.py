@@ -26,7 +26,7 @@ from scratchlab.data.contract import (
     TokenBatch,
 )
 from scratchlab.data.kinds.base import TextPairs, TokenText
-from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.locating import Located
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.pretrained import PretrainedTokenizer

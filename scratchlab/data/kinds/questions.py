@@ -25,7 +25,7 @@ from scratchlab.data.contract import (
     TokenBatch,
 )
 from scratchlab.data.kinds.masked_text import Knowledge, MaskedText, TokenOptions
-from scratchlab.data.sources.pair_files import Pair
+from scratchlab.data.sources.locating import Pair
 from scratchlab.errors import UserError
 from scratchlab.registry import option
 

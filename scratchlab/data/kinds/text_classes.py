@@ -20,7 +20,7 @@ from scratchlab.data.batching.plans import Plan, Ragged, Shuffle, plan_batches
 from scratchlab.data.contract import ArrayBatch, DataContext, Spec
 from scratchlab.data.kinds.base import TextPairs
 from scratchlab.data.sources.class_files import Labelled, class_name
-from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.locating import Located
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
 from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.errors import UserError, shortened, suggest

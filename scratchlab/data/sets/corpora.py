@@ -158,8 +158,7 @@ class TinyShakespeare(RunningText):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> LocatedText:
-        origin = "https://github.com/karpathy/char-rnn (data/tinyshakespeare)"
-        return files_or_hub(config, context, SHAKESPEARE, origin)
+        return files_or_hub(cls.registered_facts, config, context, SHAKESPEARE)
 
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:
@@ -201,8 +200,7 @@ class WikiText2(RunningText):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> LocatedText:
-        origin = "https://huggingface.co/datasets/Salesforce/wikitext (wikitext-2-v1)"
-        return files_or_hub(config, context, WIKITEXT, origin)
+        return files_or_hub(cls.registered_facts, config, context, WIKITEXT)
 
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:

@@ -25,8 +25,7 @@ from scratchlab.data.sources.image_files import (
     read_image,
     value_range,
 )
-from scratchlab.data.sources.locating import layout_hint
-from scratchlab.data.sources.reading import find_file, sha256_of
+from scratchlab.data.sources.locating import by_hand, locate
 from scratchlab.errors import UserError, shortened
 from scratchlab.registry import option, register
 from scratchlab.regular_files import expanded
@@ -108,20 +107,12 @@ class MnistImages(ImageDataset):
     """28 × 28 pixels from the files of MNIST or from the hub."""
 
     def read(self, kept: Mapping[str, Any] | None) -> Raw:
-        facts, config, root = self.registered_facts, self.config, self.context.root
-        names = facts["files"]
-        paths = [root and find_file(root / name) for name in names]
-        missing = [n for n, p in zip(names, paths, strict=True) if p is None]
-        layout = layout_hint(list(names), root, facts["origin"])
-        if config.source != "hub" and not missing:
-            arrays = [read_idx(path) for path in paths if path is not None]
-            hashes = {n: sha256_of(p) for n, p in zip(names, paths, strict=True) if p is not None}
-            files = [str(path) for path in paths]
-            return self._raw(arrays, Provenance("files", str(root), hashes), files)
-        if config.source == "files" or (config.source == "auto" and len(missing) < len(names)):
-            where = f"no file {root / missing[0]}" if root else "no folder of data files is known"
-            raise UserError(where, layout)
-        arrays = load_hub_images(config.hub_id, layout)
+        facts, config = self.registered_facts, self.config
+        files = locate(facts, config, self.context)
+        if files is not None:
+            paths = list(files.paths.values())
+            return self._raw([read_idx(p) for p in paths], files.provenance, list(map(str, paths)))
+        arrays = load_hub_images(config.hub_id, by_hand(facts, self.context.root))
         digest = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
         what = [f"{config.hub_id} ({part})" for part in HUB_PARTS]
         provenance = Provenance("hub", config.hub_id, {config.hub_id: digest})

@@ -10,8 +10,7 @@ from typing import Any
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sources.hub import fingerprint
-from scratchlab.data.sources.locating import own_file
-from scratchlab.data.sources.pair_files import Located
+from scratchlab.data.sources.locating import Located, own_file
 from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
 from scratchlab.data.sources.splitting import split_off, text_key
 from scratchlab.errors import UserError

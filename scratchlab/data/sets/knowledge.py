@@ -13,8 +13,7 @@ from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.masked_text import Knowledge
 from scratchlab.data.kinds.questions import QuestionDataset, QuestionOptions
 from scratchlab.data.kinds.spans import SpanDataset, SpanOptions
-from scratchlab.data.sources.locating import layout_hint, own_file
-from scratchlab.data.sources.pair_files import Pair
+from scratchlab.data.sources.locating import Pair, layout_hint, own_file
 from scratchlab.data.sources.reading import find_file, read_text, sha256_of
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.text_classes import PartedOptions, TextClassDataset, TextClassOptions
 from scratchlab.data.sources.class_files import Labelled, read_labelled
-from scratchlab.data.sources.locating import own_file, required_files
-from scratchlab.data.sources.pair_files import Located, Splits
+from scratchlab.data.sources.locating import Located, Splits, own_file, required_files
 from scratchlab.data.sources.reading import decoded, lines_of, read_unpacked, sha256_of
 from scratchlab.data.sources.splitting import split_off, text_key
 from scratchlab.errors import UserError

@@ -7,7 +7,7 @@ encoder-decoder models (source → target, no prompt).
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +19,11 @@ from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sets.translation import TextOptions
 from scratchlab.data.sources.csv_cells import read_cells
-from scratchlab.data.sources.hub import HubText, fingerprint, load_hub_pairs
-from scratchlab.data.sources.locating import layout_hint
-from scratchlab.data.sources.pair_files import Located, Splits, without_empty
-from scratchlab.data.sources.reading import find_file, sha256_of
+from scratchlab.data.sources.hub import HubSet, fingerprint, load_hub_pairs
+from scratchlab.data.sources.locating import Located, Splits, by_hand, locate
+from scratchlab.data.sources.pair_files import without_empty
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.sources.splitting import text_key, together
-from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
 CNN_FILES = ("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz")
@@ -158,25 +157,21 @@ class CNNDailyMail(SummaryDataset):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        return news_pairs(config, context.root)
+        return news_pairs(cls.registered_facts, config, context)
 
 
-def news_pairs(config: Any, root: Path | None) -> Located:
+def news_pairs(facts: Mapping[str, Any], config: Any, context: DataContext) -> Located:
     """Articles with their highlights, from the files or the hub (``config``: NewsOptions)."""
     names = [config.train_file, config.test_file]
-    found = {n: root and find_file(root / n) for n in names}
-    paths = [p for n in names if (p := found[n]) is not None]  # one file may be named twice
-    hint = layout_hint(names, root, "https://huggingface.co/datasets/abisee/cnn_dailymail")
-    if config.source == "hub" or (config.source == "auto" and not paths):
-        where = HubText(config.hub_id, config.hub_config, "article", "highlights")
-        pairs = load_hub_pairs(where, hint)
+    files = locate(facts, config, context, names)
+    if files is None:
+        where = HubSet.of(config, "article", "highlights")
+        pairs = load_hub_pairs(where, by_hand(facts, context.root, names))
         notes: list[str] = []
         pairs = {s: _complete(p, f"{where.id} ({s})", notes) for s, p in pairs.items()}
         hashes = {s: fingerprint(p) for s, p in pairs.items()}
         return Located(Provenance("hub", where.description, hashes), lambda: dict(pairs), notes)
-    if len(paths) < len(names):
-        missing = next(n for n, p in found.items() if p is None)
-        raise UserError(f"no file {(root or Path('$SCRATCHLAB_DATA')) / missing}", hint)
+    paths = [files.paths[name] for name in names]  # one file may be named twice
     remarks: list[str] = []
     train, test = (read_pairs(p, "article", "highlights", remarks) for p in paths)
     cut = len(train) - max(1, round(len(train) * config.val_share))
@@ -188,7 +183,7 @@ def news_pairs(config: Any, root: Path | None) -> Located:
         split: [pair for pair, home in zip(train, homes, strict=True) if home == split]
         for split in ("train", "val")
     } | {"test": test}
-    provenance = Provenance("files", str(root), {str(p): sha256_of(p) for p in paths})
+    provenance = Provenance("files", str(files.root), {str(p): sha256_of(p) for p in paths})
     note = (
         f"trained on {config.train_file} ({len(splits['train']):,} articles, "
         f"{len(splits['val']):,} to validate), "
@@ -251,4 +246,4 @@ class CNNDailyMailPairs(PairDataset):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        return news_pairs(config, context.root)
+        return news_pairs(cls.registered_facts, config, context)

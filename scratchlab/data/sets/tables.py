@@ -22,8 +22,8 @@ from scratchlab.data.sources.columns import (
     unknown_categories,
 )
 from scratchlab.data.sources.csv_cells import MISSING, Cells, Rows, is_missing, read_cells
-from scratchlab.data.sources.locating import layout_hint, own_file
-from scratchlab.data.sources.reading import find_file, sha256_of
+from scratchlab.data.sources.locating import own_file, required_files
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.sources.table_lines import read_rows
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.registry import option, register
@@ -104,16 +104,6 @@ class TableDataset(RowsDataset):
         return features(cells, plan, self.missing_words)[0]
 
 
-def data_files(names: Sequence[str], root: Path | None, origin: str) -> list[Path]:
-    """Files below the data folder; UserError with the layout if one is missing."""
-    found = [root and find_file(root / name) for name in names]
-    for name, path in zip(names, found, strict=True):
-        if path is None:
-            where = f"no file {root / name}" if root else "no folder of data files is known"
-            raise UserError(where, layout_hint(list(names), root, origin))
-    return [path for path in found if path is not None]
-
-
 def joined(parts: Sequence[Cells], where: Path) -> Cells:
     """Tables of the same columns below each other; UserError where a file has others."""
     first = parts[0]
@@ -154,7 +144,7 @@ class WineQuality(TableDataset):
 
     def read(self, kept: Mapping[str, Any] | None) -> Raw:
         facts, config = self.registered_facts, self.config
-        paths = data_files(facts["files"], self.context.root, facts["origin"])
+        paths = list(required_files(facts, self.context).paths.values())
         colours = {"red": paths[0], "white": paths[1]}
         chosen = {c: p for c, p in colours.items() if config.colour in ("both", c)}
         parts = []
@@ -198,7 +188,7 @@ class BostonHousing(TableDataset):
 
     def read(self, kept: Mapping[str, Any] | None) -> Raw:
         facts = self.registered_facts
-        (path,) = data_files(facts["files"], self.context.root, facts["origin"])
+        (path,) = required_files(facts, self.context).paths.values()
         provenance = Provenance("files", str(path.parent), {facts["files"][0]: sha256_of(path)})
         return self.table(read_cells(path), provenance, kept, Wishes("MEDV", "number"))
 

@@ -9,16 +9,9 @@ from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.pairs import PairDataset
-from scratchlab.data.sources.hub import load_hub_pairs
-from scratchlab.data.sources.locating import (
-    BY_HAND,
-    files_or_hub,
-    hub_text,
-    locate_files,
-    locate_hub,
-    own_file,
-)
-from scratchlab.data.sources.pair_files import Located, Splits, write_lines
+from scratchlab.data.sources.hub import HubSet, load_hub_pairs
+from scratchlab.data.sources.locating import Located, Splits, own_file
+from scratchlab.data.sources.pair_files import files_or_hub, locate_files, locate_hub, write_lines
 from scratchlab.data.sources.splitting import split_by_source
 from scratchlab.data.tokenizers.choosing import TokenizerOptions
 from scratchlab.errors import UserError
@@ -66,6 +59,13 @@ class TextOptions(TokenizerOptions):
     )
 
 
+def _of_hub(config: Any) -> Splits:
+    """The hub's copy, for files."""
+    where = HubSet.of(config, config.source_column, config.target_column)
+    hint = "`scratchlab data describe NAME` says which files are wanted and where to put them."
+    return load_hub_pairs(where, f"Get the files by hand: {hint}")
+
+
 @register("dataset", "phrasebook_en_fr", task="seq2seq", sources=("embedded",), holds=("answers",))
 class Phrasebook(PairDataset):
     """English–French sentences of a generated grammar; tests combine words as never in training."""
@@ -81,7 +81,7 @@ class Phrasebook(PairDataset):
     def locate(cls, config: Any, context: DataContext) -> Located:
         from scratchlab.data.generated.phrasebook import corpus as phrasebook
 
-        sizes = {split: getattr(config, f"{split}_pairs") for split in cls.splits}
+        sizes = {split: vars(config)[f"{split}_pairs"] for split in cls.splits}
         described = ", ".join(f"{n} {split}" for split, n in sizes.items())
         description = f"generated, seed {config.seed}: {described} pairs"
 
@@ -134,14 +134,12 @@ class Multi30k(PairDataset):
             split: (f"multi30k/{stem}.en.gz", f"multi30k/{stem}.fr.gz")
             for split, stem in stems.items()
         }
-        return files_or_hub(
-            config, context, wanted, "https://github.com/multi30k/dataset (folder data/task1/raw)"
-        )
+        return files_or_hub(cls.registered_facts, config, context, wanted)
 
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:
         """Write the hub's copy into the layout of the files; returns what was written."""
-        splits = load_hub_pairs(hub_text(config), BY_HAND)
+        splits = _of_hub(config)
         written = []
         for split, stem in (("train", "train"), ("val", "val"), ("test", config.test_set)):
             for side, language in enumerate(("en", "fr")):
@@ -190,12 +188,8 @@ class Tatoeba(PairDataset):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        found = files_or_hub(
-            config,
-            context,
-            {"train": ("tatoeba_eng_fra/fra.txt.gz",)},
-            "https://www.manythings.org/anki (fra-eng.zip; it holds fra.txt)",
-        )
+        wanted = {"train": ("tatoeba_eng_fra/fra.txt.gz",)}
+        found = files_or_hub(cls.registered_facts, config, context, wanted)
         read_all: Callable[[], Splits] = found.read
 
         def read() -> Splits:
@@ -210,7 +204,7 @@ class Tatoeba(PairDataset):
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:
         """Write the hub's copy into the layout of the files; returns what was written."""
-        splits = load_hub_pairs(hub_text(config), BY_HAND)
+        splits = _of_hub(config)
         path = root / "tatoeba_eng_fra" / "fra.txt.gz"
         pairs = [pair for split in splits.values() for pair in split]
         write_lines(path, ("\t".join(t.replace("\t", " ") for t in pair) for pair in pairs))
@@ -292,7 +286,7 @@ class ParallelText(PairDataset):
         def read() -> Splits:
             splits = read_given()
             missing = {
-                split: getattr(config, f"{split}_sentences")
+                split: vars(config)[f"{split}_sentences"]
                 for split in ("val", "test")
                 if split not in splits
             }
@@ -308,7 +302,7 @@ class ParallelText(PairDataset):
     def _locate_given(cls, config: Any, context: DataContext) -> Located:
         wanted: dict[str, tuple[str, ...]] = {}
         for split in cls.splits:
-            source, target = (getattr(config, f"{split}_{side}") for side in ("source", "target"))
+            source, target = (vars(config)[f"{split}_{side}"] for side in ("source", "target"))
             if source is not None:
                 wanted[split] = (source, target)
         if config.tsv is not None:

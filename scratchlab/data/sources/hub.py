@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scratchlab.data.sources.corpus import Read, whole_lines
 from scratchlab.data.sources.csv_cells import read_cells
-from scratchlab.data.sources.pair_files import Pair, Splits
+from scratchlab.data.sources.locating import Pair, Splits
 from scratchlab.data.sources.reading import read_objects, read_whole
 from scratchlab.errors import MissingPackageError, UserError, suggest
 
@@ -25,34 +26,35 @@ SPLIT_NAMES = {"train": "train", "validation": "val", "valid": "val", "dev": "va
 
 
 @dataclass(frozen=True)
-class HubText:
-    """Where sentence pairs lie on the hub.
+class HubSet:
+    """Where text lies on the hub: the columns of a data set that hold it, one or two.
 
-    ``source_column`` and ``target_column`` are columns of text, or languages within a column
-    ``translation`` of the form ``{"en": …, "fr": …}``, as many translation data sets have it.
+    Two are the sides of pairs: columns, or languages within a column ``translation`` of the form
+    ``{"en": …, "fr": …}``, as many translation data sets have it. ``id`` may be a local folder.
     """
 
     id: str
     config: str | None
-    source_column: str
-    target_column: str
+    columns: tuple[str, ...]
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, config: Any, *columns: str) -> HubSet:
+        """As the options of a data set name it."""
+        options = vars(config)
+        return cls(config.hub_id, options.get("hub_config"), columns, options.get("hub_revision"))
 
     @property
     def description(self) -> str:
         config = f" ({self.config})" if self.config else ""
-        return f"{self.id}{config}, {self.source_column} to {self.target_column}"
+        columns = " to ".join(self.columns) if self.columns[1:] else f"column {self.columns[0]}"
+        return f"{self.id}{config}, {columns}"
 
 
-def load_tables(
-    hub_id: str,
-    config: str | None,
-    texts: Sequence[str],
-    by_hand: str,
-    revision: str | None = None,
-) -> dict[str, Any]:
+def load_tables(where: HubSet, by_hand: str) -> dict[str, Any]:
     """All splits of a hub data set (or of a local folder in the hub's form: parquet, jsonl, csv).
 
-    The columns ``texts`` are read as text: in CSV files, a cell that says NA or 007 says just that.
+    Its columns are read as text: in CSV files, a cell that says NA or 007 says just that.
     ``by_hand`` says how the files are got without the hub; it ends up in the error message.
 
     Raises:
@@ -60,6 +62,7 @@ def load_tables(
         UserError: the hub cannot be reached, or has no such data set or configuration; or a CSV
             file of a local folder is damaged.
     """
+    hub_id, config, texts = where.id, where.config, where.columns
     try:
         import datasets
     except ImportError as error:
@@ -73,11 +76,11 @@ def load_tables(
                 _check_text(path, texts)
     try:
         with _no_vain_retries(hub_id):
-            builder = datasets.load_dataset_builder(hub_id, config, revision=revision)
+            builder = datasets.load_dataset_builder(hub_id, config, revision=where.revision)
             options: dict[str, Any] = {}
-            if hasattr(builder.config, "keep_default_na"):
+            if "keep_default_na" in vars(builder.config):
                 options = {"keep_default_na": False, "converters": dict.fromkeys(texts, str)}
-            loaded = datasets.load_dataset(hub_id, config, revision=revision, **options)
+            loaded = datasets.load_dataset(hub_id, config, revision=where.revision, **options)
     except Exception as error:  # the library raises its own, requests', httpx' and plain errors
         raise _explain(hub_id, config, error, by_hand) from error
     return {str(name): table for name, table in loaded.items()}
@@ -108,16 +111,15 @@ def known_splits(hub_id: str, tables: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def load_hub_pairs(where: HubText, by_hand: str) -> Splits:
+def load_hub_pairs(where: HubSet, by_hand: str) -> Splits:
     """The sentence pairs of all splits (:func:`load_tables`); UserError for an unknown column."""
-    columns = (where.source_column, where.target_column)
-    tables = known_splits(where.id, load_tables(where.id, where.config, columns, by_hand))
+    tables = known_splits(where.id, load_tables(where, by_hand))
     return {split: _pairs(where, table) for split, table in tables.items()}
 
 
-def _pairs(where: HubText, table: Any) -> list[Pair]:
+def _pairs(where: HubSet, table: Any) -> list[Pair]:
     columns = list(table.column_names)
-    wanted = [where.source_column, where.target_column]
+    wanted = list(where.columns)
     if set(wanted) <= set(columns):
         texts: list[Iterable[Any]] = [table.select_columns([c])[c] for c in wanted]
     elif "translation" in columns:
@@ -141,6 +143,47 @@ def one_line(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split("\n")).strip()
 
 
+def load_hub_text(where: HubSet, by_hand: str) -> tuple[dict[str, Read], dict[str, str]]:
+    """The text of each split and its sha256; rows are read from the library's files as needed.
+
+    ``by_hand`` says how the text is got without the hub; it ends up in the error message.
+
+    Raises:
+        MissingPackageError: ``datasets`` is not installed.
+        UserError: the hub cannot be reached, or has no such data set, configuration or column.
+    """
+    (column,) = where.columns
+    tables = load_tables(where, by_hand)
+    reads: dict[str, Read] = {}
+    hashes: dict[str, str] = {}
+    for split, table in known_splits(where.id, tables).items():
+        if column not in table.column_names:
+            raise UserError(
+                f"{where.id}: no column {column!r}",
+                suggest(column, table.column_names, "Columns"),
+            )
+        reads[split] = _reader(table, column)
+        digest = hashlib.sha256()
+        for piece in reads[split]():
+            digest.update(piece.encode())
+        hashes[split] = digest.hexdigest()
+    return reads, hashes
+
+
+def _reader(table: Any, column: str) -> Read:
+    def rows() -> Iterator[str]:
+        for batch in table.select_columns([column]).iter(batch_size=1000):
+            yield "".join(
+                text if text.endswith("\n") else text + "\n" for text in map(_text, batch[column])
+            )
+
+    return lambda: whole_lines(rows())
+
+
+def _text(cell: Any) -> str:
+    return "" if cell is None else str(cell).replace("\r\n", "\n")
+
+
 def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
     """Images [n, height, width] and labels [n] (bytes) of train, then those of test.
 
@@ -150,7 +193,7 @@ def load_hub_images(hub_id: str, by_hand: str) -> list[Any]:
     """
     import numpy as np
 
-    loaded = load_tables(hub_id, None, (), by_hand)
+    loaded = load_tables(HubSet(hub_id, None, ()), by_hand)
     arrays: list[Any] = []
     for split in ("train", "test"):
         if split not in loaded or not {"image", "label"} <= set(loaded[split].column_names):

@@ -1,4 +1,5 @@
-"""Sentence pairs of text files: aligned and checked, with errors that name the file and the line.
+"""Sentence pairs of text files and of the hub: aligned and checked, with errors that name the file
+and the line.
 
 White space around a line is dropped.
 """
@@ -8,32 +9,17 @@ from __future__ import annotations
 import gzip
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
-from scratchlab.data.contract import Provenance
-from scratchlab.data.sources.reading import TextFile, read_text
-from scratchlab.data.sources.reading import find_file as find_file
-from scratchlab.data.sources.reading import sha256_of as sha256_of
+from scratchlab.data.contract import DataContext, Provenance
+from scratchlab.data.sources.hub import HubSet, fingerprint, load_hub_pairs
+from scratchlab.data.sources.locating import Located, Pair, Splits, by_hand, locate
+from scratchlab.data.sources.reading import TextFile, read_text, sha256_of
 from scratchlab.errors import UserError, shortened
 from scratchlab.run.atomic import write_bytes
-
-Pair = tuple[str, str]
-Splits = dict[str, list[Pair]]
-
-
-@dataclass
-class Located:
-    """Raw data that was found: where, with which hashes, and how the pairs of its splits are read.
-
-    ``read`` may still add to ``notes``, which tell a person what was left out or split off.
-    """
-
-    provenance: Provenance
-    read: Callable[[], Splits]
-    notes: list[str] = field(default_factory=list)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
@@ -141,3 +127,63 @@ def without_empty(pairs: list[Pair], where: str, policy: str) -> tuple[list[Pair
     if not kept:
         raise UserError(f"{where}: there is no sentence pair in it", "The split would be empty.")
     return kept, len(pairs) - len(kept)
+
+
+def files_or_hub(
+    facts: Mapping[str, Any],
+    config: Any,
+    context: DataContext,
+    wanted: Mapping[str, tuple[str, ...]],
+) -> Located:
+    """The pairs of a registered data set (:func:`scratchlab.data.sources.locating.locate`).
+
+    ``wanted`` maps a split to its two line-aligned files, or to one file of two columns.
+    """
+    names = [name for of_split in wanted.values() for name in of_split]
+    files = locate(facts, config, context, names)
+    if files is None:
+        return locate_hub(config, by_hand(facts, context.root, names))
+    paths = {split: tuple(files.paths[n] for n in names) for split, names in wanted.items()}
+    return locate_files(paths, files.root, (1, 2), "error")
+
+
+def locate_files(
+    paths: dict[str, tuple[Path, ...]], root: Path | None, columns: Sequence[int], policy: str
+) -> Located:
+    """Line-aligned files (two a split) or one file of columns, hashed and ready to be read.
+
+    ``policy`` says what becomes of lines that are empty on one side. Hashes go by the path below
+    ``root`` if there is one, so that they are the same on every machine.
+    """
+    files = [path for of_split in paths.values() for path in of_split]
+    hashes = {str(p.relative_to(root) if root else p): sha256_of(p) for p in files}
+    provenance = Provenance("files", str(root) if root else ", ".join(hashes), hashes)
+
+    def read() -> Splits:
+        splits: Splits = {}
+        for split, of_split in paths.items():
+            if len(of_split) == 2:
+                pairs = align(read_text(of_split[0]), read_text(of_split[1]))
+            else:
+                pairs, unread = read_columns(of_split[0], columns)
+                found.notes += unread
+            where = " and ".join(map(str, of_split))
+            splits[split], dropped = without_empty(pairs, where, policy)
+            if dropped:
+                found.notes.append(f"{dropped:,} lines of {where} left out as empty")
+        return splits
+
+    found = Located(provenance, read)
+    return found
+
+
+def locate_hub(config: Any, advice: str) -> Located:
+    """A data set of the hub, loaded at once since only its content can be hashed."""
+    where = HubSet.of(config, config.source_column, config.target_column)
+    splits, notes = {}, []
+    for split, pairs in load_hub_pairs(where, advice).items():
+        splits[split], dropped = without_empty(pairs, f"{where.id} ({split})", "drop")
+        if dropped:
+            notes.append(f"{dropped:,} rows of {split} left out as empty")
+    hashes = {split: fingerprint(pairs) for split, pairs in splits.items()}
+    return Located(Provenance("hub", where.description, hashes), lambda: dict(splits), notes)

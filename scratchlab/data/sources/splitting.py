@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from scratchlab.data.sources.pair_files import Pair, Splits
+from scratchlab.data.sources.locating import Pair, Splits
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
 

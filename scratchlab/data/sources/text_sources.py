@@ -20,9 +20,9 @@ from scratchlab.data.sources.corpus import (
     split_points,
     without_empty_lines,
 )
-from scratchlab.data.sources.hub_text import HubCorpus, load_hub_text
-from scratchlab.data.sources.locating import layout_hint
-from scratchlab.data.sources.reading import find_file, sha256_of
+from scratchlab.data.sources.hub import HubSet, load_hub_text
+from scratchlab.data.sources.locating import by_hand, locate
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import replacing
 
@@ -121,35 +121,23 @@ def _joined(paths: Sequence[Path]) -> Read:
 
 
 def files_or_hub(
-    config: Any, context: DataContext, wanted: Mapping[str, str], origin: str
+    facts: Mapping[str, Any], config: Any, context: DataContext, wanted: Mapping[str, str]
 ) -> LocatedText:
-    """Files below the data folder if they are all there (and wanted), else the hub.
+    """The text of a registered data set (:func:`scratchlab.data.sources.locating.locate`).
 
     ``wanted`` maps a split (or "all") to its file.
-
-    Raises:
-        UserError: with ``source=files``, a file is missing; with ``auto``, some files are there and
-            some are not, or none is there and the hub is of no help.
     """
-    root = context.root
-    found = {name: root and find_file(root / name) for name in wanted.values()}
-    missing = [name for name, path in found.items() if path is None]
-    layout = layout_hint(list(found), root, origin)
-    if config.source != "hub" and not missing:
-        paths = {split: [found[name] or Path(name)] for split, name in wanted.items()}
-        return locate_files(paths, str(root), root)
-    if config.source == "files" and root is None:
-        raise UserError("source=files, but no folder of data files is known", layout)
-    if config.source == "files" or (config.source == "auto" and len(missing) < len(found)):
-        assert root is not None
-        raise UserError(f"no file {root / missing[0]}", layout)
-    return locate_hub(config, layout, as_one="all" in wanted)
+    files = locate(facts, config, context, list(wanted.values()))
+    if files is None:
+        return locate_hub(config, by_hand(facts, context.root), as_one="all" in wanted)
+    paths = {split: [files.paths[name]] for split, name in wanted.items()}
+    return locate_files(paths, str(files.root), files.root)
 
 
-def locate_hub(config: Any, by_hand: str, *, as_one: bool = False) -> LocatedText:
+def locate_hub(config: Any, advice: str, *, as_one: bool = False) -> LocatedText:
     """Text of the hub; ``as_one`` makes one text of its splits, to be split anew."""
-    where = HubCorpus(config.hub_id, config.hub_config, config.text_column, config.hub_revision)
-    reads, hashes = load_hub_text(where, by_hand)
+    where = HubSet.of(config, config.text_column)
+    reads, hashes = load_hub_text(where, advice)
     key = {split: [digest] for split, digest in hashes.items()}
     if as_one:
         order = [split for split in ("train", "val", "test") if split in reads]
