@@ -117,7 +117,7 @@ def test_provenance_names_every_file_with_its_hash(
     }
 
 
-@pytest.mark.parametrize("tokenizer", ["bpe", "word", "char"])
+@pytest.mark.parametrize("tokenizer", ["bpe", "word", "whitespace", "char"])
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_saved_vocabulary_is_used_for_other_data(
     context: DataContext, multi30k_files: Path, tmp_path: Path, tokenizer: str, shared: bool

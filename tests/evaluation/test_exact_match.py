@@ -1,11 +1,18 @@
-"""The interval of a share of right answers, against scipy's."""
+"""Shares of right answers: what counts as right, and their interval against scipy's."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from scipy.stats import binomtest
 
+from scratchlab.data.contract import DataContext
+from scratchlab.data.sets.knowledge import BiographyQuestions
+from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.intervals import wilson
+from scratchlab.evaluation.text.exact_match import ExactMatch
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 25), (1, 500), (9, 500), (250, 500), (25, 25)])
@@ -16,3 +23,20 @@ def test_wilson_interval_is_scipys(hits: int, n: int) -> None:
 
 def test_an_interval_of_no_hit_has_a_width() -> None:
     assert wilson(0, 100)[1] > 0.03
+
+
+@pytest.mark.parametrize(("tokenizer", "share"), [("word", 100), ("whitespace", 0)])
+def test_answers_of_lower_cased_words_are_compared_lower_cased(
+    tokenizer: str,
+    share: float,
+    make_context: Callable[..., EvaluationContext],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    people = {"people": 20, "train_questions": 9, "val_questions": 4, "test_questions": 4}
+    config = BiographyQuestions.Config(tokenizer=tokenizer, **people)
+    dataset = BiographyQuestions(config, DataContext(None, tmp_path))
+    said = [place.lower() for place in dataset.answers("test")]
+    monkeypatch.setattr("scratchlab.evaluation.text.exact_match.answer", lambda *_: said)
+    found = ExactMatch(ExactMatch.Config()).evaluate(make_context(dataset=dataset, quick=True))
+    assert found[0].value == share

@@ -168,8 +168,8 @@ class OfParts(Learned):
         self.pattern = pattern  # how a text is cut into words (scratchlab.data.tokenizers.words)
         self.ids_of_parts = Memory(self._encode_part)
 
-    @staticmethod
-    def cut(text: str) -> list[str]:
+    def cut(self, text: str) -> list[str]:
+        """The parts of a line."""
         return parts(text)
 
     @abstractmethod
@@ -245,7 +245,7 @@ class Words(OfParts):
         self.kind, self.lower_case = kind, kind == "word"
         super().__init__(learned, **layout)
 
-    def cut(self, text: str) -> list[str]:  # type: ignore[override]
+    def cut(self, text: str) -> list[str]:
         return parts(text) if self.lower_case else text.split()
 
     def _encode_part(self, part: str) -> tuple[int, ...]:
