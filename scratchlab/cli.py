@@ -71,8 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command(verb: str) -> Callable[[Sequence[str]], int]:
     """What runs a verb: the entry of its module, which is imported now."""
-    if verb in ("", "-h", "--help", "help", "-V", "--version", "version"):
-        return lambda _: _say(f"scratchlab {__version__}" if "v" in verb.lower() else usage())
+    if verb in ("", "-h", "--help", "help"):
+        return lambda _: _say(usage())
+    if verb in ("-V", "--version", "version"):
+        return lambda _: _say(f"scratchlab {__version__}")
     if verb in ("-sc", "--shell-completion"):
         from scratchlab.commands.completion import complete
 

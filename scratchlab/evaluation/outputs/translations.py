@@ -139,4 +139,4 @@ def corpus_settings(context: EvaluationContext, found: Translations) -> dict[str
 
 def ignore_case(asked: bool | None, context: EvaluationContext) -> bool:
     """Whether scores compare lower-cased text: as asked, or as the data set's own output is."""
-    return bool(getattr(context.dataset, "lower_cased", False)) if asked is None else asked
+    return context.dataset.lower_cased if asked is None else asked
