@@ -10,6 +10,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.outputs.contract import Outputs, outputs_for
 from scratchlab.lab.parts import load_trained
+from scratchlab.registry import find
 from scratchlab.reporting.sink import NullSink
 
 
@@ -22,7 +23,8 @@ def predict(
     """
     trained = load_trained(config, run)
     refusal = UserError(f"predict cannot use a model for {trained.dataset.spec.task} yet")
-    outputs = outputs_for(trained.dataset, Outputs, refusal)
+    own = find("model", config["model"]["name"]).facts.get("outputs")
+    outputs: Outputs = outputs_for(trained.dataset, Outputs, refusal, own)
     context = EvaluationContext(
         model=trained.model,
         dataset=trained.dataset,

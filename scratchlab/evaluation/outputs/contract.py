@@ -55,9 +55,12 @@ class Writing(Outputs):
         """The texts about the first ``count`` examples (None: all), and what they depended on."""
 
 
-def outputs_for(dataset: Dataset, wanted: Any, refusal: UserError) -> Any:
-    """What makes the outputs for a data set; ``refusal`` is raised if it is no ``wanted`` class."""
-    part = parts("outputs").get(dataset.outputs)
+def outputs_for(dataset: Dataset, wanted: Any, refusal: UserError, named: str | None = None) -> Any:
+    """What makes the outputs for a data set; ``refusal`` is raised if it is no ``wanted`` class.
+
+    ``named``: what the model says is of a kind of its own (a fact ``outputs`` of its registration).
+    """
+    part = parts("outputs").get(named or dataset.outputs)
     made = None if part is None else part.load()()
     if not isinstance(made, wanted):
         raise refusal
