@@ -11,6 +11,7 @@ learning runs in buffers allocated once; predictions are computed in float64 fro
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ from scratchlab.estimators.losses import Loss, softmax, softmax_cross_entropy, s
 from scratchlab.estimators.network import Network
 from scratchlab.estimators.protocol import InputError
 from scratchlab.estimators.targets import ClassifierTargets, RegressionTargets
+from scratchlab.estimators.update_rules import VECTORS
 from scratchlab.registry import option, register
+from scratchlab.regular_files import machine_memory
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,21 @@ class _MLP(GradientEstimator):
         if any(n < 1 for n in hidden):
             raise InputError(f"hidden={hidden}: a layer needs at least 1 unit")
         sizes = [n_features, *hidden, n_outputs]
+        self._require_room(sizes)
         return Network(sizes, self.activation, loss, self.l2, np.dtype(self.dtype))
+
+    def _require_room(self, sizes: Sequence[int]) -> None:
+        """InputError, before memory is asked for, if the machine has less than training takes: the
+        parameters, their gradient and penalty, and the vectors of the update rule."""
+        parameters = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+        vectors = 3 + VECTORS[self.update]
+        needed, there = parameters * vectors * np.dtype(self.dtype).itemsize, machine_memory()
+        if needed > there:
+            raise InputError(
+                f"hidden={list(self.hidden)}: {parameters:,} parameters take "
+                f"{needed / 1e9:,.1f} GB to train; this machine has {there / 1e9:,.1f} GB",
+                "Make the hidden layers smaller (model.hidden).",
+            )
 
 
 @register("estimator", "mlp", tasks=("classification",))

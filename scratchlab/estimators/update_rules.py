@@ -13,7 +13,9 @@ import numpy as np
 
 from scratchlab.estimators.protocol import State
 
-UPDATES = ("sgd", "momentum", "adam")
+# By name: how many vectors as long as the parameters a rule keeps.
+VECTORS = {"sgd": 1, "momentum": 2, "adam": 3}
+UPDATES = tuple(VECTORS)
 
 
 class UpdateRule(Protocol):

@@ -32,8 +32,7 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
     """Train (or go on training) and evaluate; returns the run folder."""
     config = with_architecture(config, overrides)
     folder, resumed = open_folder(config)
-    # A run whose folder was named is looked for there, by a study for one.
-    keep = resumed or config["run_id"] is not None
+    keep = config["resume"] is True  # a study looks for its runs where it named them
     with session(folder, config, overrides, command, resumed=resumed, keep=keep) as run:
         config = run.config
         accept, config["accept_changed_data"] = config.get("accept_changed_data", False), False

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scratchlab.config.reading import read_json
+from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.tables import csv_text, markdown, results_notes, results_table
@@ -19,6 +19,22 @@ from scratchlab.run.atomic import write_json, write_text
 
 RESULTS = "results.json"
 TIMED = "results_timed.json"
+NUMBER = "float | None"
+SCHEMA: dict[str, Any] = {
+    "name": "str",
+    "value": NUMBER,
+    "unit?": "str",
+    "better?": "str",
+    "spread?": NUMBER,
+    "low?": NUMBER,
+    "high?": NUMBER,
+    "interval?": "str",
+    "n?": "int | None",
+    "split?": "str",
+    "compares?": "str",
+    "timing?": "bool",
+    "settings?": {},
+}
 CSV_COLUMNS = (
     *("name", "value", "unit", "better", "spread", "low", "high", "spread_meaning", "n"),
     *("split", "compares", "settings"),
@@ -54,20 +70,16 @@ def read_results(folder: Path) -> list[Measurement]:
 def _read(path: Path) -> list[Measurement]:
     if not path.exists():
         return []
-    try:
-        entries = read_json(path)
-        known = {f.name for f in fields(Measurement)}
-        return [
-            Measurement(
-                **{
-                    **{k: v for k, v in entry.items() if k in known},
-                    "value": math.nan if entry["value"] is None else entry["value"],
-                }
-            )
-            for entry in entries
-        ]
-    except (UserError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} cannot be read as results: {error}") from error
+    entries = read_json(path)
+    if not isinstance(entries, list):
+        raise UserError(f"{path} holds no list of results")
+    for number, entry in enumerate(entries):
+        require(entry, SCHEMA, path, (str(number),))
+    known = {f.name for f in fields(Measurement)}
+    found = [Measurement(**{k: v for k, v in e.items() if k in known}) for e in entries]
+    for one in found:
+        one.value = math.nan if one.value is None else one.value
+    return found
 
 
 def _exact(measurements: Iterable[Measurement]) -> list[list[Any]]:

@@ -11,7 +11,7 @@ from sklearn.datasets import load_diabetes, load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
-from scratchlab.errors import TrainingError
+from scratchlab.errors import TrainingError, UserError
 from scratchlab.estimators.logistic import LogisticRegression
 from scratchlab.estimators.mlp import MLPClassifier, MLPRegressor
 from scratchlab.estimators.protocol import InputError
@@ -190,3 +190,11 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
     model = MLPRegressor(update="sgd", learning_rate=1e6, epochs=20, dtype="float64")
     with np.errstate(all="ignore"), pytest.raises(TrainingError, match="diverged"):
         model.fit(X, y)
+
+
+@pytest.mark.parametrize("hidden", [[10**9], [10**30], [200_000, 200_000]])
+def test_a_network_larger_than_the_machine_is_refused_by_arithmetic(hidden: list[int]) -> None:
+    for kind in (MLPClassifier, MLPRegressor):
+        with pytest.raises(UserError, match=r"parameters take .* GB to train") as refused:
+            kind(hidden=hidden).fit(np.zeros((4, 2)), np.array([0, 1, 0, 1]))
+        assert refused.value.exit_code == 2

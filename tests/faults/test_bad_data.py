@@ -131,3 +131,14 @@ def test_missing_files_are_one_line_before_anything_is_made(
         assert "put them into" in message and file in message
         assert len(message.splitlines()) <= 3
         assert not (tmp_path / "outputs").exists()
+
+
+def test_a_training_that_is_refused_while_its_data_are_read_leaves_no_folder(
+    light_launcher: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text("a,b\n1\n2,3,4\n")
+    words = ["train", "model=logistic", "dataset=table", "dataset.path=bad.csv"]
+    for named in ([], ["run_id=x"]):
+        done = light_launcher.run(*words, "dataset.target=b", *named, cwd=tmp_path)
+        assert "bad.csv, line 2: 1 cell" in done.refused()
+        assert not list((tmp_path / "outputs").glob("*"))

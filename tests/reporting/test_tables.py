@@ -123,7 +123,7 @@ def test_a_folder_without_results_and_a_damaged_file_are_named(tmp_path: Path) -
     with pytest.raises(UserError, match="scratchlab eval"):
         read_results(tmp_path)
     (tmp_path / "results.json").write_text('[{"name": "bleu"')
-    with pytest.raises(UserError, match=r"results\.json cannot be read"):
+    with pytest.raises(UserError, match=r"results\.json, line 1, column 17 is no valid JSON"):
         read_results(tmp_path)
 
 

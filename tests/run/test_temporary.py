@@ -142,16 +142,17 @@ def test_the_temporary_folder_of_a_process_goes_with_it_or_at_the_next_start(
     assert names(tmp_path) == []
 
 
-def test_a_refused_command_leaves_no_run_folder_unless_it_was_named(
+def test_a_refused_command_leaves_no_run_folder_unless_a_study_looks_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few.csv").write_text("a,b\n1,x\n")
     words = ["train", "model=logistic", "dataset=table", "dataset.path=few.csv", "name=few"]
-    assert main([*words, "cache_dir=cache"]) == 2
-    assert "error: " in capfd.readouterr().err
-    assert not (tmp_path / "outputs").exists() or names(tmp_path / "outputs") == []
-    assert main([*words, "cache_dir=cache", "run_id=one"]) == 2
+    for named in ([], ["run_id=one"]):
+        assert main([*words, "cache_dir=cache", *named]) == 2
+        assert "error: " in capfd.readouterr().err
+        assert not (tmp_path / "outputs").exists() or names(tmp_path / "outputs") == []
+    assert main([*words, "cache_dir=cache", "run_id=one", "resume=true"]) == 2
     assert (tmp_path / "outputs" / "few" / "one" / "train.log").is_file()
 
 

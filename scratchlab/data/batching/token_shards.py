@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
 from scratchlab.run.atomic import flush_folder
 from scratchlab.run.temporary import sweep, temporary_name, use_own_folder
@@ -91,8 +92,9 @@ class Shards:
     def open(cls, folder: Path, files: list[dict[str, Any]]) -> Shards:
         """Map the files that ``write_shards`` made; ValueError if one is not what it was."""
         arrays = []
-        for entry in files:
-            array = np.load(folder / str(entry["name"]), mmap_mode="r", allow_pickle=False)
+        for number, given in enumerate(files):
+            entry = require(given, {"name": "str", "tokens": "int"}, INDEX, (str(number),))
+            array = np.load(folder / entry["name"], mmap_mode="r", allow_pickle=False)
             if array.shape != (entry["tokens"],) or array.dtype not in (np.uint16, np.uint32):
                 raise ValueError(f"{entry['name']} holds {array.shape} {array.dtype}")
             arrays.append(array)
@@ -148,7 +150,7 @@ def prepared(
     if folder.is_dir():
         try:
             return _open(folder)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, UserError) as error:
             log.warning("%s is damaged (%s); it is made again", folder, error)
             shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -189,9 +191,11 @@ def _write(folder: Path, build: Callable[[Path], dict[str, Any]]) -> None:
 
 
 def _open(folder: Path) -> PreparedCorpus:
-    facts = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    facts = require(read_json(folder / INDEX), {"splits": {}}, folder / INDEX)
     opened: dict[str, Shards] = {}  # two splits of the same files are the same
     splits = {}
     for name, files in facts.pop("splits").items():
+        if not isinstance(files, list):
+            raise UserError(f"{folder / INDEX}: splits.{name} is no list of files")
         splits[name] = opened.setdefault(str(files), Shards.open(folder, files))
     return PreparedCorpus(folder, splits, facts)
