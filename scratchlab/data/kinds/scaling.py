@@ -32,7 +32,7 @@ class Scaling:
         return X * self.spread.astype(X.dtype) + self.centre.astype(X.dtype)
 
     def to_json(self) -> dict[str, list[float]]:
-        return {name: getattr(self, name).tolist() for name in ("centre", "spread", "fill")}
+        return {name: values.tolist() for name, values in vars(self).items()}
 
     @staticmethod
     def from_json(content: dict[str, Any]) -> Scaling:

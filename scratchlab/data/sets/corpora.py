@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.sources.corpus import Pieces, Read, pieces_of
-from scratchlab.data.sources.locating import own_file
+from scratchlab.data.sources.locating import SourceOptions, own_file
 from scratchlab.data.sources.text_sources import (
     LocatedText,
     fetch_hub,
@@ -138,12 +138,7 @@ class TinyShakespeare(RunningText):
     """
 
     @dataclass(frozen=True)
-    class Config(RunningTextOptions):
-        source: str = option(
-            "auto",
-            "auto: files if they are there, else the hub; files; hub",
-            choices=("auto", "files", "hub"),
-        )
+    class Config(SourceOptions, RunningTextOptions):
         val_fraction: float = option(0.1, "share of the text to validate on", above=0, below=1)
         test_fraction: float = option(0.0, "share of the text to test on", min=0, below=1)
         hub_id: str = option(
@@ -185,12 +180,7 @@ class WikiText2(RunningText):
     """
 
     @dataclass(frozen=True)
-    class Config(RunningTextOptions):
-        source: str = option(
-            "auto",
-            "auto: files if they are there, else the hub; files; hub",
-            choices=("auto", "files", "hub"),
-        )
+    class Config(SourceOptions, RunningTextOptions):
         hub_id: str = option(
             "Salesforce/wikitext", "data set on the hub, or a folder of its form", path="name"
         )

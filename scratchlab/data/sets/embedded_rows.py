@@ -22,7 +22,7 @@ def read_bunch(loader: str, description: str, target: str, **options: Any) -> Ra
     X = np.asarray(bunch.data, dtype=np.float64)
     y = np.asarray(bunch.target)
     digest = hashlib.sha256(X.tobytes() + y.tobytes()).hexdigest()
-    classes = tuple(str(name) for name in getattr(bunch, "target_names", ()))
+    classes = tuple(str(name) for name in bunch.get("target_names", ()))
     return Raw(
         X=X,
         y=y.astype(np.int64) if classes else y.astype(np.float64),

@@ -25,7 +25,7 @@ from scratchlab.data.sources.image_files import (
     read_image,
     value_range,
 )
-from scratchlab.data.sources.locating import by_hand, locate
+from scratchlab.data.sources.locating import SourceOptions, by_hand, locate
 from scratchlab.errors import UserError, shortened
 from scratchlab.registry import option, register
 from scratchlab.regular_files import expanded
@@ -87,16 +87,11 @@ class NoisyDigits(Digits):
 
 
 @dataclass(frozen=True)
-class MnistOptions(ImageOptions):
+class MnistOptions(SourceOptions, ImageOptions):
     """Where MNIST comes from; it has a test split of its own."""
 
     val_fraction: float = option(
         0.0833, "share of the 60,000 training images to validate on", min=0, below=1
-    )
-    source: str = option(
-        "auto",
-        "auto: files if they are there, else the hub; files; hub",
-        choices=("auto", "files", "hub"),
     )
     hub_id: str = option(
         "ylecun/mnist", "data set on the hub, or a folder of its form", path="name"

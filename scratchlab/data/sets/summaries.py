@@ -20,7 +20,7 @@ from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOpt
 from scratchlab.data.sets.translation import TextOptions
 from scratchlab.data.sources.csv_cells import read_cells
 from scratchlab.data.sources.hub import HubSet, fingerprint, load_hub_pairs
-from scratchlab.data.sources.locating import Located, Splits, by_hand, locate
+from scratchlab.data.sources.locating import Located, SourceOptions, Splits, by_hand, locate
 from scratchlab.data.sources.pair_files import without_empty
 from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.sources.splitting import text_key, together
@@ -43,14 +43,9 @@ class SummaryOptions(PromptedOptions):
 
 
 @dataclass(frozen=True)
-class NewsOptions:
+class NewsOptions(SourceOptions):
     """Where the articles come from."""
 
-    source: str = option(
-        "auto",
-        "auto: files if they are there, else the hub; files; hub",
-        choices=("auto", "files", "hub"),
-    )
     train_file: str = option(
         "cnn_dailymail/validation_head1000.csv", "CSV to train and validate on"
     )

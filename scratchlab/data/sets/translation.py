@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.sources.hub import HubSet, load_hub_pairs
-from scratchlab.data.sources.locating import Located, Splits, own_file
+from scratchlab.data.sources.locating import Located, SourceOptions, Splits, own_file
 from scratchlab.data.sources.pair_files import files_or_hub, locate_files, locate_hub, write_lines
 from scratchlab.data.sources.splitting import split_by_source
 from scratchlab.data.tokenizers.choosing import TokenizerOptions
@@ -113,12 +113,7 @@ class Multi30k(PairDataset):
     """Multi30k, task 1: 29,000 captions of photographs (Elliott et al., 2016 and 2017)."""
 
     @dataclass(frozen=True)
-    class Config(TextOptions):
-        source: str = option(
-            "auto",
-            "auto: files if they are there, else the hub; files; hub",
-            choices=("auto", "files", "hub"),
-        )
+    class Config(SourceOptions, TextOptions):
         test_set: str = option("test_2016_flickr", "name of the test files, without language")
         hub_id: str = option(
             "romrawinjp/multi30k", "data set on the hub, or a folder of its form", path="name"
@@ -168,12 +163,7 @@ class Tatoeba(PairDataset):
     """
 
     @dataclass(frozen=True)
-    class Config(TextOptions):
-        source: str = option(
-            "auto",
-            "auto: files if they are there, else the hub; files; hub",
-            choices=("auto", "files", "hub"),
-        )
+    class Config(SourceOptions, TextOptions):
         val_sentences: int = option(1000, "English sentences to validate on", min=1)
         test_sentences: int = option(2000, "English sentences to test on", min=1)
         split_seed: int = option(0, "another number gives another split", min=0)

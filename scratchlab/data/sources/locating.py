@@ -10,6 +10,7 @@ from typing import Any
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.sources.reading import find_file, sha256_of
 from scratchlab.errors import UserError
+from scratchlab.registry import option
 from scratchlab.regular_files import expanded, irregular, open_regular
 
 Pair = tuple[str, str]
@@ -44,6 +45,17 @@ def own_file(name: str, root: Path | None) -> Path:
     for place in found:
         open_regular(place)  # says what is there instead of a file
     raise UserError(f"no file {' nor '.join(map(str, tried))}", "Check the path.")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Of data sets that have a copy on the hub."""
+
+    source: str = option(
+        "auto",
+        "auto: files if they are there, else the hub; files; hub",
+        choices=("auto", "files", "hub"),
+    )
 
 
 @dataclass(frozen=True)
