@@ -90,12 +90,12 @@ class Continuation:
 
     def _counted(self, prompt: list[int]) -> list[int]:
         config = self.decoder.config
-        for name, default in (("top_k", None), ("top_p", 1.0)):
-            if getattr(config, name) != default:
-                raise UserError(
-                    f"decoding.{name}: an n-gram model draws from all words",
-                    "Lower decoding.temperature to make it surer.",
-                )
+        narrowed = {"top_k": config.top_k is not None, "top_p": config.top_p != 1}
+        for name in (name for name, asked in narrowed.items() if asked):
+            raise UserError(
+                f"decoding.{name}: an n-gram model draws from all words",
+                "Lower decoding.temperature to make it surer.",
+            )
         return draw_line(
             self.model,
             prompt,
