@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchlab.config.compose import compose
-from scratchlab.errors import UserError
+from scratchlab.config.compose import change, compose
+from scratchlab.errors import UnansweredRows, UserError
 from scratchlab.estimators.embeddings.files import read_vectors
+from scratchlab.lab import predict as predicting
 from scratchlab.lab import train as training
+from scratchlab.run.folder import read_config
 
 pytest.importorskip("numba")
 
@@ -38,6 +40,26 @@ def test_exported_vectors_are_what_another_training_begins_with(tmp_path: Path) 
     assert (second / "tables/neighbours.csv").is_file()
     third = train(tmp_path, "third", begin)
     assert (third / "plots/loss.png").is_file()
+
+
+def test_predict_answers_sums_of_words_and_says_which_word_is_unknown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "v.txt").write_text(
+        "king 1 1 0 0\nqueen 1 -1 0 0\nman 0 1 0 0\nwoman 0 -1 0 0\nmat 0 0 0 1\n"
+    )
+    run = train(tmp_path, "sums", f"init_from={tmp_path}/v.txt", "model.epochs=0", "evaluate=false")
+    config = change(read_config(run / "config.yaml"), [])
+    (answer,) = predicting.predict(config, run, iter(["King - man + woman"]))
+    assert "".join(answer).startswith("queen 0.9")
+    lines = iter(["king - xyzzy", "king man", "", "woman"])
+    answers = predicting.predict(config, run, lines)
+    found = ["".join(next(answers)) for _ in range(4)]
+    assert found[:3] == ["", "", ""] and found[3].startswith("queen 0.707")
+    with pytest.raises(UnansweredRows, match="2 of 4 lines"):
+        next(answers)
+    said = capsys.readouterr().err
+    assert "'xyzzy' has no vector" in said and "+ or - is missing before 'man'" in said
 
 
 @pytest.mark.parametrize(

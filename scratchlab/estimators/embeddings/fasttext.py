@@ -29,6 +29,7 @@ AT_ONCE = 10_000  # words
     loss="nats per place",
     exports=("word2vec", "word2vec_binary"),
     begins_with=("vectors",),
+    outputs="word_arithmetic",
 )
 class FastText(SampledEstimator):
     """Skip-gram or CBOW over character n-grams, with vectors for words that were never seen."""

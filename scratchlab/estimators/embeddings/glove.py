@@ -40,6 +40,7 @@ POWER = 0.75
     loss="weighted squared error of log counts",
     exports=("word2vec", "word2vec_binary"),
     begins_with=("vectors",),
+    outputs="word_arithmetic",
 )
 class GloVe(WordEstimator):
     """GloVe: weighted least squares on the logarithms of co-occurrence counts, by AdaGrad."""

@@ -17,6 +17,7 @@ from scratchlab.registry import option, register
     loss="nats per place",
     exports=("word2vec", "word2vec_binary"),
     begins_with=("vectors",),
+    outputs="word_arithmetic",
 )
 class SkipGram(SampledEstimator):
     """Skip-gram with negative sampling: a word predicts the words around it."""
@@ -37,6 +38,7 @@ class SkipGram(SampledEstimator):
     loss="nats per place",
     exports=("word2vec", "word2vec_binary"),
     begins_with=("vectors",),
+    outputs="word_arithmetic",
 )
 class CBOW(SampledEstimator):
     """Continuous bag of words with negative sampling: the mean of a context predicts its word."""

@@ -13,6 +13,7 @@ from scratchlab.errors import UserError, shortened
 from scratchlab.estimators.embeddings.base import WordEstimator
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.evaluation.outputs.word_arithmetic import WordArithmetic
 
 UNKNOWN = ("skip", "zero")
 
@@ -70,7 +71,7 @@ def vectors_of(context: EvaluationContext) -> WordVectors:
     model = context.model
     if not isinstance(model, WordEstimator):
         raise UserError(f"{type(model).__name__} has no word vectors", "See model=skipgram.")
-    return context.once("word vectors", model.vectors)
+    return WordArithmetic().of_split(context)
 
 
 def find_set(context: EvaluationContext, path: str) -> Path:
