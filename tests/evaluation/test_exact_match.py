@@ -12,6 +12,7 @@ from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.knowledge import BiographyQuestions
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.intervals import wilson
+from scratchlab.evaluation.outputs.short_answers import ShortAnswers
 from scratchlab.evaluation.text.exact_match import ExactMatch
 
 
@@ -36,7 +37,8 @@ def test_answers_of_lower_cased_words_are_compared_lower_cased(
     people = {"people": 20, "train_questions": 9, "val_questions": 4, "test_questions": 4}
     config = BiographyQuestions.Config(tokenizer=tokenizer, **people)
     dataset = BiographyQuestions(config, DataContext(None, tmp_path))
-    said = [place.lower() for place in dataset.answers("test")]
-    monkeypatch.setattr("scratchlab.evaluation.text.exact_match.answer", lambda *_: said)
+    right = dataset.answers("test")
+    said = ShortAnswers(dataset.questions("test"), right, [place.lower() for place in right])
+    monkeypatch.setattr("scratchlab.evaluation.text.exact_match.short_answers", lambda _: said)
     found = ExactMatch(ExactMatch.Config()).evaluate(make_context(dataset=dataset, quick=True))
     assert found[0].value == share
