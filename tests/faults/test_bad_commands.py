@@ -79,7 +79,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["train", MT, "dataset=python_docs"],
         [
             "the model transformer_mt is for seq2seq, but the data set python_docs poses",
-            "Models for language_modeling: gpt",
+            "Models for language_modeling or word_vectors: cbow, fasttext, glove, gpt",
             "Data sets for transformer_mt: ",
             "phrasebook_en_fr",
         ],
@@ -141,7 +141,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "no seeds": (["suite", "wine", "seeds=[]"], ["seeds: the list is empty"]),
     "choices that are there": (
         ["train", MT, "dataset=python_docs"],
-        ["Models for language_modeling: gpt, gpt2, ngram, rnn_lm, smollm2."],
+        [
+            "Models for language_modeling or word_vectors: cbow, fasttext, glove, gpt, gpt2, "
+            "ngram, rnn_lm, skipgram, smollm2."
+        ],
     ),
     "a flag of --cfg alone": (
         ["train", MT, "--package=model"],
