@@ -16,9 +16,9 @@ from scratchlab.estimators.embeddings.word2vec import SkipGram
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.words.analogies import Analogies
 from scratchlab.evaluation.words.neighbours import Neighbours
-from scratchlab.evaluation.words.similarity import Similarity
+from scratchlab.evaluation.words.similarity import Similarity, cosine
 from scratchlab.evaluation.words.word_map import WordMap
-from scratchlab.evaluation.words.word_sets import embedded_analogies, embedded_pairs
+from scratchlab.evaluation.words.word_sets import Pair, embedded_analogies, embedded_pairs
 
 WORDS = ["king", "queen", "man", "woman", "apple", "prince", "princess"]
 MATRIX = np.array(
@@ -87,6 +87,14 @@ def test_similarity_is_spearmans_correlation_and_tells_what_was_left_out(tmp_pat
     cosines = [cos(a, b) for a, b, _ in known]
     assert zero.n == 6
     assert zero.value == pytest.approx(spearmanr([*(j for *_, j in known), 5], [*cosines, 0.0])[0])
+
+
+def test_a_word_outside_the_vocabulary_is_composed_where_that_is_asked_for() -> None:
+    vectors = WordVectors(WORDS, MATRIX, lambda word: MATRIX[0] if word == "kings" else None)
+    pair = Pair("kings", "queen", 5.0)
+    assert cosine(vectors, pair) is None
+    assert cosine(vectors, pair, composed=True) == pytest.approx(cos("king", "queen"))
+    assert cosine(vectors, Pair("xyzzy", "queen", 5.0), composed=True) is None
 
 
 @pytest.mark.parametrize("method", ["add", "multiply"])

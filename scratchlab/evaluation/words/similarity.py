@@ -45,9 +45,9 @@ class Similarity(Evaluator):
         )
         unknown: str = option(
             "skip",
-            "pairs with a word without a vector: skip leaves them out, zero gives them a cosine "
-            "of 0",
-            choices=("skip", "zero"),
+            "pairs with a word outside the vocabulary: skip leaves them out, compose asks FastText "
+            "for vectors of such words, zero gives these pairs a cosine of 0",
+            choices=("skip", "compose", "zero"),
         )
 
     config: Config
@@ -56,7 +56,8 @@ class Similarity(Evaluator):
         vectors = vectors_of(context)
         path = self.config.pairs
         pairs = embedded_pairs() if path is None else read_pairs(find_set(context, path))
-        cosines = [cosine(vectors, pair) for pair in pairs]
+        composed = self.config.unknown == "compose"
+        cosines = [cosine(vectors, pair, composed) for pair in pairs]
         known = [c is not None for c in cosines]
         name = path or "the embedded pairs"
         if not any(known):
@@ -80,9 +81,11 @@ class Similarity(Evaluator):
         return [measured(judged, found, len(pairs), sum(known), name, self.config.unknown)]
 
 
-def cosine(vectors: WordVectors, pair: Pair) -> float | None:
-    """The cosine of a pair's vectors; None if one has none."""
-    both = [vectors.vector(form_in(vectors, w)) for w in (pair.first, pair.second)]
+def cosine(vectors: WordVectors, pair: Pair, composed: bool = False) -> float | None:
+    """The cosine of a pair's vectors; None if a word has none (``composed``: and none can be
+    made)."""
+    words = [form_in(vectors, w) for w in (pair.first, pair.second)]
+    both = [vectors.vector(w) if composed or w in vectors.numbers else None for w in words]
     if both[0] is None or both[1] is None:
         return None
     a, b = unit_length(np.stack([both[0], both[1]]))
