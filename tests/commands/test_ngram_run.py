@@ -64,6 +64,7 @@ def test_it_is_measured_and_leaves_tables_pictures_and_an_arpa_file(home: Path) 
     assert 10 ** -(sum(s[0] for s in scores) / len(scores)) == pytest.approx(row["value"], rel=0.2)
 
 
+@pytest.mark.slow
 def test_it_goes_on_with_a_line_to_its_end(launcher: Any, home: Path) -> None:
     done = launcher.run("predict", RUN, "Two", "Seven for", "decoding.temperature=0", cwd=home)
     assert done.code == 0, done.err

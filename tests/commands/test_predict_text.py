@@ -47,6 +47,7 @@ def home(launcher: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
+@pytest.mark.slow
 def test_a_text_goes_on_alike_from_arguments_a_file_and_standard_input(
     launcher: Any, home: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_another_seed_gives_another_network(tmp_path: Path) -> None:
     assert weights[0] != weights[1]
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_bits_of_one_left_alone(launcher: Any, tmp_path: Path) -> None:
     words = ["model.epochs=60", "model.schedule=cosine", "model.early_stopping=true"]
     words += ["model.patience=60", "trainer.validate_every=2", "trainer.checkpoint_every=5"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.finetune import Finetune, fresh_names
 from scratchlab.registry import build, find, parts
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
+from tests.support.models import CONTEXT, Tiny
 
 pytest.importorskip("transformers")
 
@@ -48,13 +45,6 @@ STACKS = {
 
 def test_every_registered_method_is_in_this_file() -> None:
     assert {name for stack in STACKS.values() for name, _ in stack} == set(parts("method"))
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return tiny_models(folder)
 
 
 def adapt(tiny: Tiny, stack: list[tuple[str, dict[str, Any]]], seed: int = 0) -> Adapted:

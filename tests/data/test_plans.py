@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scratchlab.cli import main
-from tests.data.kinds import build, variants, write_files
+from tests.support.kinds import build, variants, write_files
 
 PLANNED_IN = ("pairs", "prompted", "text_classes", "questions", "spans")
 PLANNING = ("plan_batches", "pack", "by_length")

@@ -17,7 +17,7 @@ from scratchlab.data.sets.corpora import TextFile
 from scratchlab.data.sources.corpus import whole_lines
 from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError
-from tests.data.kinds import sentence, write_files
+from tests.support.kinds import sentence, write_files
 
 TEXT = "".join(f"{i} green bottles hanging on the wall,\n" for i in range(300))
 

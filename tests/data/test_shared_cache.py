@@ -12,7 +12,7 @@ from scratchlab.data.batching.cache import content_key
 from scratchlab.data.contract import Dataset
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.registry import parts
-from tests.data.kinds import build, variants, write_files
+from tests.support.kinds import build, variants, write_files
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_every_registered_data_set_is_of_a_kind_that_is_walked(files: Path) -> N
     walked = {parts("dataset")[name].load() for name, _ in variants(files)}
     kinds = {base for cls in walked for base in cls.__mro__ if _is_kind(base)}
     for name, part in parts("dataset").items():
-        assert kinds & set(part.load().__mro__), f"{name}: add its kind to tests/data/kinds.py"
+        assert kinds & set(part.load().__mro__), f"{name}: add its kind to tests/support/kinds.py"
 
 
 def _is_kind(base: type) -> bool:

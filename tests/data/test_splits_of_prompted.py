@@ -54,6 +54,7 @@ def test_an_article_that_is_trained_on_is_not_validated_on(tmp_path: Path) -> No
     config = CNNDailyMail.Config(
         source="files", train_file="train.csv", test_file="test.csv", val_share=0.1
     )
-    found = news_pairs(config, tmp_path).read()
+    facts = CNNDailyMail.registered_facts
+    found = news_pairs(facts, config, DataContext(tmp_path, tmp_path)).read()
     assert {s: len(pairs) for s, pairs in found.items()} == {"train": 37, "val": 3, "test": 3}
     assert found["train"][-1] == found["train"][0]

@@ -17,7 +17,7 @@ from scratchlab.data.sources.locating import Located
 from scratchlab.data.sources.splitting import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
-from tests.data.kinds import write_files
+from tests.support.kinds import write_files
 
 ROWS = [("a good, long film", "1"), ('a "bad" one', "0")]
 

@@ -191,6 +191,11 @@ class Remembers:
         self.known = {x.tobytes(): label for x, label in zip(X, y, strict=True)}
         self.other = -1.0
 
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None: ...
+
     def predict(self, X: Any) -> Any:
         return np.array([self.known.get(x.tobytes(), self.other) for x in X])
 

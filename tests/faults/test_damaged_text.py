@@ -17,7 +17,7 @@ import pytest
 from scratchlab.commands.predict import _lines
 from scratchlab.data.sources.hub import HubSet, load_hub_pairs
 from scratchlab.errors import UserError
-from tests.data.kinds import build, sentence, write_files
+from tests.support.kinds import build, sentence, write_files
 
 LINES = [sentence(i, 5 + i % 4) for i in range(24)]
 Generator = np.random.Generator

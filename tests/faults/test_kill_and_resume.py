@@ -99,6 +99,7 @@ def test_a_run_killed_ten_times_ends_with_the_same_bits(
     assert_same_bits(run, whole)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_a_checkpoint_leaves_one_to_go_on_from(
     launcher: Any, tiny: list[str], tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def test_exported_vectors_are_what_another_training_begins_with(tmp_path: Path) 
 
 
 def test_predict_answers_sums_of_words_and_says_which_word_is_unknown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "v.txt").write_text(
         "king 1 1 0 0\nqueen 1 -1 0 0\nman 0 1 0 0\nwoman 0 -1 0 0\nmat 0 0 0 1\n"
@@ -58,7 +58,7 @@ def test_predict_answers_sums_of_words_and_says_which_word_is_unknown(
     assert found[:3] == ["", "", ""] and found[3].startswith("queen 0.707")
     with pytest.raises(UnansweredRows, match="2 of 4 lines"):
         next(answers)
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "'xyzzy' has no vector" in said and "+ or - is missing before 'man'" in said
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,7 @@ from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.int8 import Int8
 from scratchlab.methods.lora import LoRA
 from scratchlab.methods.soft_prompt import SoftPrompt
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return tiny_models(folder)
+from tests.support.models import CONTEXT, Tiny
 
 
 def message(error: pytest.ExceptionInfo[UserError]) -> str:

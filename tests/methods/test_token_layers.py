@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +22,7 @@ from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.tasks.seq2seq import Seq2Seq
 from scratchlab.training.muon import Muon
-
-sys.path.insert(0, str(Path(__file__).parent))
-from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
+from tests.support.models import CONTEXT, Tiny
 
 V, D = 60, 32
 PAIRS = Spec(
@@ -53,14 +49,6 @@ def recurrent(**options: Any) -> RNNLM:
 def stored_bytes(model: nn.Module) -> int:
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
     return sum(t.numel() * t.element_size() for t in tensors.values())
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return tiny_models(folder)
 
 
 def test_every_model_of_texts_names_the_layers_that_have_a_row_for_each_token(

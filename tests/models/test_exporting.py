@@ -34,6 +34,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
     launcher: Any, tmp_path: Path
 ) -> None:

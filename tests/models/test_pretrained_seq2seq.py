@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import torch
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.errors import UserError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from tiny import Tiny, tiny_models, write_checkpoints
+from tests.support.models import Tiny, tiny_models, write_checkpoints
 
 transformers = pytest.importorskip("transformers")
 
@@ -154,6 +151,7 @@ def test_source_and_target_are_framed_as_the_checkpoint_was_trained(
     assert again.decode([*again.encode("a file"), 60]) == "a file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5", pytest.param("bart", marks=pytest.mark.slow)])
 def test_a_run_trains_with_lora_translates_and_is_measured(
     kind: str, checkpoints: Path, launcher: Any, tmp_path: Path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,9 @@ from scratchlab.methods.lora import LoRA
 from scratchlab.methods.nf4 import NormalFloat4
 from scratchlab.methods.peft import Peft
 from scratchlab.methods.soft_prompt import SoftPrompt
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
+from tests.support.models import CONTEXT, Tiny
 
 peft = pytest.importorskip("peft")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return tiny_models(folder)
 
 
 def trained(tiny: Tiny, *methods: Method) -> Adapted:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,9 @@ from scratchlab.methods.int8_kernels import bfloat16_product, integer_product
 from scratchlab.methods.lora import LoRA, lora_row
 from scratchlab.methods.nf4 import dequantize_nf4, quantize_nf4
 from scratchlab.methods.soft_prompt import SoftPrompt
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "methods"))
-from tiny import CONTEXT, Tiny, tiny_models, write_checkpoints
+from tests.support.models import CONTEXT, Tiny
 
 peft = pytest.importorskip("peft")
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tiny]:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    write_checkpoints(folder)
-    return tiny_models(folder)
 
 
 def library_lora(model: Any, method: LoRA) -> Any:

@@ -106,6 +106,7 @@ def test_what_lies_in_the_current_folder_is_not_run(
     assert not (tmp_path / "was_here").exists()
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_leaves_no_process(light_launcher: Any, tmp_path: Path) -> None:
     words = [w for w in LONG[1:] if not w.startswith("name=")]
     command = light_launcher.start(

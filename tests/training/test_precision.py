@@ -109,6 +109,7 @@ def test_the_measurement_leaves_no_trace_in_a_carried_state() -> None:
     assert kept and all(torch.equal(kept[k], v) for k, v in model.carried_state().items())
 
 
+@pytest.mark.slow
 def test_the_bits_of_a_run_do_not_depend_on_the_measurement(
     launcher: Any, tiny: list[str], tmp_path: Path
 ) -> None:

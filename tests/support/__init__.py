@@ -1,0 +1,1 @@
+"""What tests share: commands as processes, tiny models, tiny data of every kind."""
