@@ -101,7 +101,8 @@ class SelfAttention(Attention):
         cache: LayerCache | None = None,
     ) -> Tensor:
         """x [B, T, D] → [B, T, D]; ``cache`` holds keys and values of the tokens before."""
-        qkv = self.qkv(x).unflatten(-1, (3 * self.n_heads, -1))  # [B, T, 3 H, head_dim]
+        batch, length, _ = x.shape
+        qkv = self.qkv(x).view(batch, length, 3 * self.n_heads, -1)  # [B, T, 3 H, head_dim]
         q, k, v = qkv.chunk(3, 2)
         if rotation is not None:
             q, k = rotate(qkv[:, :, : 2 * self.n_heads], rotation).chunk(2, 2)
@@ -127,7 +128,8 @@ class CrossAttention(Attention):
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """x [B, T, D] attends to keys and values → [B, T, D]."""
-        q = self.q(x).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # [B, H, T, head_dim]
+        batch, length, _ = x.shape
+        q = self.q(x).view(batch, length, self.n_heads, -1).transpose(1, 2)  # [B, H, T, head_dim]
         return self.out(self.attend(q, keys, values, mask))
 
 

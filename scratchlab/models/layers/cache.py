@@ -99,17 +99,16 @@ class LayerCache:
         if self.memory is None:
             shape = (*k.shape[:2], texts.max_length * texts.beams, k.shape[3])
             self.memory = k.new_empty(shape), v.new_empty(shape)
-        for memory, new in zip(self.memory, (k, v), strict=True):
-            if isinstance(texts.slots, Tensor):
-                rows = torch.arange(len(memory), device=memory.device)
-                memory[rows, :, texts.slots[:, 0]] = new[:, :, 0]
-                continue
-            memory[:, :, texts.slots] = new
+        keys, values = self.memory
+        if isinstance(texts.slots, Tensor):
+            rows, slots = torch.arange(len(keys), device=keys.device), texts.slots[:, 0]
+            keys[rows, :, slots], values[rows, :, slots] = k[:, :, 0], v[:, :, 0]
+        else:
+            keys[:, :, texts.slots], values[:, :, texts.slots] = k, v
             if texts.lengths is not None:  # what nobody wrote yet is hidden, but a NaN would show
-                memory[:, :, texts.seen :] = 0
+                keys[:, :, texts.seen :] = values[:, :, texts.seen :] = 0
         if texts.past == 0:
             return k, v
-        keys, values = self.memory
         return keys[:, :, : texts.seen], values[:, :, : texts.seen]
 
     def select(self, rows: Tensor) -> None:

@@ -40,24 +40,26 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
-        return linear(x, self.weight, self.bias, self.blocked)
+        weight = self.weight
+        if weight.numel() < LARGE or torch.is_grad_enabled():
+            return F.linear(x, weight, self.bias)
+        return linear(x, weight, self.bias, self.blocked)
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, blocked: Tensor | None = None
 ) -> Tensor:
     """``x Wᵀ + b`` for x [..., in]; quick for [B, in] and [B, 1, in] without gradients."""
-    newest = not torch.is_grad_enabled() and (x.dim() == 2 or x.shape[-2] == 1)
-    rows = x.numel() // x.shape[-1] if newest else 0
-    if not 0 < rows <= FEW or not is_large(weight):
+    rows = x.numel() // x.shape[-1] if x.dim() == 2 or x.shape[-2] == 1 else 0
+    if not 0 < rows <= (FEW if blocked is not None else 2) or torch.is_grad_enabled():
         return F.linear(x, weight, bias)
-    flat = x.reshape(rows, -1)
     if blocked is not None:
+        flat = x.reshape(rows, -1)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, blocked, bias, "none", [], "")
-    elif rows <= 2 and flat.shape[1] % 2 == 0 and columns_win(rows, torch.get_num_threads()):
-        y = as_columns(flat, weight, bias)
+    elif is_large(weight) and x.shape[-1] % 2 == 0 and columns_win(rows, torch.get_num_threads()):
+        y = as_columns(x.reshape(rows, -1), weight, bias)
     else:
-        y = F.linear(flat, weight, bias)
+        return F.linear(x, weight, bias)
     return y.view(*x.shape[:-1], -1)
 
 
