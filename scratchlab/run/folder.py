@@ -226,7 +226,8 @@ def refuse_links(root: Path) -> None:
     """UserError if anything below ``root`` is a link: what is written to a run stays in it.
 
     Except those that are made here: ``latest``, beside the folder that it names, and W&B's own, as
-    long as they lead to something below ``root``.
+    long as they lead to something below ``root``. W&B's link to the log of its process, which lies
+    in the user's cache, is taken away: nobody reads it any more, and nothing is written through it.
     """
     whole = root.resolve()
     for folder, folders, files in os.walk(root):
@@ -236,6 +237,9 @@ def refuse_links(root: Path) -> None:
             ours = path.name == "latest" and path.readlink().name == str(path.readlink())
             if not ours and "wandb" in path.relative_to(root).parts[:-1]:
                 ours = path.resolve().is_relative_to(whole)
+                if not ours and (path.parent.name, path.name) == ("logs", "debug-core.log"):
+                    path.unlink()
+                    continue
             if not ours:
                 raise UserError(
                     f"{path} is a link; a run is written through none",

@@ -14,7 +14,7 @@ from scratchlab.cli import main
 from scratchlab.commands.trained import read_run
 from scratchlab.config.compose import change, compose
 from scratchlab.errors import ConfigError, UserError
-from scratchlab.run.folder import RunFolder, read_config
+from scratchlab.run.folder import RunFolder, read_config, refuse_links
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.jsonl import Jsonl
 
@@ -71,6 +71,23 @@ def test_links_that_are_made_here_are_no_fault(run: Path) -> None:
     folder = RunFolder.open(run)
     folder.lock()
     folder.unlock()
+
+
+def test_the_link_to_the_log_of_wandb_is_taken_away_and_what_it_leads_to_stays(
+    run: Path, tmp_path: Path
+) -> None:
+    """W&B lays one into each of its folders; the log itself is in the user's cache."""
+    log = tmp_path / "core-debug.log"
+    log.write_text("of W&B's process\n")
+    link = run / "wandb" / "offline-run-1" / "logs" / "debug-core.log"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(log)
+    refuse_links(run)
+    assert not link.is_symlink() and log.read_text() == "of W&B's process\n"
+    other = link.with_name("other.log")
+    other.symlink_to(log)
+    with pytest.raises(UserError, match="is a link"):
+        refuse_links(run)
 
 
 def test_the_metrics_of_a_copy_of_hard_links_are_its_own(run: Path, tmp_path: Path) -> None:
