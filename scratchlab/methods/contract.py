@@ -125,19 +125,19 @@ def adapter_names(model: nn.Module) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-class StoredMatrix(nn.Module):
+class StoredMatrix(nn.Module, ABC):
     """Base of modules that keep a matrix in fewer bits, as buffers.
 
     ``quantized_shape``: [out, in] of the matrix, () where another module inside keeps it.
     """
 
     @property
-    def quantized_shape(self) -> tuple[int, ...]:
-        raise NotImplementedError
+    @abstractmethod
+    def quantized_shape(self) -> tuple[int, ...]: ...
 
+    @abstractmethod
     def dequantize(self) -> Tensor:
         """The matrix as float32 [out, in]."""
-        raise NotImplementedError
 
 
 def quantized_shape(module: nn.Module) -> tuple[int, ...]:

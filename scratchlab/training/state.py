@@ -21,14 +21,14 @@ from scratchlab.errors import TrainingError, UserError
 from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.seeds import random_state, restore_random_state
 from scratchlab.tasks.contract import Loss
-from scratchlab.training.average import WeightAverage
 from scratchlab.training.carried import carried_tensors, restore_carried
 from scratchlab.training.clock import Clock
 from scratchlab.training.compiling import compiled
 from scratchlab.training.contract import Progress, TrainingContext
 from scratchlab.training.loss_module import LossModule
-from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.precision import choose_precision
+from scratchlab.training.updates.average import WeightAverage
+from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.window import Window
 
 

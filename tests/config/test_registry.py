@@ -10,7 +10,7 @@ PART = """
 from dataclasses import dataclass
 from scratchlab.registry import option, register
 from scratchlab.data.sets.images import Digits, NoisyDigits as Spoilt
-from scratchlab.training.schedules import *
+from scratchlab.training.updates.schedules import *
 from torch import nn
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from scratchlab.models.rnn_lm import RNNLM
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.tasks.seq2seq import Seq2Seq
-from scratchlab.training.muon import Muon
+from scratchlab.training.updates.muon import Muon
 from tests.support.models import CONTEXT, Tiny
 
 V, D = 60, 32

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from scratchlab.training.muon import Muon, orthogonalise
-from scratchlab.training.optimizers import optimizer_tensors, restore_optimizer
+from scratchlab.training.updates.muon import Muon, orthogonalise
+from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
 
 
 def gradients(like: torch.Tensor, count: int) -> list[torch.Tensor]:

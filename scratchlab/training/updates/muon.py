@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.registry import option, register
-from scratchlab.training.optimizers import Named
+from scratchlab.training.updates.optimizers import Named
 
 # Coefficients of the quintic that drives singular values towards 1 fastest (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)

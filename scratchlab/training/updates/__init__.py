@@ -1,0 +1,1 @@
+"""How the weights change: optimizers, Muon, schedules of the rate, a moving average."""
