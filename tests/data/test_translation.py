@@ -18,8 +18,7 @@ from scratchlab.data.sources.pair_files import write_lines
 from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.sources.splitting import split_by_source, text_key
 from scratchlab.errors import UserError
-
-from .conftest import PAIRS
+from tests.data.conftest import PAIRS
 
 EOS, SOS, PAD = 3, 2, 1
 

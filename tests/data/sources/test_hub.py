@@ -12,8 +12,7 @@ from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.translation import Multi30k, ParallelText, Tatoeba
 from scratchlab.data.sources.hub import HubSet, load_hub_pairs, load_hub_text
 from scratchlab.errors import MissingPackageError, UserError
-
-from .conftest import PAIRS
+from tests.data.conftest import PAIRS
 
 datasets = pytest.importorskip("datasets", reason="needs the package datasets")
 

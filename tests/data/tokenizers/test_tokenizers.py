@@ -27,8 +27,7 @@ from scratchlab.data.tokenizers.words import (
 )
 from scratchlab.errors import UserError
 from scratchlab.random_streams import generator
-
-from .conftest import PAIRS
+from tests.data.conftest import PAIRS
 
 TEXTS = [text for pair in PAIRS["train"] for text in pair]
 HARD = [

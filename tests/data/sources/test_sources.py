@@ -16,8 +16,7 @@ from scratchlab.data.sources.pair_files import (
 )
 from scratchlab.data.sources.reading import find_file, read_text, sha256_of
 from scratchlab.errors import UserError
-
-from .conftest import PAIRS
+from tests.data.conftest import PAIRS
 
 ENGLISH = [pair[0] for pair in PAIRS["train"]]
 FRENCH = [pair[1] for pair in PAIRS["train"]]
