@@ -32,6 +32,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "transformer_mt-phrasebook_en_fr": ("The demo", "attention.png"),
         "multi30k_en_fr": ("English to French, Multi30k", "multi30k_bleu.png"),
         "multi30k_choices": ("One choice at a time", ""),
+        "attention": ("With and without attention", ""),
+        "attention_embedded": ("With and without attention, without files", ""),
+        "positions_mt": ("Positions in translation", ""),
+        "transformer_sizes": ("Sizes of a Transformer", ""),
     },
     "Language models": {
         "language_models": ("Counts, recurrence, attention", "perplexity_by_length.png"),
@@ -40,6 +44,14 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "positions": ("Positions", ""),
         "biographies": ("What reading teaches", ""),
         "birthplaces_quick": ("What reading teaches, on real texts", "birthplaces.png"),
+    },
+    "Words, sentences, passages": {
+        "embeddings": ("Word vectors", "word_map.png"),
+        "embeddings_embedded": ("Word vectors, without files", ""),
+        "text_classification": ("Classes of sentences", ""),
+        "text_classification_embedded": ("Classes of sentences, without files", ""),
+        "retrieval": ("Passages for a query", ""),
+        "rag": ("Answers from documents", ""),
     },
     "Tables, images, ensembles": {
         "wine": ("Wine quality", ""),
