@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "task": ("tasks", "task"),
     "model": ("models", "model"),
     "estimator": ("estimators", "model"),
+    "representation": ("representations", "representation"),
     "method": ("methods", "method"),
     "decoding": ("decoding", "decoding"),
     "optimizer": ("training", "optimizer"),

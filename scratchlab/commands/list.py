@@ -25,8 +25,8 @@ usage: scratchlab list [GROUP] [NAME]
 """
 
 SECTIONS = (
-    "model", "dataset", "task", "method", "optimizer", "scheduler", "trainer", "decoding",
-    "evaluator", "tracker",
+    "model", "dataset", "representation", "task", "method", "optimizer", "scheduler", "trainer",
+    "decoding", "evaluator", "tracker",
 )  # fmt: skip
 
 

@@ -13,16 +13,20 @@ from omegaconf.errors import OmegaConfBaseException
 from scratchlab.config.described import described_faults
 from scratchlab.config.evaluators import evaluator_faults, posed_tasks
 from scratchlab.config.origin import choices_of
+from scratchlab.config.representations import representation_faults
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
 from scratchlab.errors import Fault, shortened, suggest
 from scratchlab.registry import Part, section_parts
 
 # Sections that name one part each, and those that hold any number of parts under their names.
-SINGLE = ("dataset", "task", "decoding", "optimizer", "scheduler", "trainer", "model")
+SINGLE = (
+    *("dataset", "representation", "task", "decoding", "optimizer", "scheduler", "trainer"),
+    "model",
+)
 MULTIPLE = ("method", "evaluator", "tracker")
 SECTIONS = (*SINGLE, *MULTIPLE)
-OPTIONAL = ("decoding", "optimizer", "scheduler")
+OPTIONAL = ("representation", "decoding", "optimizer", "scheduler")
 
 RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.-]+\s*:")
 CHECKPOINT_NAME = re.compile(r"best|last|previous|step-\d+")
@@ -60,7 +64,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     for part in chosen["model"]:
         if not any(fault.where.startswith("model.") for fault in faults):
             faults += described_faults("model", complete["model"], part)
-    faults += [*_misfits(chosen), *evaluator_faults(chosen, complete)]
+    misfits = _misfits(chosen) or representation_faults(chosen)
+    faults += [*misfits, *evaluator_faults(chosen, complete)]
     faults += _trainer_faults(complete)
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults

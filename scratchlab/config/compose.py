@@ -39,7 +39,7 @@ from scratchlab.config.root import root_options
 from scratchlab.errors import ConfigError, Fault, nearest, shortened, suggest
 from scratchlab.registry import Option, section_parts
 
-FIXED = ("model", "task", "experiment")  # what a trained run keeps
+FIXED = ("model", "task", "representation", "experiment")  # what a trained run keeps
 
 
 @dataclass

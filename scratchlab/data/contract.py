@@ -79,7 +79,8 @@ class DataContext:
 
     ``root``: the folder of data files ($SCRATCHLAB_DATA) or None; ``cache``: where prepared data
     is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one;
-    ``seed``: the run's; ``runs``: where other runs lie.
+    ``seed``: the run's; ``runs``: where other runs lie; ``representation``: what turns texts into
+    rows of numbers (:mod:`scratchlab.representations.contract`), where one is chosen.
     """
 
     root: Path | None
@@ -87,6 +88,7 @@ class DataContext:
     vocabulary: Path | None = None
     seed: int = 0
     runs: Path = Path("outputs")
+    representation: Any = None
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,15 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator, eigsh
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from scratchlab.estimators.network import ACTIVATIONS, Network
+from scratchlab.estimators.network import ACTIVATIONS, Network, Rows
 from scratchlab.estimators.protocol import (
     InputError,
     IterativeEstimator,
@@ -77,8 +79,11 @@ class StoppingOptions(DescentOptions):
 class GradientEstimator(IterativeEstimator):
     """A network trained by gradient descent; subclasses say which network and which targets.
 
-    The options below have these values where a subclass does not offer them.
+    The options below have these values where a subclass does not offer them. One that
+    ``takes_sparse`` rows is registered with the fact ``sparse``.
     """
+
+    takes_sparse: ClassVar[bool] = False
 
     update: str
     learning_rate: float | None
@@ -119,7 +124,7 @@ class GradientEstimator(IterativeEstimator):
         """The targets as the loss reads them."""
 
     @abstractmethod
-    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[Rows, np.ndarray]:
         """X in the working dtype, y as given, both checked."""
 
     @abstractmethod
@@ -134,7 +139,7 @@ class GradientEstimator(IterativeEstimator):
     def _set_targets_state(self, state: State) -> None:
         """The inverse of ``_targets_state``."""
 
-    def _default_rate(self, X: np.ndarray) -> float:
+    def _default_rate(self, X: Rows) -> float:
         """The learning rate where the option is None: 1/L, the inverse of the greatest curvature.
 
         L bounds the second derivative of the mean loss: the greatest eigenvalue of XᵀX/rows (with a
@@ -143,9 +148,7 @@ class GradientEstimator(IterativeEstimator):
         """
         if self.update == "adam":
             return 0.01  # Adam's steps do not depend on the gradient's scale
-        ones = np.ones((len(X), 1), X.dtype)
-        extended = np.hstack([X, ones]).astype(np.float64)
-        greatest = float(np.linalg.eigvalsh(extended.T @ extended)[-1]) / len(X)
+        greatest = _greatest_eigenvalue(X) / X.shape[0]
         return 1 / (self._curvature() * greatest + self.l2)
 
     def _curvature(self) -> float:
@@ -179,7 +182,7 @@ class GradientEstimator(IterativeEstimator):
         check_is_fitted(self, "network_")
         X, y = self._check_y(X, y, reset=False)
         loss, hits = self.network_.mean_loss(X, self._encode(y))
-        return self._named(loss, hits, len(X))
+        return self._named(loss, hits, X.shape[0])
 
     def finish(self) -> Self:
         if self.early_stopping and math.isfinite(self._best_score):
@@ -232,14 +235,14 @@ class GradientEstimator(IterativeEstimator):
         theta = self.network_.theta
         self._rule = make_rule(self.update, theta.size, theta.dtype, self.momentum, self.beta2)
 
-    def _run_epoch(self, X: np.ndarray, T: np.ndarray) -> dict[str, float]:
-        network, rows = self.network_, self._training_rows(len(X))
+    def _run_epoch(self, X: Rows, T: np.ndarray) -> dict[str, float]:
+        network, rows = self.network_, self._training_rows(X.shape[0])
         batch = min(self.batch_size or len(rows), len(rows))
-        whole = batch == len(X)
+        whole = batch == X.shape[0]
         if not whole:
             if self.shuffle:
                 self._rng.shuffle(rows)
-            gathered = np.empty((batch, X.shape[1]), X.dtype)
+            gathered = None if issparse(X) else np.empty((batch, X.shape[1]), X.dtype)
         steps = math.ceil(len(rows) / batch)
         total, hits, loss_now = 0.0, 0, 0.0
         for step in range(steps):
@@ -247,9 +250,12 @@ class GradientEstimator(IterativeEstimator):
                 x, t = X, T
             else:
                 index = rows[step * batch : (step + 1) * batch]
-                x = gathered[: len(index)]
-                # mode="clip" lets NumPy write straight into the buffer; no index is out of range
-                np.take(X, index, axis=0, out=x, mode="clip")
+                if gathered is None:
+                    x = X[index]
+                else:
+                    x = gathered[: len(index)]
+                    # mode="clip": NumPy writes into the buffer; no index is out of range
+                    np.take(X, index, axis=0, out=x, mode="clip")
                 t = T[index]
             loss_now, hit = network.loss_and_gradient(x, t)
             if self.tol and batch == len(rows) and np.abs(network.gradient).max() <= self.tol:
@@ -300,7 +306,7 @@ class GradientEstimator(IterativeEstimator):
         """What the rows held out are to have equal shares of; None: nothing."""
         return None
 
-    def _judge(self, X: np.ndarray, T: np.ndarray) -> dict[str, float]:
+    def _judge(self, X: Rows, T: np.ndarray) -> dict[str, float]:
         """Score the held-out rows, keep the best parameters, count the epochs without gain."""
         loss, hits = self.network_.mean_loss(X[self._held_out], T[self._held_out])
         metrics = self._named(loss, hits, len(self._held_out))
@@ -326,10 +332,21 @@ class GradientEstimator(IterativeEstimator):
                 "batch_size=0 means all rows at once",
             )
 
-    def _check_X(self, X: Any) -> np.ndarray:
+    def _check_X(self, X: Any) -> Rows:
         """Rows to predict for, checked; in the dtype they come in if it is a float."""
         check_is_fitted(self, "network_")
-        return validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr" if self.takes_sparse else False,
+            dtype=(np.float64, np.float32),
+            reset=False,
+        )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.takes_sparse
+        return tags
 
     @property
     def coef_(self) -> np.ndarray:
@@ -342,3 +359,25 @@ class GradientEstimator(IterativeEstimator):
         """Biases [outputs] of a model without hidden layers."""
         check_is_fitted(self, "network_")
         return self.network_.biases[0]
+
+
+def _greatest_eigenvalue(X: Rows) -> float:
+    """That of XᵀX, where X [rows, features] has a further column of ones.
+
+    Of sparse X by Lanczos' method, from a start that is always the same.
+    """
+    rows, features = X.shape
+    if not issparse(X):
+        extended = np.hstack([X, np.ones((rows, 1), X.dtype)]).astype(np.float64)
+        return float(np.linalg.eigvalsh(extended.T @ extended)[-1])
+
+    def times(v: np.ndarray) -> np.ndarray:
+        v = v.ravel()
+        Xv = X @ v[:-1] + v[-1]
+        return np.append(X.T @ Xv, Xv.sum())
+
+    size = features + 1
+    if size < 3:  # too small for Lanczos' method
+        return float(np.linalg.eigvalsh(np.stack([times(row) for row in np.eye(size)]))[-1])
+    gram = LinearOperator((size, size), times, dtype=np.float64)
+    return float(eigsh(gram, k=1, v0=np.ones(size), return_eigenvectors=False)[0])

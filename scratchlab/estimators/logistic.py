@@ -24,7 +24,7 @@ from scratchlab.estimators.targets import ClassifierTargets
 from scratchlab.registry import option, register
 
 
-@register("estimator", "logistic", tasks=("classification",))
+@register("estimator", "logistic", tasks=("classification",), sparse=True)
 class LogisticRegression(ClassifierMixin, ClassifierTargets):
     """Multinomial logistic regression, from scratch, by gradient descent, momentum or Adam."""
 

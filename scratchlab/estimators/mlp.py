@@ -69,7 +69,7 @@ class _MLP(GradientEstimator):
             )
 
 
-@register("estimator", "mlp", tasks=("classification",))
+@register("estimator", "mlp", tasks=("classification",), sparse=True)
 class MLPClassifier(ClassifierMixin, ClassifierTargets, _MLP):
     """Multi-layer perceptron for classification, from scratch: softmax and cross entropy."""
 

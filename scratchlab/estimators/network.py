@@ -29,8 +29,12 @@ import itertools
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from scratchlab.estimators.losses import Loss, sigmoid
+
+Rows = np.ndarray | csr_array
+"""X [rows, features]; sparse where most of it is zero."""
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 _CHUNK = 4096
@@ -106,18 +110,18 @@ class Network:
             self._errors = [np.empty((rows, n), dtype) for n in self.sizes[1:-1]]
             self._capacity = rows
 
-    def loss_and_gradient(self, X: np.ndarray, T: np.ndarray) -> tuple[float, int]:
+    def loss_and_gradient(self, X: Rows, T: np.ndarray) -> tuple[float, int]:
         """Mean loss without the penalty and hits; ``gradient`` gets that of loss plus penalty.
 
-        X  [rows, features] of ``theta``'s dtype, C-contiguous.
+        X  [rows, features] of ``theta``'s dtype, C-contiguous or sparse.
         """
-        rows = len(X)
+        rows = X.shape[0]
         self.reserve(rows)
         D = self._forward(X)
         loss, hits = self.loss(D, T)
         for layer in range(len(self.weights) - 1, -1, -1):
             A = X if layer == 0 else self._outputs[layer - 1][:rows]
-            np.matmul(A.T, D, out=self._weight_gradients[layer])
+            _product(A.T, D, self._weight_gradients[layer])
             np.sum(D, axis=0, out=self._bias_gradients[layer])
             if layer > 0:
                 below = self._errors[layer - 1][:rows]
@@ -129,26 +133,27 @@ class Network:
             self.gradient[: self.n_weights] += self._scratch
         return loss, hits
 
-    def mean_loss(self, X: np.ndarray, T: np.ndarray) -> tuple[float, int]:
+    def mean_loss(self, X: Rows, T: np.ndarray) -> tuple[float, int]:
         """Mean loss without the penalty and hits over any number of rows, in chunks."""
         total, hits = 0.0, 0
-        self.reserve(min(len(X), _CHUNK))
-        for start in range(0, len(X), self._capacity):
+        rows = X.shape[0]
+        self.reserve(min(rows, _CHUNK))
+        for start in range(0, rows, self._capacity):
             part = slice(start, start + self._capacity)
             loss, hit = self.loss(self._forward(X[part]), T[part])
-            total, hits = total + loss * len(X[part]), hits + hit
-        return total / len(X), hits
+            total, hits = total + loss * len(T[part]), hits + hit
+        return total / rows, hits
 
     def penalty(self) -> float:
         """½ · l2 · Σ ‖W_l‖²."""
         flat = self.theta[: self.n_weights].astype(np.float64)
         return 0.5 * self.l2 * float(flat @ flat)
 
-    def outputs(self, X: np.ndarray) -> np.ndarray:
+    def outputs(self, X: Rows) -> np.ndarray:
         """Outputs [rows, n_L] in float64, so that predictions do not depend on the batch's size."""
         weights = [W.astype(np.float64) for W in self.weights]
-        found = np.empty((len(X), self.sizes[-1]))
-        for start in range(0, len(X), _CHUNK):
+        found = np.empty((X.shape[0], self.sizes[-1]))
+        for start in range(0, X.shape[0], _CHUNK):
             A = X[start : start + _CHUNK].astype(np.float64, copy=False)
             for layer, W in enumerate(weights):
                 A = A @ W
@@ -163,11 +168,11 @@ class Network:
         products = [a * b for a, b in itertools.pairwise(self.sizes)]
         return 2 * rows * (3 * sum(products) - products[0])
 
-    def _forward(self, X: np.ndarray) -> np.ndarray:
+    def _forward(self, X: Rows) -> np.ndarray:
         A, last = X, len(self.weights) - 1
         for layer, W in enumerate(self.weights):
-            Z = self._outputs[layer][: len(X)]
-            np.matmul(A, W, out=Z)
+            Z = self._outputs[layer][: X.shape[0]]
+            _product(A, W, Z)
             Z += self.biases[layer]
             if layer < last:
                 self._activate(Z)
@@ -195,3 +200,11 @@ class Network:
             D *= A
             np.subtract(1, A, out=A)
             D *= A
+
+
+def _product(A: Rows, B: np.ndarray, out: np.ndarray) -> None:
+    """A B, written into ``out``."""
+    if issparse(A):
+        out[:] = A @ B
+    else:
+        np.matmul(A, B, out=out)

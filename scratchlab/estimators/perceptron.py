@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from scratchlab.estimators.losses import squared_error
-from scratchlab.estimators.network import Network
+from scratchlab.estimators.network import Network, Rows
 from scratchlab.estimators.protocol import (
     InputError,
     IterativeEstimator,
@@ -48,7 +49,21 @@ def decide(Z: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return classes[(Z[:, 0] > 0).astype(int) if Z.shape[1] == 1 else Z.argmax(axis=1)]
 
 
-@register("estimator", "perceptron", tasks=("classification",), loss="perceptron criterion")
+def entries(X: Rows, row: int) -> tuple[Any, np.ndarray]:
+    """The columns of a row, and what stands in them; of sparse rows those that are not zero."""
+    if not issparse(X):
+        return slice(None), X[row]
+    part = slice(X.indptr[row], X.indptr[row + 1])
+    return X.indices[part], X.data[part]
+
+
+@register(
+    "estimator",
+    "perceptron",
+    tasks=("classification",),
+    sparse=True,
+    loss="perceptron criterion",
+)
 class Perceptron(ClassifierMixin, IterativeEstimator):
     """Rosenblatt's perceptron (1958), from scratch, one unit against the rest for each class.
 
@@ -91,14 +106,15 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
         X, y = self._check(X, y, reset=False)
         return functools.partial(self._run_epoch, X, signs(y, self.classes_))
 
-    def _run_epoch(self, X: np.ndarray, T: np.ndarray) -> dict[str, float]:
+    def _run_epoch(self, X: Rows, T: np.ndarray) -> dict[str, float]:
         """One row after the other; ``mistakes`` counts rows that moved any unit's weights."""
         W, b, rate = self.weights_, self.intercept_, self.learning_rate
-        order = self._rng.permutation(len(X)) if self.shuffle else np.arange(len(X))
+        rows = len(T)
+        order = self._rng.permutation(rows) if self.shuffle else np.arange(rows)
         mistakes, hits, loss = 0, 0, 0.0
         for row in order:
-            x, t = X[row], T[row]
-            z = x @ W + b
+            (columns, x), t = entries(X, row), T[row]
+            z = x @ W[columns] + b
             margins = t * z
             wrong = margins <= 0
             right = z.argmax() == t.argmax() if len(z) > 1 else margins[0] > 0
@@ -107,11 +123,10 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
                 mistakes += 1
                 loss -= float(margins[wrong].sum())
                 step = np.where(wrong, rate * t, 0.0)
-                W += x[:, None] * step
+                W[columns] += x[:, None] * step
                 b += step
         self.n_epochs_ += 1
         self.finished_ = mistakes == 0 or self.n_epochs_ >= self.epochs
-        rows = len(X)
         self._check_loss(loss)
         return {"loss": loss / rows, "accuracy": hits / rows, "mistakes": float(mistakes)}
 
@@ -119,7 +134,7 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
         check_is_fitted(self)
         X, y = self._check(X, y, reset=False)
         Z = X @ self.weights_ + self.intercept_
-        loss = np.maximum(0, -signs(y, self.classes_) * Z).sum() / len(X)
+        loss = np.maximum(0, -signs(y, self.classes_) * Z).sum() / len(y)
         hits = decide(Z, self.classes_) == y
         return {"loss": float(loss), "accuracy": float(hits.mean())}
 
@@ -161,18 +176,31 @@ class Perceptron(ClassifierMixin, IterativeEstimator):
         check_is_fitted(self)
         return self.weights_.T
 
-    def _check(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype=np.float64, order="C", reset=reset)
+    def _check(self, X: Any, y: Any, reset: bool) -> tuple[Rows, np.ndarray]:
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype=np.float64, order="C", reset=reset
+        )
         check_classification_targets(y)
         return X, y
 
     def _outputs(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
         return X @ self.weights_ + self.intercept_
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
-@register("estimator", "adaline", tasks=("classification",), loss="half the squared error of ±1")
+
+@register(
+    "estimator",
+    "adaline",
+    tasks=("classification",),
+    sparse=True,
+    loss="half the squared error of ±1",
+)
 class Adaline(ClassifierMixin, ClassifierTargets):
     """Adaptive linear neuron (Widrow & Hoff 1960), from scratch: least squares on targets ±1.
 
@@ -205,11 +233,12 @@ class Adaline(ClassifierMixin, ClassifierTargets):
     def _named(self, loss: float, hits: int, rows: int) -> dict[str, float]:
         return {"loss": loss}
 
-    def _default_rate(self, X: np.ndarray) -> float:
+    def _default_rate(self, X: Rows) -> float:
         if self.batch_size == 0:
             return super()._default_rate(X)
         # The curvature of a single row bounds that of any batch: ‖x‖² + 1 for the bias.
-        return 1 / (float(np.einsum("ij,ij->i", X, X).max()) + 1)
+        squares = (X * X).sum(axis=1) if issparse(X) else np.einsum("ij,ij->i", X, X)
+        return 1 / (float(squares.max()) + 1)
 
     def evaluate(self, X: Any, y: Any) -> dict[str, float]:
         return super().evaluate(X, y) | {"accuracy": float(self.score(X, y))}

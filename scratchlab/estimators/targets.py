@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from scratchlab.estimators.gradient_descent import GradientEstimator
+from scratchlab.estimators.network import Rows
 from scratchlab.estimators.protocol import InputError, State, check_two_classes
 from scratchlab.estimators.state import labels_from_state, labels_to_state
 
@@ -17,10 +18,13 @@ from scratchlab.estimators.state import labels_from_state, labels_to_state
 class ClassifierTargets(GradientEstimator):
     """Targets that are class labels: ``classes_`` sorted, encoded as their numbers."""
 
+    takes_sparse = True
     classes_: np.ndarray
 
-    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, dtype=np.dtype(self.dtype), order="C", reset=reset)
+    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[Rows, np.ndarray]:
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", dtype=np.dtype(self.dtype), order="C", reset=reset
+        )
         check_classification_targets(y)
         return X, y
 
@@ -63,7 +67,7 @@ class RegressionTargets(GradientEstimator):
     _spread: np.ndarray
     _flat: bool
 
-    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _check_y(self, X: Any, y: Any, reset: bool) -> tuple[Rows, np.ndarray]:
         X, y = validate_data(
             self,
             X,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError, suggest
 from scratchlab.lab.weights import Weights, assemble
 from scratchlab.methods.adapted import Adapted
-from scratchlab.registry import build, is_estimator
+from scratchlab.registry import build, find, is_estimator
 from scratchlab.regular_files import expanded
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.decisions import cache_folder
@@ -66,6 +66,25 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
     )
 
 
+def build_dataset(config: Mapping[str, Any], context: DataContext) -> Dataset:
+    """The data set; labelled texts under a representation are rows of numbers."""
+    if config.get("representation") is None:
+        dataset: Dataset = build("dataset", config["dataset"], context)
+        return dataset
+    from scratchlab.representations.contract import new_representation
+
+    representation = new_representation(config["representation"], context)
+    context = replace(context, representation=representation)
+    dataset = build("dataset", config["dataset"], context)
+    from scratchlab.data.kinds.text_classes import TextClassDataset
+    from scratchlab.representations.represented import Represented
+
+    if not isinstance(dataset, TextClassDataset):
+        return dataset
+    dense = not find("model", config["model"]["name"]).facts.get("sparse")
+    return Represented(dataset, representation, context, dense)
+
+
 def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
     """Threads, seeds and device; estimators compute in NumPy and do without torch."""
     (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
@@ -99,7 +118,7 @@ def build_parts(
     origin = source or start
     foreign = origin is not None and origin.is_foreign
     context = data_context(config, origin.path if origin and not foreign else None)
-    dataset: Dataset = build("dataset", config["dataset"], context)
+    dataset = build_dataset(config, context)
     task = None if is_estimator(config) else build("task", config["task"], dataset.spec)
     check_target(config, dataset)
     adapted = assemble(config, dataset, context, device, source, start)

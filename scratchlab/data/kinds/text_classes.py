@@ -22,6 +22,7 @@ from scratchlab.data.kinds.base import TextPairs
 from scratchlab.data.sources.class_files import Labelled, class_name
 from scratchlab.data.sources.locating import Located
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
+from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import write_text_tokenizer
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.random_streams import SPLIT_STREAM, generator
@@ -85,16 +86,18 @@ class TextClassDataset(TextPairs):
 
     def __init__(self, config: Any, context: DataContext) -> None:
         super().__init__(config, context)
-        given = given_tokenizer(config, context)
-        if given is None:
-            given = learned(context.cache, config, self.texts("train"))
-        self.tokenizer = given
         if context.vocabulary is not None:
             self.classes = _read_classes(context.vocabulary / CLASSES)
         else:
             self.classes = sorted({label for _, label in self.pairs["train"]})
         self._encoded: dict[str, list[list[int]]] = {}
         self._labels: dict[str, NDArray[np.int64]] = {}
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:  # type: ignore[override]
+        """Made when it is first asked for: a representation does without."""
+        given = given_tokenizer(self.config, self.context)
+        return given or learned(self.context.cache, self.config, self.texts("train"))
 
     @classmethod
     @abstractmethod
@@ -109,7 +112,6 @@ class TextClassDataset(TextPairs):
 
     @functools.cached_property
     def spec(self) -> Spec:  # type: ignore[override]
-        titles = self.class_titles if self.context.vocabulary is None else {}
         return Spec(
             task="classification",
             vocab_size=len(self.tokenizer),
@@ -119,17 +121,31 @@ class TextClassDataset(TextPairs):
             tokenizer=self.tokenizer.kind,
             max_length=self.config.max_length,
             n_classes=len(self.classes),
-            class_names=tuple(titles.get(c, c) for c in self.classes),
+            class_names=self.class_names,
         )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What a person calls the classes, in the order of their numbers."""
+        titles = self.class_titles if self.context.vocabulary is None else {}
+        return tuple(titles.get(c, c) for c in self.classes)
 
     def save_vocabulary(self, folder: Path) -> None:
         write_text_tokenizer(folder, self.tokenizer)
+        self.save_classes(folder)
+
+    def save_classes(self, folder: Path) -> None:
+        """The part of the vocabulary that does not depend on the tokenizer."""
         write_text(folder / CLASSES, json.dumps(self.classes))
 
     def labelled(self, split: str) -> Labelled:
         """The texts of a split with the names of their classes."""
         rows = self.of_split(self.pairs, split)
         return [(text, self.class_titles.get(label, label)) for text, label in rows]
+
+    def original(self, split: str, index: int) -> dict[str, str]:
+        """One example as a person reads it: its text."""
+        return {"text": self.texts(split)[index]}
 
     def class_counts(self, split: str) -> Mapping[str, int]:
         return Counter(label for _, label in self.labelled(split))

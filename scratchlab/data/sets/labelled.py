@@ -25,6 +25,7 @@ SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
     "sst2",
     task="classification",
     sources=("files",),
+    holds=("texts",),
     files=SST2,
     origin="https://gluebenchmark.com (SST-2; test.tsv is its dev set)",
 )
@@ -68,6 +69,7 @@ class SST2Data(TextClassDataset):
     "mr",
     task="classification",
     sources=("files",),
+    holds=("texts",),
     files=("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos"),
     origin="https://www.cs.cornell.edu/people/pabo/movie-review-data (rt-polaritydata)",
 )
@@ -126,7 +128,13 @@ def parted(
     return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
 
 
-@register("dataset", "text_classification", task="classification", sources=("files",))
+@register(
+    "dataset",
+    "text_classification",
+    task="classification",
+    sources=("files",),
+    holds=("texts",),
+)
 class OwnTextClasses(TextClassDataset):
     """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes.
 

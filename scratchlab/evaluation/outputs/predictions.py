@@ -62,7 +62,7 @@ class PredictingRows(Predicting):
     def make(self, context: EvaluationContext, **how: Any) -> Predicted:
         X, y = array_dataset(context).rows(context.split)
         X, y = X[: how["limit"]], y[: how["limit"]]
-        if len(X) == 0:
+        if len(y) == 0:
             raise UserError(f"The split {context.split!r} has no rows.")
         values, shares = model_outputs(context.model, context.dataset.spec, X, context.device)
         if not np.isfinite(values).all():
@@ -127,7 +127,7 @@ def model_outputs(
     values = np.asarray(fitted.predict(X))
     if not spec.n_classes or not isinstance(model, Probabilistic):
         return values, None
-    shares = np.zeros((len(X), spec.n_classes))
+    shares = np.zeros((len(values), spec.n_classes))
     shares[:, np.asarray(fitted.classes_, dtype=np.int64)] = fitted.predict_proba(X)
     return values, shares
 
