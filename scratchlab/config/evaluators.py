@@ -1,9 +1,9 @@
 """Whether evaluators fit what they are to measure, told before anything is loaded or trained.
 
 Parts say it in the facts they are registered with. An evaluator has ``tasks``, ``data`` (the data
-set must ``hold`` one of them: rows, images, answers, questions), ``asks`` (something that the model
-or a method must offer) and ``decodes`` (it needs a search where the task is translation). What a
-part of another package does not say is not held against it.
+set must ``hold`` one of them: rows, images, texts, answers, questions), ``asks`` (something that
+the model or a method must offer) and ``decodes`` (it needs a search where the task is translation).
+What a part of another package does not say is not held against it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ DATA = {
     "images": "images",
     "answers": "texts with the answers that are wanted",
     "questions": "questions with one right answer",
+    "texts": "texts with classes",
 }
 ASKS = {
     "quantized": "quantized weights",

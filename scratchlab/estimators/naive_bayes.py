@@ -70,7 +70,11 @@ class NaiveBayes(LabelledState, ClassifierMixin, _Counted):
         if not self.alpha > 0:
             raise InputError(f"alpha={self.alpha} must be above 0")
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
-        check_non_negative(X, type(self).__name__)
+        try:
+            check_non_negative(X, type(self).__name__)
+        except ValueError as error:
+            hint = "Give counts: dataset.scale=none (or minmax), representation=bag_of_words."
+            raise InputError(str(error), hint) from error
         numbers = learn_classes(self, y)
         rows = np.bincount(numbers)
         of_class = (np.arange(len(rows))[:, None] == numbers).astype(np.float64)
@@ -93,10 +97,12 @@ class NaiveBayes(LabelledState, ClassifierMixin, _Counted):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self._joint(X).argmax(axis=1)]
+        joint = self._joint(X)
+        return self.classes_[joint.argmax(axis=1)]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.input_tags.positive_only = True
+        tags.classifier_tags.poor_score = True  # on what are no counts
         return tags

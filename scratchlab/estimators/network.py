@@ -29,12 +29,12 @@ import itertools
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 
 from scratchlab.estimators.losses import Loss, sigmoid
 
-Rows = np.ndarray | csr_array
-"""X [rows, features]; sparse where most of it is zero."""
+Rows = Any
+"""X [rows, features]: an array, or a ``csr_array`` where most of it is zero."""
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid")
 _CHUNK = 4096

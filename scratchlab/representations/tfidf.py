@@ -12,7 +12,7 @@ from scratchlab.estimators.protocol import State, check_choice
 from scratchlab.registry import option, register
 from scratchlab.representations.terms import TermOptions, Terms, in_texts
 
-NORMS = ("l1", "l2", None)
+NORMS = ("l1", "l2")
 
 
 @register("representation", "tfidf")
@@ -44,7 +44,8 @@ class TfIdf(Terms):
 
     def check_options(self) -> None:
         super().check_options()
-        check_choice("norm", self.norm, NORMS)  # type: ignore[arg-type]
+        if self.norm is not None:
+            check_choice("norm", self.norm, NORMS)
 
     def learn(self, counts: csr_array, y: Any) -> None:
         more = int(self.smooth_idf)

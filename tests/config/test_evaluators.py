@@ -92,12 +92,14 @@ def test_what_data_sets_say_that_they_hold_is_what_their_classes_are() -> None:
     from scratchlab.data.kinds.image_rows import ImageDataset
     from scratchlab.data.kinds.prompted import PromptedDataset
     from scratchlab.data.kinds.questions import QuestionDataset
+    from scratchlab.data.kinds.text_classes import TextClassDataset
 
     kinds = {
         "rows": (ArrayDataset,),
         "images": (ImageDataset,),
         "answers": (PromptedDataset, TranslationDataset),
         "questions": (QuestionDataset,),
+        "texts": (TextClassDataset,),
     }
     assert set(kinds) == set(DATA)
     for name, part in parts("dataset").items():

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load, save
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 
 from scratchlab.estimators.protocol import IterativeEstimator, Saveable
@@ -59,10 +60,12 @@ def small(name: str) -> Any:
 
 
 def data_for(estimator: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised rows; three classes named by text, or numbers."""
+    """Standardised rows, as they are where none may be negative; three classes named by text, or
+    numbers."""
     if is_classifier(estimator):
         X, y = load_iris(return_X_y=True)
-        return (X - X.mean(0)) / X.std(0), np.array(["setosa", "versicolor", "virginica"])[y]
+        X = X if get_tags(estimator).input_tags.positive_only else (X - X.mean(0)) / X.std(0)
+        return X, np.array(["setosa", "versicolor", "virginica"])[y]
     X, y = load_diabetes(return_X_y=True)
     return X[:150] / X.std(), y[:150]
 

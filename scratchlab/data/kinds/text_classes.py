@@ -94,7 +94,7 @@ class TextClassDataset(TextPairs):
         self._labels: dict[str, NDArray[np.int64]] = {}
 
     @functools.cached_property
-    def tokenizer(self) -> Tokenizer:  # type: ignore[override]
+    def tokenizer(self) -> Tokenizer:
         """Made when it is first asked for: a representation does without."""
         given = given_tokenizer(self.config, self.context)
         return given or learned(self.context.cache, self.config, self.texts("train"))
