@@ -40,8 +40,9 @@ class Config:
     )
     init_from: str | None = option(
         None,
-        "run or checkpoint whose weights and vocabulary training starts from; word vectors: a file "
-        "of them (word2vec's text or binary format, GloVe's)",
+        "run or checkpoint whose weights and vocabulary training starts from; or word vectors that "
+        "the words begin with: a run that learned them, or a file (word2vec's text or binary "
+        "format, GloVe's)",
         path="name",
     )
     seed: int = option(0, "seed of everything random", min=0)

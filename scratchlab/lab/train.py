@@ -150,7 +150,8 @@ def _introduce(
     if newest:
         run.tracker.message(f"goes on from update {state['step']:,} ({newest.path.name})")
     if start:
-        run.tracker.message(f"starts from the weights of {start.path}")
+        what = "word vectors" if start.vectors else "weights"
+        run.tracker.message(f"starts from the {what} of {start.path}")
     total, trained = parts.adapted.parameter_counts()
     what = config["model"]["name"]
     if total is not None:

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.config.overrides import key_of
 from scratchlab.data.contract import DataContext, Dataset
-from scratchlab.data.sources.locating import own_file
 from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
+from scratchlab.lab.vectors import is_of_vectors, open_vectors, require_fit, vectors_file
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
 from scratchlab.regular_files import expanded
 from scratchlab.run import checkpoint as checkpoints
-from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint
+from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -38,11 +38,13 @@ class Weights:
 
     path: Path
     content: checkpoints.Checkpoint
+    vectors: bool = False  # word vectors, for the rows of an embedding
 
     @property
     def is_foreign(self) -> bool:
-        """Whether it comes from another program and holds no vocabulary of this one's."""
-        return not self.content.config and not (self.path / "text_tokenizer.json").is_file()
+        """Whether it holds no vocabulary that the model's ids could come from."""
+        foreign = not self.content.config and not (self.path / "text_tokenizer.json").is_file()
+        return self.vectors or foreign
 
     @property
     def base(self) -> dict[str, Any] | None:
@@ -71,18 +73,22 @@ class Weights:
 
     @classmethod
     def to_begin_with(cls, config: Mapping[str, Any]) -> Weights | None:
-        """What ``init_from`` names: of a run the best checkpoint, for model=gpt perhaps a folder in
-        the Hugging Face format, for word vectors a file of them."""
+        """What ``init_from`` names: of a run the best checkpoint (of word vectors the last), for
+        model=gpt perhaps a folder in the Hugging Face format, or a file of word vectors."""
         if config["init_from"] is None:
             return None
-        if "vectors" in find("model", config["model"]["name"]).facts.get("begins_with", ()):
-            return cls(own_file(config["init_from"], None), checkpoints.Checkpoint({}, {}, {}))
+        file = vectors_file(config)
+        if file is not None:
+            return cls(file, checkpoints.Checkpoint({}, {}, {}), vectors=True)
         folder = _hugging_face(config)
         if folder is not None:
             from scratchlab.models.gpt_weights import load_gpt2
 
             return cls(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
-        return cls.of_run(find_run(config["init_from"], config["output_dir"]), "best")
+        run = find_run(config["init_from"], config["output_dir"])
+        vectors = is_of_vectors(read_config(run / "config.yaml"))
+        require_fit(config, run, vectors)
+        return replace(cls.of_run(run, "last" if vectors else "best"), vectors=vectors)
 
 
 def checkpoint_folder(run: Path, which: str) -> Path:
@@ -167,16 +173,13 @@ def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights
     if config["method"]:
         names = ",".join(config["method"])
         raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
-    vectors = "vectors" in find("model", config["model"]["name"]).facts.get("begins_with", ())
-    if start and not vectors:
+    if start and not start.vectors:
         raise UserError("init_from: an estimator learns from the start", "Leave init_from=null.")
     # Threads that learn without locks give other bits each time.
     threads = 1 if config["deterministic"] else config["threads"]
     fitted = Fitted(new_estimator(config["model"], config["seed"], threads))
     if start and source is None:
-        from scratchlab.estimators.embeddings.files import read_vectors
-
-        fitted.model.begin_with(read_vectors(start.path))
+        fitted.model.begin_with(open_vectors(start.path, start.content, None))
     if source:
         fitted.load(source.content.model, source.path)
     return fitted
@@ -231,6 +234,8 @@ def _base_model(
     """The model before any method, and where its weights can be had again (None: nowhere)."""
     import torch
 
+    vectors = start if start and start.vectors else None
+    start = None if vectors else start
     origin = source.base if source else None
     empty = source is not None and origin is None
     torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
@@ -242,6 +247,12 @@ def _base_model(
         base = model.origin
     else:
         model, base = _from_scratch(config, dataset, device, source, start), None
+    if vectors:
+        from scratchlab.models.layers.word_vectors import begin_with_vectors
+
+        wanted = set(dataset.tokenizer.tokens)
+        given = open_vectors(vectors.path, vectors.content, wanted)
+        model.notes = [begin_with_vectors(model, given, dataset.tokenizer, str(vectors.path))]
     if start and not start.content.config.get("method"):
         Adapted(model).load(start.content.model, start.path)
         base = _run_origin(start)

@@ -115,8 +115,9 @@ class Adapted:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of what the methods did, one line each."""
-        found = [f"{m.registered_name}: {note}" for m in self.methods for note in m.notes]
+        """What a person should know of how the model begins and what methods did, a line each."""
+        found = list(getattr(self.model, "notes", ()))
+        found += [f"{m.registered_name}: {note}" for m in self.methods for note in m.notes]
         if self.refusal is not None:
             found.append(f"checkpoints hold no adapter/ for peft: {self.refusal}")
         return found

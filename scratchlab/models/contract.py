@@ -51,6 +51,7 @@ class Model(nn.Module):
     pad_id: int | None = None  # tells the padding of a text where nobody else does
     fresh: Sequence[str] = ()  # how names of weights begin that no checkpoint brought: they train
     origin: dict[str, str] | None = None  # where the weights of a pretrained model come from
+    notes: Sequence[str] = ()  # what a person should know of how it begins
 
     @property
     def token_layers(self) -> TokenLayers | None:

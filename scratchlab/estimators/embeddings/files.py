@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -29,8 +29,10 @@ def write_vectors(path: Path, vectors: WordVectors, binary: bool) -> None:
             file.write(word.encode() + b" " + spelled + b"\n")
 
 
-def read_vectors(path: Path) -> WordVectors:
+def read_vectors(path: Path, wanted: Collection[str] | None = None) -> WordVectors:
     """Vectors of a file in either format, compressed or not; of a word that stands twice the first.
+
+    ``wanted``: of these words only (None: all), so that a large file need not fit into memory.
 
     Raises:
         UserError: the file is something else, is cut off, or a line has another width (with its
@@ -43,18 +45,22 @@ def read_vectors(path: Path) -> WordVectors:
             count, width = int(head[0]), int(head[1])
             second = file.readline(LONGEST_LINE)
             if _is_text(second, width):
-                return _collect(path, _text_rows(path, file, second, 2, width), count)
-            return _collect(path, _binary_rows(path, file, second, count, width), count)
+                rows = _text_rows(path, file, second, 2, width, wanted)
+            else:
+                rows = _binary_rows(path, file, second, count, width, wanted)
+            return _collect(path, rows, count, width)
         if len(head) < 3:
             raise UserError(
                 f"{path}: line 1 is neither 'WORDS DIMENSIONS' nor a word and its vector: "
                 f"{shortened(first[:60].decode(errors='replace'))}",
                 "Give vectors in word2vec's text or binary format, or in GloVe's.",
             )
-        return _collect(path, _text_rows(path, file, first, 1, len(head) - 1), None)
+        width = len(head) - 1
+        return _collect(path, _text_rows(path, file, first, 1, width, wanted), None, width)
 
 
-Row = tuple[str, np.ndarray]
+Row = tuple[str, np.ndarray] | None  # None: a word that is not wanted
+Wanted = Collection[str] | None
 
 
 def _is_text(line: bytes, width: int) -> bool:
@@ -63,7 +69,9 @@ def _is_text(line: bytes, width: int) -> bool:
     return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in numbers[: 16 * width])
 
 
-def _text_rows(path: Path, file: IO[bytes], line: bytes, number: int, width: int) -> Iterator[Row]:
+def _text_rows(
+    path: Path, file: IO[bytes], line: bytes, number: int, width: int, wanted: Wanted
+) -> Iterator[Row]:
     while line:
         cells = line.rstrip(b"\r\n ").split(b" ")
         if len(cells) - 1 != width:
@@ -72,47 +80,63 @@ def _text_rows(path: Path, file: IO[bytes], line: bytes, number: int, width: int
                 f"names {width}",
                 "A word must not hold spaces, and each line needs as many numbers.",
             )
-        try:
-            row = np.array(cells[1:], dtype=np.float32)
-        except ValueError:
-            raise UserError(f"{path}, line {number}: not all of it are numbers") from None
-        yield _checked(path, f"line {number}", cells[0], row)
+        word = _word(path, f"line {number}", cells[0])
+        if wanted is None or word in wanted:
+            try:
+                row = np.array(cells[1:], dtype=np.float32)
+            except ValueError:
+                raise UserError(f"{path}, line {number}: not all of it are numbers") from None
+            yield word, _finite(path, f"line {number}", row)
+        else:
+            yield None
         line, number = file.readline(LONGEST_LINE), number + 1
 
 
 def _binary_rows(
-    path: Path, file: IO[bytes], begun: bytes, count: int, width: int
+    path: Path, file: IO[bytes], begun: bytes, count: int, width: int, wanted: Wanted
 ) -> Iterator[Row]:
-    size, buffer = 4 * width, begun
+    size, buffer, at = 4 * width, begun, 0
     for number in range(1, count + 1):
-        place = buffer.find(b" ")
+        place = buffer.find(b" ", at)
         while place < 0 or len(buffer) < place + 1 + size:
             more = file.read(1 << 20)
-            if not more or (place < 0 and len(buffer) > LONGEST_LINE):
+            if not more or (place < 0 and len(buffer) - at > LONGEST_LINE):
                 raise UserError(f"{path} ends (or is damaged) in word {number:,} of {count:,}")
-            buffer += more
+            buffer, at = buffer[at:] + more, 0
             place = buffer.find(b" ")
-        row = np.frombuffer(buffer[place + 1 : place + 1 + size], dtype="<f4")
-        yield _checked(path, f"word {number:,}", buffer[:place].lstrip(b"\n"), row)
-        buffer = buffer[place + 1 + size :]
+        word = _word(path, f"word {number:,}", buffer[at:place].lstrip(b"\n"))
+        at = place + 1 + size
+        if wanted is None or word in wanted:
+            row = np.frombuffer(buffer[place + 1 : at], dtype="<f4")
+            yield word, _finite(path, f"word {number:,}", row)
+        else:
+            yield None
 
 
-def _checked(path: Path, where: str, word: bytes, row: np.ndarray) -> Row:
+def _finite(path: Path, where: str, row: np.ndarray) -> np.ndarray:
     if not np.isfinite(row).all():
         raise UserError(f"{path}, {where}: the vector is not finite")
+    return row
+
+
+def _word(path: Path, where: str, word: bytes) -> str:
     try:
-        return word.decode(), row
+        return word.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}, {where}: the word is not UTF-8 ({error})") from error
 
 
-def _collect(path: Path, rows: Iterator[Row], count: int | None) -> WordVectors:
-    """All rows; UserError if there are more or fewer than the file says."""
+def _collect(path: Path, rows: Iterator[Row], count: int | None, width: int) -> WordVectors:
+    """The rows that are wanted; UserError if there are more or fewer in all than the file says."""
     found: dict[str, np.ndarray] = {}
     read = 0
-    for word, row in rows:
-        found.setdefault(word, row)
+    for row in rows:
+        if row is not None:
+            found.setdefault(*row)
         read += 1
     if not read or (count is not None and read != count):
         raise UserError(f"{path}: line 1 tells of {count} words, but the file holds {read}")
-    return WordVectors(list(found), np.stack(list(found.values())).astype(np.float32))
+    matrix = np.empty((len(found), width), dtype=np.float32)
+    for number, vector in enumerate(found.values()):
+        matrix[number] = vector
+    return WordVectors(list(found), matrix)
