@@ -63,6 +63,11 @@ SMALL = {
         "model.dropout=0",
         "model.input_dropout=0",
     ],
+    "rnn_seq2seq": [
+        "dataset.batch_tokens=1024",
+        "dataset.train_pairs=2000",
+        "model.dropout=0",
+    ],
     "transformer_mt": ["dataset.batch_tokens=1024", "dataset.train_pairs=2000"],
 }
 # Models whose weights or sizes come from a checkpoint, which may not be here.
@@ -164,7 +169,7 @@ def _loss(lab: Lab, name: str, device: str) -> tuple[float, float]:
     words = [f"model={choice}", *SMALL.get(name, []), *lab.here(device)]
     parts_ = build_parts(compose(words).config)
     # cuDNN has no gradient of a recurrent layer in eval mode.
-    model = parts_.model.train() if name == "rnn_lm" else parts_.model.eval()
+    model = parts_.model.train() if name.startswith("rnn_") else parts_.model.eval()
     batch = next(parts_.dataset.batches("train", seed=0, epoch=0)).to(device)
     loss = parts_.task.loss(model, batch)
     (loss.total / loss.count).backward()

@@ -75,20 +75,24 @@ def lines_with_bands(lines: Mapping[str, Line], x_label: str, y_label: str, titl
 @style()
 def by_length_figure(
     labels: Sequence[str],
-    lines: Sequence[int],
-    perplexities: Sequence[float],
+    counts: Sequence[int],
+    values: Sequence[float],
     overall: float,
-    unit: str,
+    x_label: str,
+    y_label: str,
     title: str,
 ) -> Figure:
-    """Perplexity of lines by their length, with the perplexity of all of them as a dashed line."""
+    """A score of texts by their length, with that of all of them as a dashed line.
+
+    ``labels`` name groups of lengths, ``counts`` say how many texts each holds.
+    """
     figure, axes = new_figure(height=430)
     axis = axes[0, 0]
     places = np.arange(len(labels))
-    axis.plot(places, perplexities, marker="o", color=colour(0))
-    whole = f"all lines: {format_number(overall)}"
+    axis.plot(places, values, marker="o", color=colour(0))
+    whole = f"all: {format_number(overall)}"
     axis.axhline(overall, color=colour(1), linestyle="--", linewidth=1.2, label=whole)
-    for place, value in zip(places, perplexities, strict=True):
+    for place, value in zip(places, values, strict=True):
         axis.annotate(
             format_number(value),
             (place, value),
@@ -98,12 +102,12 @@ def by_length_figure(
             fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
         )
-    names = [f"{label}\n{n:,}" for label, n in zip(labels, lines, strict=True)]
+    names = [f"{label}\n{n:,}" for label, n in zip(labels, counts, strict=True)]
     axis.set_xticks(places, names)
     axis.set_xlim(-0.5, len(labels) - 0.5)
     axis.margins(y=0.15)
-    axis.set_xlabel(f"length of the line in {unit}s, its end included (below: number of lines)")
-    axis.set_ylabel(f"perplexity per {unit}")
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
     head(figure, title)
     legend_above(axis)
     return figure

@@ -18,8 +18,9 @@ from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
+from scratchlab.models.layers.dropout import LockedDropout
 from scratchlab.models.layers.linear import Linear
-from scratchlab.models.layers.recurrent_cells import State, make_layer, run_layer
+from scratchlab.models.layers.recurrent_cells import State, make_layer, run_layer, start_state
 from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
 
@@ -39,24 +40,6 @@ class RecurrentCache:
         """Keep these texts (indices, int64) only."""
         self.start = [tuple(s[rows] for s in state) for state in self.start]
         self.states = [tuple(s[rows] for s in state) for state in self.states]
-
-
-class LockedDropout(nn.Module):
-    """Dropout whose mask is the same at all times of a text (Gal & Ghahramani 2016)."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, T, D] → the same shape."""
-        if not self.training or self.p == 0:
-            return x
-        mask = x.new_empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - self.p)
-        return x * mask.div_(1 - self.p)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
 
 
 @register("model", "rnn_lm", tasks=("language_modeling",))
@@ -114,7 +97,6 @@ class RNNLM(LanguageModel):
             make_layer(config.cell_impl, config.cell, widths[i], widths[i + 1])
             for i in range(config.n_layers)
         )
-        self.widths = widths[1:]
         self.input_dropout = LockedDropout(config.input_dropout)
         self.dropout = LockedDropout(config.dropout)
         if config.output == "adaptive":
@@ -168,9 +150,7 @@ class RNNLM(LanguageModel):
 
     def zero_state(self, batch: int) -> list[State]:
         """The state before the first token, for ``batch`` texts."""
-        parts = 2 if self.config.cell == "lstm" else 1
-        like = self._like()
-        return [tuple(like.new_zeros(batch, w) for _ in range(parts)) for w in self.widths]
+        return [start_state(layer, batch) for layer in self.layers]
 
     def _like(self) -> Tensor:
         """A tensor of the device and type of the states."""

@@ -13,6 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.intervals import BOOTSTRAP
 from scratchlab.evaluation.outputs.translations import clip_sources, translations
 from scratchlab.evaluation.text.bleu import Bleu
+from scratchlab.evaluation.text.bleu_by_length import BleuByLength
 from scratchlab.evaluation.text.chrf import Chrf
 from scratchlab.evaluation.text.samples import Samples
 
@@ -151,3 +152,38 @@ def test_samples_show_some_rows_and_keep_all_of_them(make_context: Make, knowing
         "split", "index", "source", "reference", "hypothesis", "chrf", "log_probability",
     }  # fmt: skip
     assert all(0 <= row["chrf"] <= 100 for row in kept)
+
+
+def test_bleu_by_length_is_sacrebleus_of_each_group_and_draws_them(
+    make_context: Make, knowing: Make
+) -> None:
+    context = make_context(decoder=knowing(lambda r: " ".join(r.split()[:6])))
+    assert BleuByLength(BleuByLength.Config(groups=3)).evaluate(context) == []
+    columns, rows = context.sink.tables["bleu_by_length"]
+    assert columns == ("source length in words", "sentences", "chrF", "BLEU")
+    found = translations(context)
+    lengths = [len(source.split()) for source in found.sources]
+    assert 2 <= len(rows) <= 3 and sum(row[1] for row in rows) == 30
+    for label, count, chrf, bleu in rows:
+        first, _, last = label.partition("–")
+        inside = [i for i, n in enumerate(lengths) if int(first) <= n <= int(last or first)]
+        assert len(inside) == count
+        written = [found.hypotheses[i] for i in inside]
+        wanted = [[found.references[i] for i in inside]]
+        assert bleu == pytest.approx(corpus_bleu(written, wanted).score, abs=1e-4)
+        assert chrf == pytest.approx(corpus_chrf(written, wanted).score, abs=1e-4)
+    assert rows[0][3] > rows[-1][3]  # what is cut off is more of a long sentence
+    assert "bleu_by_length" in context.sink.figures
+    quick = make_context(decoder=context.decoder, quick=True)
+    assert BleuByLength(BleuByLength.Config()).evaluate(quick) == [] and not quick.sink.tables
+
+
+def test_lengths_may_be_counted_in_characters_and_one_group_is_all(
+    make_context: Make, knowing: Make
+) -> None:
+    context = make_context(decoder=knowing(lambda r: r))
+    BleuByLength(BleuByLength.Config(groups=1, unit="character")).evaluate(context)
+    ((label, count, chrf, bleu),) = context.sink.tables["bleu_by_length"][1]
+    lengths = [len(s) for s in translations(context).sources]
+    assert label == f"{min(lengths)}–{max(lengths)}" and count == 30
+    assert (chrf, bleu) == (100.0, 100.0)

@@ -348,8 +348,8 @@ def test_completion_of_the_shell_knows_verbs_options_and_suites(
 ) -> None:
     for line, expected in (
         ("scratchlab tr", "train"),
-        ("scratchlab train model=rnn", "model=rnn_lm"),
-        ("scratchlab suite pos", "positions"),
+        ("scratchlab train model=rnn_l", "model=rnn_lm"),
+        ("scratchlab suite lang", "language_models"),
     ):
         monkeypatch.setenv("COMP_LINE", line)
         monkeypatch.setenv("COMP_POINT", str(len(line)))

@@ -8,7 +8,8 @@ import torch
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
-from scratchlab.models.rnn_lm import RNNLM, LockedDropout
+from scratchlab.models.layers.dropout import LockedDropout
+from scratchlab.models.rnn_lm import RNNLM
 
 SPEC = Spec(task="language_modeling", vocab_size=23)
 CELLS = ("rnn", "lstm", "gru")

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
@@ -26,7 +27,7 @@ class LengthGroup:
 
     @property
     def label(self) -> str:
-        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
+        return range_label(self.first, self.last)
 
 
 @register("evaluator", "perplexity_by_length", tasks=("language_modeling",), measures={})
@@ -61,7 +62,8 @@ class PerplexityByLength(Evaluator):
             [g.lines for g in groups],
             [g.perplexity for g in groups],
             scores.perplexity(),
-            unit,
+            f"length of the line in {unit}s, its end included (below: number of lines)",
+            f"perplexity per {unit}",
             f"Perplexity by length of line, split {context.split}",
         )
         return []
@@ -69,29 +71,29 @@ class PerplexityByLength(Evaluator):
 
 def group_by_length(scores: LineScores, groups: int) -> list[LengthGroup]:
     """Lines by their number of targets, in at most ``groups`` groups of about equally many."""
-    lengths = scores.targets
+    found: list[LengthGroup] = []
+    for inside in lengths_apart(scores.targets, groups):
+        lengths = scores.targets[inside]
+        nll, targets = float(scores.nll[inside].sum()), int(lengths.sum())
+        ends = int(lengths.min()), int(lengths.max())
+        found.append(LengthGroup(*ends, len(inside), targets, _exp(nll / targets)))
+    return found
+
+
+def lengths_apart(lengths: NDArray[np.int64], groups: int) -> list[NDArray[np.int64]]:
+    """Numbers of texts of like length, short ones first: at most ``groups`` groups of about equally
+    many. Equal lengths stay together. UserError if there is no text."""
     if not len(lengths):
         raise UserError("There is no line to measure.")
     quantiles = np.quantile(lengths, np.arange(1, groups) / groups, method="lower")
     edges = sorted({int(q) for q in quantiles} | {int(lengths.max())})
-    found: list[LengthGroup] = []
-    below = 0
-    for edge in edges:
-        inside = (lengths > below) & (lengths <= edge)
-        below = edge
-        if not inside.any():
-            continue
-        targets = int(lengths[inside].sum())
-        found.append(
-            LengthGroup(
-                first=int(lengths[inside].min()),
-                last=int(lengths[inside].max()),
-                lines=int(inside.sum()),
-                targets=targets,
-                perplexity=_exp(float(scores.nll[inside].sum()) / targets),
-            )
-        )
-    return found
+    group = np.searchsorted(edges, lengths)
+    return [np.flatnonzero(group == number) for number in range(len(edges))]
+
+
+def range_label(first: int, last: int) -> str:
+    """How a group of lengths is called."""
+    return str(first) if first == last else f"{first}–{last}"
 
 
 def _exp(mean: float) -> float:

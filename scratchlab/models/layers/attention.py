@@ -1,6 +1,7 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2): of a text to itself, of one to another.
 
-Shapes: B texts, T queries, S keys, D = d_model, H heads of size ``head_dim``.
+Shapes: B texts, T queries, S keys, D = d_model, H heads of size ``head_dim``. What every kind of
+attention has is here too: :class:`Attention`, :func:`recording`.
 """
 
 from __future__ import annotations
@@ -63,9 +64,14 @@ def padding_mask(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 class Attention(nn.Module):
-    """What every layer of attention has: heads, dropout of their weights, and being looked into."""
+    """What every layer of attention has: being looked into."""
 
     recorded: list[Tensor] | None = None  # takes the weights of every forward, if it is there
+    looks: str = ""  # where, as a name of its maps; empty: at its own text
+
+
+class MultiHeadAttention(Attention):
+    """Attention with several heads and dropout of their weights."""
 
     def __init__(self, n_heads: int, dropout: float, causal: bool = False) -> None:
         super().__init__()
@@ -78,7 +84,7 @@ class Attention(nn.Module):
         return heads.transpose(1, 2).flatten(2)
 
 
-class SelfAttention(Attention):
+class SelfAttention(MultiHeadAttention):
     """Attention of a text to itself: one product makes queries, keys and values."""
 
     def __init__(
@@ -112,8 +118,10 @@ class SelfAttention(Attention):
         return self.out(self.attend(q, k, v, mask))
 
 
-class CrossAttention(Attention):
+class CrossAttention(MultiHeadAttention):
     """Attention of one text to another, the encoder's memory."""
+
+    looks = "cross"
 
     def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__(n_heads, dropout)
@@ -144,8 +152,7 @@ def recording(model: nn.Module) -> Iterator[Maps]:
     layers = [(name, m) for name, m in model.named_modules() if isinstance(m, Attention)]
     try:
         for name, layer in layers:
-            stack = "cross" if isinstance(layer, CrossAttention) else name.split(".")[0]
-            layer.recorded = maps.setdefault(stack, [])
+            layer.recorded = maps.setdefault(layer.looks or name.split(".")[0], [])
         yield maps
     finally:
         for _, layer in layers:

@@ -8,6 +8,7 @@ Shapes: B texts, T tokens, I inputs, H hidden units.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +119,14 @@ def run_layer(
     return outputs, end
 
 
+def start_state(layer: nn.Module, batch: int) -> State:
+    """The state of either kind of layer before the first token, for ``batch`` texts: zeros."""
+    is_lstm = isinstance(layer, nn.LSTM) or getattr(layer, "cell", "") == "lstm"
+    width: Any = layer.hidden_size
+    like = next(layer.parameters())
+    return tuple(like.new_zeros(batch, width) for _ in range(2 if is_lstm else 1))
+
+
 def make_layer(impl: str, cell: str, inputs: int, hidden: int) -> RecurrentLayer | nn.RNNBase:
     """A layer by implementation (``scratch`` or ``torch``) and cell (``rnn``, ``lstm``, ``gru``).
 
@@ -135,3 +144,56 @@ def make_layer(impl: str, cell: str, inputs: int, hidden: int) -> RecurrentLayer
             biases["bias_ih_l0"][hidden : 2 * hidden] = 1.0
             biases["bias_hh_l0"][hidden : 2 * hidden] = 0.0
     return layer
+
+
+class Bidirectional(nn.Module):
+    """Two layers, one that reads a text forwards and one that reads it backwards, side by side
+    (Schuster & Paliwal 1997).
+
+    The one begins at the last real token: rows are turned round in front of their padding, so what
+    is read there comes after everything that counts.
+    """
+
+    def __init__(self, impl: str, cell: str, inputs: int, hidden: int) -> None:
+        """``hidden`` units, half of them in each direction."""
+        super().__init__()
+        self.forwards = make_layer(impl, cell, inputs, hidden // 2)
+        self.backwards = make_layer(impl, cell, inputs, hidden // 2)
+
+    def forward(self, x: Tensor, order: Tensor | None = None) -> Tensor:
+        """x [B, T, I] → [B, T, H]; ``order`` [B, T] as :func:`turned_order` gives it."""
+        ahead, _ = run_layer(self.forwards, x, start_state(self.forwards, len(x)))
+        back, _ = run_layer(self.backwards, turned(x, order), start_state(self.backwards, len(x)))
+        return torch.cat([ahead, turned(back, order)], -1)
+
+
+def turned_order(padding: Tensor) -> Tensor:
+    """padding [B, T], True at the right end → [B, T]: the place of the token that comes to stand at
+    each place when the real tokens of a row are turned round."""
+    places = torch.arange(padding.shape[1], device=padding.device)
+    mirrored = (~padding).sum(1, keepdim=True) - 1 - places
+    return torch.where(mirrored >= 0, mirrored, places)
+
+
+def turned(x: Tensor, order: Tensor | None) -> Tensor:
+    """x [B, T, D] in another order of its tokens, [B, T]; None: the last one first."""
+    return x.flip(1) if order is None else x.gather(1, order[..., None].expand_as(x))
+
+
+class FedLayer:
+    """Either kind of layer, token by token, with an input beside each token that is made on the
+    way: what was attended to, say. The layer's inputs are the token's and then those."""
+
+    def __init__(self, cell: str, layer: nn.Module, x: Tensor) -> None:
+        """x [B, T, I]: what depends on the tokens alone is one product for all of them."""
+        weights: Any = layer
+        inputs = x.shape[-1]
+        from_tokens = nn.functional.linear(x, weights.weight_ih_l0[:, :inputs], weights.bias_ih_l0)
+        self.from_tokens = from_tokens.unbind(1)  # T times [B, gates · H]
+        self.from_feed = weights.weight_ih_l0[:, inputs:].t()
+        self.step = STEPS[cell]
+        self.recurrent = weights.weight_hh_l0, weights.bias_hh_l0
+
+    def __call__(self, now: Tensor, feed: Tensor, state: State) -> State:
+        """One of ``from_tokens``, feed [B, F] and the state before → the state after."""
+        return self.step(torch.addmm(now, feed, self.from_feed), state, *self.recurrent)
