@@ -26,6 +26,7 @@ ASKS = {
     "quantized": "quantized weights",
     "feature_maps": "convolutions",
     "members": "the members of an ensemble",
+    "word_weights": "attention over the words of a text",
 }
 VALIDATION = "trainer.validation_evaluators"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
@@ -88,9 +89,13 @@ class TextCNN(Model):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens [B, T] int64 → logits [B, classes]."""
-        if self.config.max_norm is not None and is_plain(self.output):
-            # After an update and before its use, which is the same: rows that became too long are
-            # cut back to max_norm (Kim 2014, section 2.1).
-            with torch.no_grad():
-                self.output.weight.renorm_(2, 0, self.config.max_norm)
-        return self.output(self.dropout(self.features(tokens)))
+        found, longest = self.dropout(self.features(tokens)), self.config.max_norm
+        if longest is None or not is_plain(self.output):
+            return self.output(found)
+        # Rows that an update made too long are cut back to max_norm before they are used (Kim 2014,
+        # section 2.1); only training changes what is stored.
+        if not self.training:
+            return F.linear(found, self.output.weight.renorm(2, 0, longest), self.output.bias)
+        with torch.no_grad():
+            self.output.weight.renorm_(2, 0, longest)
+        return self.output(found)

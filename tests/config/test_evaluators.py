@@ -16,8 +16,8 @@ from scratchlab.registry import parts
 
 MISFITS = {
     "rows for texts": (
-        ["dataset=sst2", "model=minilm", "evaluator=[mistakes,classification]"],
-        "evaluator.mistakes: mistakes is for rows of numbers (a table or images), which sst2 does",
+        ["dataset=sst2", "model=minilm", "evaluator=[feature_space,classification]"],
+        "evaluator.feature_space: feature_space is for rows of numbers (a table or images), which",
     ),
     "answers for running text": (
         ["model=gpt", "evaluator=[rouge]"],

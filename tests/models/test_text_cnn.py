@@ -102,9 +102,12 @@ def test_rows_of_the_output_layer_become_no_longer_than_max_norm() -> None:
     model, tokens = build(max_norm=0.7), padded(TEXTS)
     with torch.no_grad():
         model.output.weight[:2] *= 50
+    measured, stored = model.eval()(tokens), model.output.weight.clone()
+    assert model.output.weight[:2].norm(dim=1).min() > 5  # measuring changes nothing
     directions = nn.functional.normalize(model.output.weight.detach(), dim=1)
     short = model.output.weight[2].clone()
-    model(tokens)
+    torch.testing.assert_close(model.train()(tokens), measured)
+    assert not torch.equal(stored, model.output.weight)
     lengths = model.output.weight.norm(dim=1)
     torch.testing.assert_close(lengths[:2], torch.full((2,), 0.7))
     assert torch.equal(model.output.weight[2], short)  # shorter ones stay as they are

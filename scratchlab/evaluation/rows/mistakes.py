@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.data.contract import ArrayDataset
+from scratchlab.data.kinds.text_classes import TextClassDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.other_runs import other_run, read_table
-from scratchlab.evaluation.outputs.predictions import Predicted, array_dataset, predictions
+from scratchlab.evaluation.outputs.predictions import Predicted, predictions
 from scratchlab.figures.images import draw_image
 from scratchlab.figures.style import head, label_text, new_figure, style
 from scratchlab.registry import option, register
@@ -31,20 +32,21 @@ LONGEST_NAME = 8  # of a class above a picture
     tasks=("classification", "regression"),
     measures={"mistakes": "lower", "mistakes_shared": ""},
     changed_by=("tolerance",),
-    data=("rows",),
+    data=("rows", "texts"),
 )
 class Mistakes(Evaluator):
     """What a model gets wrong: table ``mistakes`` (all of them) and, for images, a picture.
 
-    Classes: every row of another class than the predicted one, the surest mistakes first. Numbers:
-    the rows, the largest errors first; a *mistake* is an error above ``tolerance``. With
-    ``compare`` the mistakes are compared with those of other runs on the same split:
+    Rows are those of a table, images or texts. Classes: every row of another class than the
+    predicted one, the surest mistakes first. Numbers: the rows, the largest errors first; a
+    *mistake* is an error above ``tolerance``. With ``compare`` the mistakes are compared with those
+    of other runs on the same split:
     ``mistakes_shared`` is |A ∩ B| / |A ∪ B| (Jaccard), 1 where both make the same mistakes.
     """
 
     @dataclass(frozen=True)
     class Config:
-        shown: int = option(24, "mistakes in the picture or, of a table, with their cells", min=1)
+        shown: int = option(24, "mistakes in the picture or with their cells or text", min=1)
         tolerance: float | None = option(
             None,
             "numbers: errors above this are mistakes; null: the standard deviation of the target",
@@ -62,9 +64,11 @@ class Mistakes(Evaluator):
         result = [Measurement("mistakes", float(len(wrong)), "rows", "lower", n=len(found.truth))]
         if context.quick:
             return result
-        dataset = array_dataset(context)
+        dataset = context.dataset
+        if not isinstance(dataset, ArrayDataset | TextClassDataset):
+            raise UserError("evaluator.mistakes needs a table, images or texts with classes")
         context.sink.table("mistakes", *self._table(context, dataset, found, order))
-        if dataset.spec.image_shape and len(order):
+        if isinstance(dataset, ArrayDataset) and dataset.spec.image_shape and len(order):
             shown = order[: self.config.shown]
             context.sink.figure("mistakes", mistakes_figure, context, dataset, found, shown)
         if self.config.compare:
@@ -89,7 +93,7 @@ class Mistakes(Evaluator):
     def _table(
         self,
         context: EvaluationContext,
-        dataset: ArrayDataset,
+        dataset: ArrayDataset | TextClassDataset,
         found: Predicted,
         order: NDArray[np.int64],
     ) -> tuple[list[str], list[list[Any]]]:
@@ -111,7 +115,7 @@ class Mistakes(Evaluator):
     def _compare(
         self,
         context: EvaluationContext,
-        dataset: ArrayDataset,
+        dataset: ArrayDataset | TextClassDataset,
         found: Predicted,
         own: set[int],
     ) -> list[Measurement]:
