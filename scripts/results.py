@@ -78,6 +78,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "bench_memory": ("Memory of fine-tuning", ""),
     },
 }
+# What a record shows, in a sentence without figures: those stand in its table.
+FINDINGS: dict[str, str] = {}
 # Elsewhere than in docs/results.md.
 OWN_PAGE = ("check_gpu",)
 
@@ -171,7 +173,8 @@ def body_of(record: Mapping[str, Any], *picture: str) -> str:
 
 def section_of(heading: str, picture: str, record: Mapping[str, Any]) -> str:
     image = [f"![{heading}](images/{picture})\n"] if picture else []
-    return f"### {heading}\n\n{record['description']}.\n\n{body_of(record, *image)}"
+    said = f"{record['description']}. {FINDINGS.get(record['name'], '')}".rstrip()
+    return f"### {heading}\n\n{said}\n\n{body_of(record, *image)}"
 
 
 def page(records: Mapping[str, Mapping[str, Any]]) -> str:
