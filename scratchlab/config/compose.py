@@ -7,6 +7,7 @@ nearest valid name, and that every option a part declares may be set without a `
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -295,7 +296,7 @@ def _idle(config: DictConfig, word: Override) -> str:
     for name, wanted in needed.items():
         choices = wanted if isinstance(wanted, tuple) else (wanted,)
         if values[name] not in choices:
-            shown = " or ".join(str(c).lower() if isinstance(c, bool) else str(c) for c in choices)
+            shown = " or ".join(c if isinstance(c, str) else json.dumps(c) for c in choices)
             return f"{word.line} does nothing here: it is for {head}.{name}={shown}"
     return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scratchlab.data.contract import Dataset
-from scratchlab.data.sources.splitting import RUN, runs, text_key
+from scratchlab.data.splits.examples import RUN, runs, text_key
 from scratchlab.table import Table
 
 SEARCHED = 100_000_000  # characters; in more text no runs of words are looked for

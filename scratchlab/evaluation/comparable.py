@@ -42,6 +42,8 @@ TARGETS = (
         "restored",
         "reverse",
         "duplicates",
+        "folds",
+        "fold",
     ),
 )
 TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_vocabulary")

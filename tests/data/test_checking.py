@@ -12,7 +12,7 @@ from scratchlab import cli
 from scratchlab.config.compose import compose
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.sources.locating import Located
-from scratchlab.data.sources.splitting import near_copies, runs
+from scratchlab.data.splits.examples import near_copies, runs
 from scratchlab.describing.checked import LEAK
 from scratchlab.describing.copies import copies_table
 from scratchlab.describing.described import check

@@ -10,7 +10,7 @@ from typing import Any
 from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.instructions import Instructions
 from scratchlab.data.sets.summaries import CNNDailyMail, news_pairs
-from scratchlab.data.sources.splitting import text_key
+from scratchlab.data.splits.examples import text_key
 
 
 def jsonl(path: Path, prompts: list[str]) -> str:

@@ -11,14 +11,16 @@ import pytest
 import torch
 
 from scratchlab.data.contract import DataContext
-from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data, parted
+from scratchlab.data.kinds.text_classes import PartedOptions, parted
+from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data
 from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.locating import Located
-from scratchlab.data.sources.splitting import text_key
+from scratchlab.data.splits.examples import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
 from tests.support.kinds import write_files
 
+NOWHERE = DataContext(None, Path("nowhere"))
 ROWS = [("a good, long film", "1"), ('a "bad" one', "0")]
 
 
@@ -46,7 +48,7 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
 
 def test_texts_are_parted_eight_to_one_to_one_without_overlap() -> None:
     rows = [(f"text {i}", "x") for i in range(100)]
-    splits = parted(rows)
+    splits = parted(rows, PartedOptions(), NOWHERE)
     assert {s: len(v) for s, v in splits.items()} == {"train": 80, "val": 10, "test": 10}
     assert len({t for part in splits.values() for t, _ in part}) == 100
 
@@ -54,7 +56,7 @@ def test_texts_are_parted_eight_to_one_to_one_without_overlap() -> None:
 def test_equal_texts_are_on_one_side_and_every_class_is_learnt() -> None:
     rows = [(f"text {i}", "x") for i in range(1000)]
     rows += [(f"  TEXT, {i}!", "x") for i in range(1000)] + [("only one", "rare"), ("alone", "y")]
-    splits = parted(rows)
+    splits = parted(rows, PartedOptions(), NOWHERE)
     homes = {s: {text_key(text) for text, _ in part} for s, part in splits.items()}
     assert not homes["test"] & homes["train"] and not homes["val"] & homes["train"]
     assert not homes["test"] & homes["val"]
@@ -62,14 +64,14 @@ def test_equal_texts_are_on_one_side_and_every_class_is_learnt() -> None:
         {"train": 1600, "val": 200, "test": 200}, rel=0.2
     )
     assert {label for _, label in splits["train"]} == {"x", "y", "rare"}
-    kept = parted(rows, group=False)
+    kept = parted(rows, PartedOptions(duplicates="keep"), NOWHERE)
     assert {text_key(t) for t, _ in kept["test"]} & {text_key(t) for t, _ in kept["train"]}
 
 
 def test_texts_without_copies_are_drawn_as_ever() -> None:
     rows = [(f"text {i}", "x") for i in range(1000)]
     order = generator(SPLIT_STREAM, 1).permutation(1000).tolist()
-    splits = parted(rows)
+    splits = parted(rows, PartedOptions(), NOWHERE)
     assert [splits[s] for s in ("test", "val", "train")] == [
         [rows[i] for i in part] for part in (order[:100], order[100:200], order[200:])
     ]

@@ -16,7 +16,7 @@ from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.sets.translation import Multi30k, ParallelText, Phrasebook, Tatoeba
 from scratchlab.data.sources.pair_files import write_lines
 from scratchlab.data.sources.reading import sha256_of
-from scratchlab.data.sources.splitting import split_by_source, text_key
+from scratchlab.data.splits.examples import split_by_source, text_key
 from scratchlab.errors import UserError
 from tests.data.conftest import PAIRS
 

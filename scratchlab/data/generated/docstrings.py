@@ -16,7 +16,7 @@ from scratchlab.data.generated.python_docs import (
     Documented,
     documented,
 )
-from scratchlab.data.sources.splitting import near_copies, together
+from scratchlab.data.splits.examples import near_copies, together
 
 VERSION = 1  # raise it when the same packages give other records or splits
 LIBRARIES = ("numpy", "sklearn")

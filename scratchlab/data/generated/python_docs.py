@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from scratchlab.data.sources.splitting import text_key
+from scratchlab.data.splits.examples import text_key
 
 VERSION = 1  # raise it when the same Python gives another text or other splits
 

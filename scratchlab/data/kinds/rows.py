@@ -23,10 +23,11 @@ from scratchlab.data.batching.plans import Plan, Shuffle
 from scratchlab.data.contract import ArrayBatch, ArrayDataset, DataContext, Provenance, Spec
 from scratchlab.data.kinds.base import Kind
 from scratchlab.data.kinds.giveaways import giveaways
-from scratchlab.data.kinds.row_splits import grouped_rows, rows_of, split_rows
 from scratchlab.data.kinds.scaling import Scaling, learn_scaling
 from scratchlab.data.sources.numerals import Reading
 from scratchlab.data.sources.table_lines import read_rows
+from scratchlab.data.splits.folds import FoldOptions, deal
+from scratchlab.data.splits.rows import grouped_rows, rows_of, split_rows
 from scratchlab.errors import UserError, shortened
 from scratchlab.registry import option
 from scratchlab.run.atomic import write_json
@@ -40,7 +41,7 @@ PREPARATION_SCHEMA = {
 
 
 @dataclass(frozen=True)
-class RowOptions:
+class RowOptions(FoldOptions):
     """How rows are split, scaled and batched."""
 
     scale: str = option(
@@ -48,7 +49,9 @@ class RowOptions:
         "features, learnt on train: mean 0 and deviation 1, 0 to 1, or as they are",
         choices=("standard", "minmax", "none"),
     )
-    test_fraction: float = option(0.2, "share of all rows to test on", above=0, below=1)
+    test_fraction: float = option(
+        0.2, "share of all rows to test on", above=0, below=1, when={"folds": None}
+    )
     val_fraction: float = option(
         0.1, "share of the other rows to validate on; 0: train on all of them", min=0, below=1
     )
@@ -139,6 +142,8 @@ class RowsDataset(Kind, ArrayDataset):
         raw, config = self.raw, self.config
         strata = raw.y if raw.class_names else None
         given = dict(raw.given)
+        if config.folds is not None:
+            return self._divide_into_folds(strata)
         if {"train", "val", "test"} <= set(given):
             return given
         test = 0.0 if "test" in given else config.test_fraction
@@ -148,12 +153,38 @@ class RowsDataset(Kind, ArrayDataset):
             len(pool),
             0.0 if "val" in given else config.val_fraction,
             test,
-            self.context.seed % 2**32 if config.split_seed is None else config.split_seed,
+            self._split_seed,
         )
         if config.duplicates == "group":
             keys = [hash(content) for content in rows_of(raw.X[pool])]
             found = grouped_rows(found, keys, None if strata is None else strata[pool])
         return {s: given[s] if s in given and s != "train" else pool[found[s]] for s in found}
+
+    def _divide_into_folds(self, strata: NDArray[Any] | None) -> dict[str, NDArray[np.int64]]:
+        config, X = self.config, self.raw.X
+        if self.raw.given:
+            raise UserError(
+                f"dataset.folds: {self.registered_name} has splits of its own "
+                f"({', '.join(self.raw.given)}), which folds would mix",
+                "Leave dataset.folds=null, or give all rows as one file.",
+            )
+        keys = [hash(content) for content in rows_of(X)] if config.duplicates == "group" else None
+        classes = None if strata is None else strata.tolist()
+        dealt = deal(
+            range(len(X)) if keys is None else keys, classes, config.folds, self._split_seed
+        )
+        rest = np.flatnonzero(dealt != config.fold)
+        of_rest = None if strata is None else strata[rest]
+        found = split_rows(of_rest, len(rest), config.val_fraction, 0.0, self._split_seed)
+        if keys is not None:
+            found = grouped_rows(found, [keys[row] for row in rest.tolist()], of_rest)
+        test = np.flatnonzero(dealt == config.fold)
+        return {"train": rest[found["train"]], "val": rest[found["val"]], "test": test}
+
+    @property
+    def _split_seed(self) -> int:
+        seed: int | None = self.config.split_seed
+        return self.context.seed % 2**32 if seed is None else seed
 
     @functools.cached_property
     def scaling(self) -> Scaling:

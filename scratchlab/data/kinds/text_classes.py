@@ -6,7 +6,7 @@ import functools
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,8 @@ from scratchlab.data.contract import ArrayBatch, DataContext, Spec
 from scratchlab.data.kinds.base import TextPairs
 from scratchlab.data.sources.class_files import Labelled, class_name
 from scratchlab.data.sources.locating import Located
+from scratchlab.data.splits.examples import split_off, text_key
+from scratchlab.data.splits.folds import FoldOptions, deal
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import write_text_tokenizer
@@ -31,6 +33,7 @@ from scratchlab.run.atomic import write_text
 
 POOL = 2048
 CLASSES = "text_classes.json"
+TENTHS = {"test": 0.1, "val": 0.1}
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -66,15 +69,50 @@ class TextClassOptions(TokenizerOptions):
 
 
 @dataclass(frozen=True)
-class PartedOptions(TextClassOptions):
+class PartedOptions(TextClassOptions, FoldOptions):
     """Of texts that are split here."""
 
+    split_seed: int | None = option(
+        0, "seed of the division into splits or folds; null: the run's seed", min=0
+    )
     duplicates: str = option(
         "group",
         "group: texts that differ in case and punctuation only are in one split; keep: each is "
         "drawn alone",
         choices=("group", "keep"),
     )
+
+
+def parted(
+    rows: Labelled,
+    config: PartedOptions,
+    context: DataContext,
+    shares: Mapping[str, float] = TENTHS,
+    keys: Sequence[Hashable] | None = None,
+) -> dict[str, Labelled]:
+    """``shares`` of the texts for the splits that they name, the rest to train, in random order;
+    of folds, the chosen one to test and a tenth of the others to val.
+
+    The draw depends on the options alone, and every class is in train. Texts with one of the
+    ``keys`` are in one split; without any, and with ``duplicates=group``, those that differ in case
+    and punctuation only.
+    """
+    seed = context.seed if config.split_seed is None else config.split_seed
+    if keys is None:
+        group = config.duplicates == "group"
+        keys = [text_key(text) for text, _ in rows] if group else range(len(rows))
+    classes = [label for _, label in rows]
+    if config.folds is None:
+        chosen = split_off(keys, shares, classes, seed)
+    else:
+        dealt = deal(keys, classes, config.folds, seed)
+        rest = np.flatnonzero(dealt != config.fold).tolist()
+        chosen = split_off(
+            [keys[i] for i in rest], {"val": TENTHS["val"]}, [classes[i] for i in rest], seed
+        )
+        chosen = {split: [rest[i] for i in numbers] for split, numbers in chosen.items()}
+        chosen["test"] = np.flatnonzero(dealt == config.fold).tolist()
+    return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
 
 
 class TextClassDataset(TextPairs):

@@ -12,7 +12,7 @@ from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOpt
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.data.sources.locating import Located, own_file
 from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
-from scratchlab.data.sources.splitting import split_off, text_key
+from scratchlab.data.splits.examples import split_off, text_key
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from scratchlab.data.contract import DataContext, Provenance
-from scratchlab.data.kinds.text_classes import PartedOptions, TextClassDataset, TextClassOptions
-from scratchlab.data.sources.class_files import Labelled, read_labelled
+from scratchlab.data.kinds.text_classes import (
+    TENTHS,
+    PartedOptions,
+    TextClassDataset,
+    TextClassOptions,
+    parted,
+)
+from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.locating import Located, Splits, own_file, required_files
 from scratchlab.data.sources.reading import decoded, lines_of, read_unpacked, sha256_of
-from scratchlab.data.sources.splitting import split_off, text_key
+from scratchlab.data.splits.examples import text_key
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
 
-TENTHS = {"test": 0.1, "val": 0.1}
 SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
 
 
@@ -92,7 +96,7 @@ class MovieReviews(TextClassDataset):
                 for line in review_lines(path, found.notes)
                 if line.strip()
             ]
-            return parted(rows, group=config.duplicates == "group")
+            return parted(rows, config, context)
 
         return found
 
@@ -115,19 +119,6 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def parted(
-    rows: Labelled, shares: Mapping[str, float] = TENTHS, *, group: bool = True
-) -> dict[str, Labelled]:
-    """``shares`` of the texts for the splits that they name, the rest to train, in random order.
-
-    Always the same draw, with every class in train. With ``group`` texts that differ in case and
-    punctuation only are in one split.
-    """
-    keys = [text_key(text) for text, _ in rows] if group else range(len(rows))
-    chosen = split_off(keys, shares, [label for _, label in rows])
-    return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
-
-
 @register(
     "dataset",
     "text_classification",
@@ -147,13 +138,18 @@ class OwnTextClasses(TextClassDataset):
         path: str | None = option(
             None, "file to train on (split 8:1:1 without the others)", path="data"
         )
-        val_path: str | None = option(None, "file to validate on", path="data")
+        val_path: str | None = option(
+            None, "file to validate on; null: a tenth of path", path="data"
+        )
         test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
         text_column: str = option("text", "column that holds the text")
         label_column: str = option("label", "column that holds the class")
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
-            ("test_path is None or val_path is not None", "test_path needs val_path as well"),
+            (
+                "folds is None or (val_path is None and test_path is None)",
+                "folds are of all texts in path: leave val_path and test_path",
+            ),
         )
 
     @classmethod
@@ -176,7 +172,7 @@ class OwnTextClasses(TextClassDataset):
             splits = {s: list(of_file[p]) for s, p in paths.items()}
             shares = {split: share for split, share in TENTHS.items() if split not in splits}
             if shares:
-                splits |= parted(splits["train"], shares, group=config.duplicates == "group")
+                splits |= parted(splits["train"], config, context, shares)
             return splits
 
         return found

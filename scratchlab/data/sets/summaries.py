@@ -23,7 +23,7 @@ from scratchlab.data.sources.hub import HubSet, fingerprint, load_hub_pairs
 from scratchlab.data.sources.locating import Located, SourceOptions, Splits, by_hand, locate
 from scratchlab.data.sources.pair_files import without_empty
 from scratchlab.data.sources.reading import sha256_of
-from scratchlab.data.sources.splitting import text_key, together
+from scratchlab.data.splits.examples import text_key, together
 from scratchlab.registry import option, register
 
 CNN_FILES = ("cnn_dailymail/validation_head1000.csv.gz", "cnn_dailymail/test_head500.csv.gz")

@@ -12,7 +12,7 @@ from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.sources.hub import HubSet, load_hub_pairs
 from scratchlab.data.sources.locating import Located, SourceOptions, Splits, own_file
 from scratchlab.data.sources.pair_files import files_or_hub, locate_files, locate_hub, write_lines
-from scratchlab.data.sources.splitting import split_by_source
+from scratchlab.data.splits.examples import split_by_source
 from scratchlab.data.tokenizers.choosing import TokenizerOptions
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register

@@ -19,7 +19,7 @@ from scratchlab.data.generated.docstrings import docstring_splits, docstrings
 from scratchlab.data.generated.phrasebook import corpus as phrasebook
 from scratchlab.data.generated.python_docs import STDLIB_MODULES, python_documents, share
 from scratchlab.data.sources.corpus import sentence_lines
-from scratchlab.data.sources.splitting import near_copies, text_key
+from scratchlab.data.splits.examples import near_copies, text_key
 from scratchlab.errors import UserError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.data.sources.splitting import together
+from scratchlab.data.splits.examples import together
 from scratchlab.errors import UserError
 
 Rows = NDArray[np.int64]

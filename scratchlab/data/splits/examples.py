@@ -76,12 +76,13 @@ def split_off(
     keys: Sequence[Hashable],
     shares: Mapping[str, float],
     classes: Sequence[Hashable] | None = None,
+    seed: int = 0,
 ) -> dict[str, list[int]]:
     """Numbers of the examples of each split, in random order: ``shares`` of all, the rest "train".
 
-    The draw is always the same; examples with one key are in one split (:func:`together`).
+    The draw depends on ``seed`` alone; examples with one key are in one split (:func:`together`).
     """
-    order = generator(SPLIT_STREAM, 1).permutation(len(keys)).tolist()
+    order = generator(SPLIT_STREAM, 1, seed).permutation(len(keys)).tolist()
     drawn = ["train"] * len(keys)
     first = 0
     for split, share in shares.items():
