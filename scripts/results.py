@@ -147,6 +147,7 @@ def made_on(record: Mapping[str, Any]) -> str:
     if not record["transcribed"]:
         seeds = record["seeds"]
         words.append(f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}")
+        words += [f"{folds} folds" for folds in record.get("folds", ())]
         words += [_data(entry) for entry in record["data"]]
     return f"*{' · '.join(words)}*\n"
 

@@ -36,6 +36,7 @@ again runs only what is missing: runs that are done are kept, those that were st
 
   workers=2           runs at a time, each a process with its share of the cores (or threads=N)
   seeds=[0,1,2]       every run once for each seed
+  folds=10            every training once for each fold of its data, which is then its test
   only=[a,b]          these runs (and those that they start from)
   name=NEW            another folder below output_dir
   KEY=VALUE           of every training;  RUN.KEY=VALUE  of one run
@@ -47,6 +48,7 @@ again runs only what is missing: runs that are done are kept, those that were st
 OPTIONS = (
     Option("workers", "int | None", None, "runs at a time", {"min": 1, "max": 256}),
     Option("seeds", "list[int] | None", None, "every run once for each", {"min": 0}),
+    Option("folds", "int | None", None, "every training once for each fold", {"min": 2}),
     Option("only", "list[str]", [], "these runs and what they start from", {}),
     *STUDY_OPTIONS,
 )
@@ -161,7 +163,7 @@ def _read(arguments: Sequence[str]) -> _Call | None:
     suite = load_suite(names[0], flags.config_dir)
     from scratchlab.studies.suite import narrow
 
-    suite = narrow(suite, options["only"], options["seeds"])
+    suite = narrow(suite, options["only"], options["seeds"], options["folds"])
     from scratchlab.studies.runs import StudyFolder
 
     folder = StudyFolder.below(options["output_dir"], options["name"] or suite.name).path

@@ -1,8 +1,9 @@
 """Several runs side by side: one table, bars of their figures, curves in one picture.
 
-A row of the comparison may stand for the same run with several seeds: its figures are then means,
-with the standard deviation over the seeds (n - 1 in the denominator). With one seed a figure keeps
-the interval that its evaluator gave it: what a test set of this size leaves open.
+A row of the comparison may stand for the same run with several seeds or on several folds: its
+figures are then means, with the standard deviation over them (n - 1 in the denominator). Of a
+single run a figure keeps the interval that its evaluator gave it: what a test set of this size
+leaves open.
 """
 
 from __future__ import annotations
@@ -194,7 +195,8 @@ def _wide(
             line.append("" if value is None else format_number(value))
             line.append("yes" if choice and choice.chosen == row.label else "")
     if any(len(row.folders) > 1 for row in rows):
-        columns.append("seeds")
+        over = {row.over for row in rows}
+        columns.append(over.pop() if len(over) == 1 else "runs")
         for line, row in zip(cells, rows, strict=True):
             line.append(str(len(row.folders)))
     if notes and any(row.note for row in rows):

@@ -95,6 +95,7 @@ def _write(
         "run_between": list(dict.fromkeys([days[0], days[-1]])),
         "made_on": _distinct(map(_made_on, sessions)),
         "seeds": sorted({config["seed"] for config in configs}),
+        "folds": sorted({f for c in configs if (f := (c.get("dataset") or {}).get("folds"))}),
         "data": _distinct(map(_data, configs, sessions)),
         "tables": tables,
         "figures": figures,

@@ -18,7 +18,8 @@ SHARES = ("accuracy", "precision_", "recall_", "f1_", "roc_auc", "member_accurac
 
 @dataclass(frozen=True)
 class Compared:
-    """A row: the folders of its finished runs (one for each seed) and figures from elsewhere.
+    """A row: the folders of its finished runs (one for each seed, fold, or seed and fold: what the
+    row is a mean ``over``, "runs" for both) and figures from elsewhere.
 
     ``note`` says what is missing (runs that failed). ``more`` holds further measurements of the
     same row, each a list of folders: where they measured what the row's own runs have as well,
@@ -33,14 +34,16 @@ class Compared:
     more: Sequence[Sequence[Path]] = ()
     choice: str = ""
     remarks: Sequence[str] = ()
+    over: str = "seeds"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one row: its values over the seeds and what they mean."""
+    """One metric of one row: its values over seeds or folds and what they mean."""
 
     values: tuple[float, ...]
     first: Measurement
+    over: str = "seeds"
 
     @property
     def unit(self) -> str:
@@ -81,7 +84,7 @@ class Score:
     @property
     def meaning(self) -> str:
         if self.std is not None:
-            return f"± standard deviation of {len(self.values)} seeds, around their mean"
+            return f"± standard deviation of {len(self.values)} {self.over}, around their mean"
         return self.first.meaning if len(self.values) == 1 else ""
 
 
@@ -90,15 +93,15 @@ Scores = dict[str, Score]
 
 def collect(row: Compared) -> Scores:
     """Every metric that all finished runs of a row have, and those of its further measurements."""
-    scores = _scores(row.folders)
+    scores = _scores(row.folders, row.over)
     for folders in row.more:
-        for name, score in _scores(folders).items():
+        for name, score in _scores(folders, row.over).items():
             if not score.timing or name not in scores:
                 scores[name] = score
     return scores
 
 
-def _scores(folders: Sequence[Path]) -> Scores:
+def _scores(folders: Sequence[Path], over: str) -> Scores:
     found: list[dict[str, Measurement]] = []
     for folder in folders:
         try:
@@ -108,7 +111,8 @@ def _scores(folders: Sequence[Path]) -> Scores:
         found.append({m.name: m for m in reversed(results)})
     names = [n for n in reversed(found[0]) if all(n in f for f in found)] if found else []
     return {
-        name: Score(tuple(float(f[name].value) for f in found), found[0][name]) for name in names
+        name: Score(tuple(float(f[name].value) for f in found), found[0][name], over)
+        for name in names
     }
 
 

@@ -15,20 +15,26 @@ from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
 from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun
 from scratchlab.studies.workers import Job, Outcome
 
+Repeat = tuple[int, int | None]  # seed, fold
+
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a suite with one seed: its process, its whole configuration, what it waits for."""
+    """One run of a suite with one seed (and one fold): its process, its whole configuration, what
+    it waits for."""
 
     run: SuiteRun
-    seed: int
+    repeat: Repeat
     job: Job
     config: Mapping[str, Any]
     after: str | None = None
 
 
-def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Suite:
-    """The suite with some of its runs (and those that they start from), or with other seeds."""
+def narrow(
+    suite: Suite, only: Sequence[str], seeds: Sequence[int] | None, folds: int | None = None
+) -> Suite:
+    """The suite with some of its runs (and those that they start from), or with other seeds and
+    folds."""
     if seeds is not None and not seeds:
         raise UserError("seeds: the list is empty", "For example seeds=[0,1,2].")
     known = [run.name for run in suite.runs]
@@ -46,6 +52,8 @@ def narrow(suite: Suite, only: Sequence[str], seeds: Sequence[int] | None) -> Su
     runs = [run for run in suite.runs if run.name in wanted]
     if seeds is not None:
         runs = [replace(run, seeds=tuple(dict.fromkeys(seeds))) for run in runs]
+    if folds is not None:
+        runs = [replace(run, folds=folds) for run in runs]
     return replace(suite, runs=tuple(runs))
 
 
@@ -91,38 +99,47 @@ def plan(
                     configs[run.name] = change(configs[str(run.source)], overrides, config_dir)
             else:
                 everywhere = [*suite.overrides, *run.overrides, *shared, *addressed[run.name]]
+                everywhere += [f"dataset.folds={run.folds}"] if run.folds else []
                 overrides = last_of_each(everywhere)
                 configs[run.name] = compose(overrides, config_dir=config_dir).config
         except ConfigError as error:
             faults[run.name] = error.faults
             continue
-        for seed in run.seeds if run.name in configs else ():
-            after = _source_of(suite, run, seed)
+        folds = suite.folds_of(run)
+        repeats = [(s, f) for s in run.seeds for f in (range(folds) if folds else (None,))]
+        for repeat in repeats if run.name in configs else ():
+            after = _source_of(suite, run, repeat)
             before = next((m for m in members if m.job.name == after), None)
-            members.append(
-                _member(run, seed, configs[run.name], overrides, before, folder, threads, flags)
-            )
+            config = configs[run.name]
+            members.append(_member(run, repeat, config, overrides, before, folder, threads, flags))
     if faults:
         raise ConfigError(_named(faults, [r.name for r in suite.runs if not r.is_eval]))
     return members
 
 
-def _source_of(suite: Suite, run: SuiteRun, seed: int) -> str | None:
-    """The run that a run with this seed starts from or measures."""
+def _name_of(run: str, repeat: Repeat) -> str:
+    seed, fold = repeat
+    return f"{run}-seed{seed}" + ("" if fold is None else f"-fold{fold}")
+
+
+def _source_of(suite: Suite, run: SuiteRun, repeat: Repeat) -> str | None:
+    """The run that a run with this seed and fold starts from or measures."""
     if run.source is None:
         return None
+    seed, fold = repeat
+    fold = fold if suite.run(run.source).folds else None
     seeds = suite.run(run.source).seeds
     if seed not in seeds and len(seeds) != 1:
         raise UserError(
             f"{run.name} with seed {seed}: {run.source} has no run with this seed",
             f"Its seeds are {', '.join(map(str, seeds))}.",
         )
-    return f"{run.source}-seed{seed if seed in seeds else seeds[0]}"
+    return _name_of(run.source, (seed if seed in seeds else seeds[0], fold))
 
 
 def _member(
     run: SuiteRun,
-    seed: int,
+    repeat: Repeat,
     config: Mapping[str, Any],
     overrides: Sequence[str],
     before: Member | None,
@@ -130,8 +147,11 @@ def _member(
     threads: int | None,
     flags: list[str],
 ) -> Member:
+    seed, fold = repeat
     own: dict[str, Any] = {"seed": seed}
     inherited: dict[str, Any] = {}
+    if fold is not None:
+        inherited["dataset"] = {**config["dataset"], "fold": fold}
     verb = ["train", *flags]
     if run.is_eval and before is not None:
         own["evaluate_checkpoint"] = run.checkpoint
@@ -146,9 +166,11 @@ def _member(
         own["threads"] = threads
     written = [w for w in overrides if key_of(w) not in own]
     written += [f"{k}={quoted(v) if isinstance(v, str) else v}" for k, v in own.items()]
-    job = folder.job(f"{run.name}-seed{seed}", verb, written)
+    if fold is not None and not run.is_eval:
+        written.append(f"dataset.fold={fold}")
+    job = folder.job(_name_of(run.name, repeat), verb, written)
     return Member(
-        run, seed, job, {**config, **inherited, **own}, before.job.name if before else None
+        run, repeat, job, {**config, **inherited, **own}, before.job.name if before else None
     )
 
 
@@ -251,7 +273,8 @@ def compared(
                 reference |= one.reference
         notes = "; ".join(note for _, note in found if note)
         more = [folders for folders, _ in found[1:]]
-        row = Compared(run.label, found[0][0], reference, notes, more, run.choice, remarks)
+        over = "seeds" if not suite.folds_of(run) else "folds" if len(run.seeds) == 1 else "runs"
+        row = Compared(run.label, found[0][0], reference, notes, more, run.choice, remarks, over)
         rows.append(row)
     return rows
 

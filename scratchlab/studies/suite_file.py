@@ -7,6 +7,7 @@
     workers: 2                          # runs at a time, if the command does not say
     threads: 1                          # of each run; default: the cores shared out
     seeds: [0, 1, 2]                    # every run is repeated
+    folds: 10                           # and made once for each fold of its data (dataset.folds)
     reference_for: {dataset.name: multi30k_en_fr}   # what references are for: shown only then
     overrides: [model=transformer_mt]   # of every training
     runs:
@@ -62,6 +63,7 @@ SUITE_OPTIONS = (
     Option("workers", "int", 1, "runs at a time", {"min": 1, "max": 256}),
     Option("threads", "int | None", None, "CPU threads of each run", {"min": 1, "max": 1024}),
     Option("seeds", "list[int]", [0], "every run once for each", {"min": 0}),
+    Option("folds", "int | None", None, "every training once for each fold", {"min": 2}),
     Option("overrides", "list[str]", [], "overrides of every training", {}),
     Option("runs", "dict[str, Any]", {}, "the runs by name", {}),
     Option("reference_for", "dict[str, Any]", {}, "options that the references are for", {}),
@@ -83,6 +85,7 @@ RUN_OPTIONS = (
     Option("eval", "str | None", None, "run (or run/last) that is measured, not trained", {}),
     Option("row", "str | None", None, "run in whose row an evaluation's figures stand", {}),
     Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {"min": 0}),
+    Option("folds", "int | None", None, "in place of the suite's folds; null: none", {"min": 2}),
     Option("choice", "str", "", "runs of one name compete by their validation loss", {}),
     Option("reference", "dict[str, float]", {}, "figures from elsewhere, by metric", {}),
     Option("reference_for", "dict[str, Any] | None", None, "in place of the suite's", {}),
@@ -97,6 +100,7 @@ class SuiteRun:
     label: str
     overrides: tuple[str, ...]
     seeds: tuple[int, ...]
+    folds: int | None = None
     source: str | None = None
     checkpoint: str = "best"
     is_eval: bool = False
@@ -124,6 +128,10 @@ class Suite:
 
     def run(self, name: str) -> SuiteRun:
         return next(run for run in self.runs if run.name == name)
+
+    def folds_of(self, run: SuiteRun) -> int | None:
+        """The folds of a run's data; an evaluation has those of the run that it measures."""
+        return self.run(run.source).folds if run.is_eval and run.source else run.folds
 
 
 def suite_files(config_dir: str | None = None) -> dict[str, Path]:
@@ -201,6 +209,7 @@ def _read_run(
         label=options["label"] or name.replace("_", " "),
         overrides=tuple(options["overrides"]),
         seeds=tuple(dict.fromkeys(seeds)),
+        folds=options["folds"] if "folds" in (entry or {}) else suite.get("folds"),
         source=source or None,
         checkpoint=checkpoint or "best",
         is_eval=bool(options["eval"]),
@@ -257,6 +266,9 @@ def _links(runs: list[SuiteRun]) -> list[Fault]:
         if run.source not in known:
             hint = suggest(run.source, known, "Runs of this suite")
             faults.append(Fault(key, f"there is no run {run.source!r}", hint))
+        elif not run.is_eval and known[run.source].folds not in (None, run.folds):
+            problem = f"{run.source} has seen other folds than {run.name} has: its test was learnt"
+            faults.append(Fault(key, problem, "Give both the same folds."))
         elif known[run.source].is_eval:
             faults.append(Fault(key, f"{run.source} is an evaluation and has no weights"))
         else:

@@ -250,3 +250,24 @@ def test_of_many_scores_of_classes_those_that_say_the_same_are_drawn_only_on_req
 
     assert drawn("all") == ["bars_accuracy", "bars_f1_macro"]
     assert drawn("asked", "recall_macro") == ["bars_recall_macro"]
+
+
+def test_a_row_over_folds_says_so(tmp_path: Path) -> None:
+    folders = []
+    for fold, share in enumerate((0.5, 0.75, 0.7)):
+        folder = tmp_path / f"fold{fold}"
+        folder.mkdir()
+        folders.append(measured(folder, Measurement("accuracy", share, better="higher")))
+    one = tmp_path / "one"
+    one.mkdir()
+    rows = [
+        Compared("ten", folders, over="folds"),
+        row("one", measured(one, Measurement("accuracy", 0.6, better="higher"))),
+    ]
+    write_comparison(tmp_path / "out", "folds", rows)
+    lines = (tmp_path / "out/tables/comparison.md").read_text().splitlines()
+    assert lines[0].split("|")[-2].strip() == "runs" and "± 0.13" in lines[2]
+    assert "± standard deviation of 3 folds, around their mean" in lines
+    write_comparison(tmp_path / "folds", "folds", rows[:1])
+    head = (tmp_path / "folds/tables/comparison.md").read_text().splitlines()[0]
+    assert head.split("|")[-2].strip() == "folds"
