@@ -13,7 +13,7 @@ from scratchlab.figures.style import SEQUENTIAL, WIDTH_PIXELS, head, label_text,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = 92  # characters of a line
+COLUMNS = 88  # characters of a line
 FONT = 7.5  # points
 LINE_PIXELS, GAP_PIXELS = 24, 12
 LONGEST_WORD = 24
@@ -21,7 +21,7 @@ LONGEST_WORD = 24
 
 @dataclass(frozen=True)
 class WeightedText:
-    """What stands above a text, its words, and their weights, which sum to 1."""
+    """What stands above a text, its words, and their weights: 1 for an even share of all."""
 
     caption: str
     words: Sequence[str]
@@ -30,7 +30,7 @@ class WeightedText:
 
 @style()
 def weighted_texts_figure(texts: Sequence[WeightedText], title: str) -> Figure:
-    """One text below the other. All share one scale: a text whose words weigh alike stays pale."""
+    """One text below the other, all in one scale: a text whose words weigh alike has one colour."""
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -62,7 +62,7 @@ def weighted_texts_figure(texts: Sequence[WeightedText], title: str) -> Figure:
     bar = figure.colorbar(
         ScalarMappable(scale, colours), ax=axis, orientation="horizontal", aspect=50, pad=0.02
     )
-    bar.set_label("weight of a word (those of a text sum to 1)")
+    bar.set_label("weight of a word (1: an even share of its text)")
     bar.outline.set_visible(False)
     head(figure, title)
     return figure

@@ -54,7 +54,7 @@ class Block(nn.Module):
         return self.dropout(self.feed_forward(self.feed_forward_norm(x)), residual=x)
 
 
-@register("model", "gpt", tasks=("language_modeling",), exports=("hf",))
+@register("model", "gpt", tasks=("language_modeling",), exports=("hf",), begins_with=("vectors",))
 class GPT(LanguageModel):
     """Decoder-only Transformer as in GPT-2, from scratch."""
 

@@ -42,7 +42,7 @@ class RecurrentCache:
         self.states = [tuple(s[rows] for s in state) for state in self.states]
 
 
-@register("model", "rnn_lm", tasks=("language_modeling",))
+@register("model", "rnn_lm", tasks=("language_modeling",), begins_with=("vectors",))
 class RNNLM(LanguageModel):
     """Recurrent language model (simple RNN, LSTM, GRU), from scratch or on torch's fused layers."""
 

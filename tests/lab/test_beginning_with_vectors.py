@@ -19,9 +19,9 @@ from scratchlab.estimators.embeddings.files import read_vectors
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.lab import predict as predicting
 from scratchlab.lab import train as training
-from scratchlab.models.gpt import GPT
 from scratchlab.models.layers.word_vectors import begin_with_vectors
 from scratchlab.models.text_cnn import TextCNN
+from scratchlab.registry import build, find
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.folder import read_config
 
@@ -164,12 +164,16 @@ def test_padding_takes_no_vector_and_marks_only_their_own() -> None:
     assert (model.embed.weight[unknown] != 7).all()
 
 
-def test_a_language_model_keeps_the_scale_of_its_embedding() -> None:
+@pytest.mark.parametrize("kind", ["gpt", "rnn_lm"])
+def test_a_language_model_keeps_the_scale_of_its_embedding(kind: str) -> None:
     words = [f"w{i}" for i in range(50)]
     tokenizer = learn("word", lambda: words, None, 1)
     torch.manual_seed(0)
     spec = Spec(task="language_modeling", vocab_size=len(tokenizer), max_length=8)
-    model = GPT(GPT.Config(d_model=8, n_heads=2, n_layers=1), spec)
+    part = find("model", kind)
+    assert "vectors" in part.facts["begins_with"]
+    few = {"d_model": 8, "n_layers": 1, **({"n_heads": 2} if kind == "gpt" else {})}
+    model = build("model", {"name": kind, **part.defaults(), **few}, spec)
     before = float(model.token_layers.embeddings[0].weight.detach().std())
     matrix = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
     begin_with_vectors(model, WordVectors(words, matrix), tokenizer, "here")

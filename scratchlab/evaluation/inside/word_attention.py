@@ -19,7 +19,7 @@ from scratchlab.figures.weighted_text import WeightedText, weighted_texts_figure
 from scratchlab.models.layers.attention import recording
 from scratchlab.registry import option, register
 
-MOST_ROWS = 40
+MOST_ROWS = 20
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class Looked:
 class WordAttention(Evaluator):
     """Draw texts with their words shaded by the attention they get; list the most attended words.
 
-    Table ``attended_words``: words of the split by the mean of weight × length of the text, which
-    is 1 for a word that gets no more than its share. Table ``word_attention``: the drawn texts.
+    A weight is told in even shares: 1 is what each word of a text would get if all got the same.
+    Table ``attended_words``: words of the split by their mean weight; ``word_attention``: the drawn
+    texts and their heaviest words.
     """
 
     @dataclass(frozen=True)
@@ -71,17 +72,16 @@ class WordAttention(Evaluator):
             return []
         self._list(context, dataset, of_split)
         drawn = self._chosen(context, dataset, of_split)
-        labels = [dataset.tokenizer.labels(one.ids) for one in drawn]
-        rows = [
-            (number, word, float(weight))
-            for number, (one, words) in enumerate(zip(drawn, labels, strict=True), 1)
-            for word, weight in zip(words, one.weights, strict=True)
-        ]
-        context.sink.table("word_attention", ("text", "word", "weight"), rows)
         texts = [
-            WeightedText(self._caption(dataset, context.split, one), words, one.weights)
-            for one, words in zip(drawn, labels, strict=True)
+            WeightedText(
+                self._caption(dataset, context.split, one),
+                dataset.tokenizer.labels(one.ids),
+                one.weights * len(one.ids),
+            )
+            for one in drawn
         ]
+        rows = [(" ".join(text.words), text.caption, _heaviest(text)) for text in texts]
+        context.sink.table("word_attention", ("text", "said", "most attended words"), rows)
         title = "Where the classifier looks: attention over the words"
         context.sink.figure("word_attention", weighted_texts_figure, texts, title)
         return []
@@ -123,7 +123,7 @@ class WordAttention(Evaluator):
         best = [i for i in np.argsort(-means, kind="stable")[:MOST_ROWS].tolist() if means[i]]
         words = dataset.tokenizer.labels(best)
         rows = [(w, int(times[i]), float(means[i])) for w, i in zip(words, best, strict=True)]
-        context.sink.table("attended_words", ("word", "times", "weight × length"), rows)
+        context.sink.table("attended_words", ("word", "times", "mean weight"), rows)
 
     def _chosen(
         self, context: EvaluationContext, dataset: TextClassDataset, found: Sequence[Looked]
@@ -153,3 +153,9 @@ class WordAttention(Evaluator):
         truth = int(dataset.labels(split)[one.index])
         right = "right" if truth == best else f"wrong, it is {names[truth]}"
         return f"{said}: {right}"
+
+
+def _heaviest(text: WeightedText, count: int = 5) -> str:
+    """The words of a text that get the most attention, with their weights."""
+    order = np.argsort(-text.weights, kind="stable")[:count].tolist()
+    return ", ".join(f"{text.words[i]} {text.weights[i]:.2f}" for i in order)
