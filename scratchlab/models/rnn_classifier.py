@@ -73,7 +73,7 @@ class RNNClassifier(Model):
             "torch: its fused layers; scratch: written out, with the same parameters",
             choices=("torch", "scratch"),
         )
-        d_embedding: int = option(128, "width of the embeddings; that of word vectors", min=1)
+        d_embedding: int = option(100, "width of the embeddings; that of word vectors", min=1)
         d_hidden: int = option(128, "units of a layer, those of both directions together", min=1)
         n_layers: int = option(1, "recurrent layers", min=1, max=1000)
         bidirectional: bool = option(True, "half of the units read the text backwards")
@@ -90,7 +90,7 @@ class RNNClassifier(Model):
             0.5, "dropped share of each layer's outputs and of what is pooled", min=0, below=1
         )
         input_dropout: float = option(
-            0.3, "dropped share of the embeddings, one mask per text", min=0, below=1
+            0.5, "dropped share of the embeddings, one mask per text", min=0, below=1
         )
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             (

@@ -49,7 +49,7 @@ class TextCNN(Model):
 
     @dataclass(frozen=True)
     class Config(EmbeddingOptions):
-        d_embedding: int = option(128, "width of the embeddings; that of word vectors", min=1)
+        d_embedding: int = option(100, "width of the embeddings; that of word vectors", min=1)
         widths: list[int] = option([3, 4, 5], "words that a filter sees, one kind each", min=1)
         maps: int = option(100, "filters of each width", min=1)
         dropout: float = option(0.5, "dropped share of what the filters found", min=0, below=1)
