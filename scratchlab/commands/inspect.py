@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     from scratchlab.lab.inspect import inspect, tables
     from scratchlab.tracking.console import print_table
 
-    found = inspect(composed.config, sizes["batch"], sizes["length"])
+    found = inspect(composed.config, sizes["batch"], sizes["length"], composed.overrides)
     if found.length < sizes["length"]:
         text = f"note: length={sizes['length']}: the data set has no more than {found.length}"
         print(text, file=sys.stderr)

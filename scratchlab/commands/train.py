@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     require_data([composed.config])
     from scratchlab.lab.train import already_done, train
 
-    done = already_done(composed.config)
+    done = already_done(composed.config, composed.overrides)
     if done is not None:
         print(_said_of(done), file=sys.stderr)
     else:

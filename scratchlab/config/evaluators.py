@@ -27,6 +27,7 @@ ASKS = {
     "feature_maps": "convolutions",
     "members": "the members of an ensemble",
     "word_weights": "attention over the words of a text",
+    "attention": "a text encoder's attention",
 }
 VALIDATION = "trainer.validation_evaluators"
 

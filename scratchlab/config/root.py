@@ -40,9 +40,10 @@ class Config:
     )
     init_from: str | None = option(
         None,
-        "run or checkpoint whose weights and vocabulary training starts from; or word vectors that "
-        "the words begin with: a run that learned them, or a file (word2vec's text or binary "
-        "format, GloVe's)",
+        "run or checkpoint whose weights and vocabulary training starts from (model=gpt and "
+        "text_encoder: also GPT-2's and BERT's, as a folder, minilm, a name of the hub); or word "
+        "vectors that the words begin with: a run that learned them, or a file (word2vec's text "
+        "or binary format, GloVe's)",
         path="name",
     )
     seed: int = option(0, "seed of everything random", min=0)
@@ -72,8 +73,9 @@ class Config:
     )
     export: str | None = option(
         None,
-        "write the measured checkpoint for other programs too: hf (model=gpt: Hugging Face's "
-        "GPT-2), arpa (model=ngram), word2vec or word2vec_binary (word vectors)",
+        "write the measured checkpoint for other programs too: hf (Hugging Face: model=gpt as "
+        "GPT-2, text_encoder as BERT), arpa (model=ngram), word2vec or word2vec_binary (word "
+        "vectors)",
         choices=("hf", "arpa", "word2vec", "word2vec_binary"),
     )
     description: str = option("", "what this run is for, in a line")

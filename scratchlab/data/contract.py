@@ -78,9 +78,11 @@ class DataContext:
     """What a data set gets from its surroundings.
 
     ``root``: the folder of data files ($SCRATCHLAB_DATA) or None; ``cache``: where prepared data
-    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one;
-    ``seed``: the run's; ``runs``: where other runs lie; ``representation``: what turns texts into
-    rows of numbers (:mod:`scratchlab.representations.contract`), where one is chosen.
+    is kept; ``vocabulary``: a checkpoint's folder whose vocabulary is used instead of a new one,
+    ``own``: it is one of this very run, so that the classes are those of then, too; ``masks``: a
+    vocabulary that is learned has a mask; ``seed``: the run's; ``runs``: where other runs lie;
+    ``representation``: what turns texts into rows of numbers
+    (:mod:`scratchlab.representations.contract`), where one is chosen.
     """
 
     root: Path | None
@@ -89,6 +91,8 @@ class DataContext:
     seed: int = 0
     runs: Path = Path("outputs")
     representation: Any = None
+    own: bool = True
+    masks: bool = False
 
 
 @dataclass(frozen=True)

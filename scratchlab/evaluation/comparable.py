@@ -19,6 +19,7 @@ from scratchlab.registry import Part, section_parts
 LOSSES = {
     "language_modeling": "nats per token",
     "seq2seq": "nats per token",
+    "masked_lm": "nats per masked token",
     "classification": "nats",
     "regression": "squared error",
     "reconstruction": "squared error of a pixel",
@@ -47,6 +48,7 @@ TARGETS = (
     ),
 )
 TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_vocabulary")
+MASKED = ("share", "masked", "replaced", "whole_words")
 BAR = " | "
 COSTS = {"training_time": "lower", "peak_memory": "lower"}
 
@@ -103,7 +105,7 @@ def loss_of(config: Mapping[str, Any]) -> str:
     facts = part.facts if part else {}
     loss = str(facts.get("loss", LOSSES.get(task, f"loss of {model.get('name')}")))
     loss += "".join(f", {o}={model[o]}" for o in facts.get("loss_options", ()) if o in model)
-    if LOSSES.get(task) == "nats per token":
+    if LOSSES.get(task, "").endswith("token"):
         return _joined(perplexity_of(config), loss)
     return _joined(targets_of(config), loss)
 
@@ -115,8 +117,11 @@ def targets_of(config: Mapping[str, Any]) -> str:
 
 
 def perplexity_of(config: Mapping[str, Any]) -> str:
-    """The same, and the tokens that it is read in."""
-    return _joined(targets_of(config), " ".join(_said(config, TOKENS)))
+    """The same, and the tokens that it is read in, and how a task spoils them."""
+    said = _said(config, TOKENS)
+    if (config.get("task") or {}).get("name") == "masked_lm":
+        said += _said(config, MASKED, "task")
+    return _joined(targets_of(config), " ".join(said))
 
 
 def parts_of(compares: str) -> tuple[str, str]:
@@ -130,15 +135,15 @@ def _joined(data: str, how: str) -> str:
     return f"{data}{' ' if BAR in data else BAR}{how}" if how else data
 
 
-def _said(config: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    """The options of the data set that are not as usual."""
-    dataset = config.get("dataset") or {}
-    part = section_parts("dataset").get(str(dataset.get("name")))
+def _said(config: Mapping[str, Any], names: tuple[str, ...], section: str = "dataset") -> list[str]:
+    """The options of the data set (or of another section) that are not as usual."""
+    options = config.get(section) or {}
+    part = section_parts(section).get(str(options.get("name")))
     usual = part.defaults() if part else {}
     return [
-        f"{name}={dataset[name]}"
+        f"{name}={options[name]}"
         for name in names
-        if name != "name" and name in dataset and dataset[name] != usual.get(name)
+        if name != "name" and name in options and options[name] != usual.get(name)
     ]
 
 

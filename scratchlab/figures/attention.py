@@ -132,8 +132,11 @@ def _maps(
 
 
 @style()
-def attention_share_figure(shares: NDArray[Any], title: str) -> Figure:
-    """Where each head's attention goes: ``shares`` [layers, heads, 3] on itself, before, first."""
+def attention_share_figure(
+    shares: NDArray[Any], title: str, names: Sequence[str] = SHARES
+) -> Figure:
+    """Where each head's attention goes: ``shares`` [layers, heads, 3], on what ``names`` tell; the
+    last of these is the rest."""
     layers, heads = shares.shape[:2]
     figure, axes = new_figure(height=430)
     axis = axes[0, 0]
@@ -142,7 +145,7 @@ def attention_share_figure(shares: NDArray[Any], title: str) -> Figure:
     parts = np.concatenate([flat, 1 - flat.sum(1, keepdims=True)], axis=1)
     bottom = np.zeros(len(flat))
     colours = [colour(0), colour(1), colour(2), "#CCCCCC"]
-    for part, name in enumerate(SHARES):
+    for part, name in enumerate(names):
         axis.bar(places, parts[:, part], bottom=bottom, width=0.85, color=colours[part], label=name)
         bottom += parts[:, part]
     axis.set_xticks(places, [str(i % heads + 1) for i in range(len(flat))])

@@ -20,7 +20,7 @@ def check_export(parts: Parts, config: Mapping[str, Any]) -> None:
             "Export the run that the methods were applied to.",
         )
     if config["export"]:
-        from scratchlab.models.exporting import check_exportable
+        from scratchlab.models.formats.exporting import check_exportable
 
         check_exportable(parts.model, config["export"], parts.dataset)
 
@@ -29,11 +29,10 @@ def export(folder: Path, parts: Parts, config: Mapping[str, Any], tracker: Track
     """Write the model as it is in the format that ``config`` asks for, if it does."""
     if not config["export"]:
         return
-    from scratchlab.models.exporting import export_model, tokenizer_unwritable
+    from scratchlab.models.formats.exporting import export_model, remarks
 
-    path = export_model(parts.adapted.merged(), parts.dataset, config["export"], folder / "export")
+    model, form = parts.adapted.merged(), config["export"]
+    path = export_model(model, parts.dataset, form, folder / "export")
     tracker.message(f"exported to {path}")
-    has_tokenizer = parts.dataset.tokenizer is not None
-    if config["export"] == "hf" and has_tokenizer and not (path / "tokenizer.json").exists():
-        why = tokenizer_unwritable(parts.dataset)
-        tracker.message(f"note: no tokenizer for AutoTokenizer was written: {why}")
+    for remark in remarks(model, parts.dataset, form, path):
+        tracker.message(f"note: {remark}")

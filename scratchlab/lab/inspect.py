@@ -8,31 +8,32 @@ from typing import Any
 
 import torch
 
-from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import Anatomy, Layer, dissect
 from scratchlab.formatting import format_measurement
-from scratchlab.lab.parts import data_context
+from scratchlab.lab.architecture import with_architecture
+from scratchlab.lab.parts import data_context, read_data
 from scratchlab.lab.weights import assemble
 from scratchlab.registry import build, is_estimator
 from scratchlab.table import Table
-from scratchlab.tasks.contract import Task
 from scratchlab.training.room import countable
 
 
-def inspect(config: dict[str, Any], batch_size: int, length: int) -> Anatomy:
+def inspect(
+    config: dict[str, Any], batch_size: int, length: int, overrides: Sequence[str] = ()
+) -> Anatomy:
     """Build the model of a configuration without its numbers, and look at it through one batch."""
+    config = with_architecture(config, overrides)
     if is_estimator(config):
         raise UserError(
             "inspect counts the layers of torch models; estimators have none",
             f"`scratchlab list model {config['model']['name']}` shows its options.",
         )
     context = data_context(config)
-    dataset: Dataset = build("dataset", config["dataset"], context)
+    plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
+    dataset, task = read_data({**config, "task": plain}, context)
     limit = dataset.spec.max_length
     length = min(length, limit) if limit else length
-    plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
-    task: Task = build("task", plain, dataset.spec)
     with torch.device("meta"):
         adapted = assemble(config, dataset, context, "meta")
     title = f"{config['model']['name']} on {config['dataset']['name']}"

@@ -29,6 +29,7 @@ from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
 if TYPE_CHECKING:
     import torch
 
+    from scratchlab.tasks.contract import Task
 
 LOGGER = logging.getLogger("scratchlab")
 
@@ -54,8 +55,11 @@ class Parts:
         return [*self.dataset.notes, *self.adapted.notes]
 
 
-def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> DataContext:
-    """Where data comes from and where prepared data is kept, for this configuration."""
+def data_context(
+    config: Mapping[str, Any], vocabulary: Path | None = None, *, own: bool = True
+) -> DataContext:
+    """Where data comes from and where prepared data is kept, for this configuration; ``own``: the
+    ``vocabulary`` is one of this very run."""
     root = config.get("data_dir") or os.environ.get("SCRATCHLAB_DATA")
     return DataContext(
         root=expanded(root) if root else None,
@@ -63,6 +67,8 @@ def data_context(config: Mapping[str, Any], vocabulary: Path | None = None) -> D
         vocabulary=vocabulary,
         seed=config["seed"],
         runs=expanded(config["output_dir"]),
+        own=own,
+        masks=find("task", config["task"]["name"]).facts.get("masks", False),
     )
 
 
@@ -83,6 +89,15 @@ def build_dataset(config: Mapping[str, Any], context: DataContext) -> Dataset:
         return dataset
     dense = not find("model", config["model"]["name"]).facts.get("sparse")
     return Represented(dataset, representation, context, dense)
+
+
+def read_data(config: Mapping[str, Any], context: DataContext) -> tuple[Dataset, Any]:
+    """The data set as its task reads it, and the task (None of an estimator)."""
+    dataset = build_dataset(config, context)
+    if is_estimator(config):
+        return dataset, None
+    task: Task = build("task", config["task"], dataset.spec)
+    return task.reading(dataset), task
 
 
 def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
@@ -117,9 +132,10 @@ def build_parts(
     device = set_up_machine(config)
     origin = source or start
     foreign = origin is not None and origin.is_foreign
-    context = data_context(config, origin.path if origin and not foreign else None)
-    dataset = build_dataset(config, context)
-    task = None if is_estimator(config) else build("task", config["task"], dataset.spec)
+    context = data_context(
+        config, origin.path if origin and not foreign else None, own=source is not None
+    )
+    dataset, task = read_data(config, context)
     check_target(config, dataset)
     adapted = assemble(config, dataset, context, device, source, start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None

@@ -10,11 +10,12 @@ from scratchlab.config.check import check
 from scratchlab.config.root import NO_MATTER
 from scratchlab.errors import Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
+from scratchlab.lab.architecture import with_architecture
 from scratchlab.lab.export import check_export, export
 from scratchlab.lab.measure import build_evaluators, costs, measure, raise_failed, validation
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
-from scratchlab.lab.weights import Weights, checkpoint_folder, with_architecture
+from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build
 from scratchlab.regular_files import expanded
 from scratchlab.reporting.plots import draw_curves, loss_label
@@ -103,7 +104,7 @@ def _write_manifest(
     return [f"since the run was begun or last went on, {note}" for note in notes]
 
 
-def already_done(config: Mapping[str, Any]) -> Path | None:
+def already_done(config: dict[str, Any], overrides: Sequence[str]) -> Path | None:
     """The folder of the run that ``config`` would go on with, if nothing of it is left to do."""
     if config["resume"] is not True or config["run_id"] is None:
         return None
@@ -113,6 +114,7 @@ def already_done(config: Mapping[str, Any]) -> Path | None:
     if config["evaluate"] and not (folder.path / RESULTS).is_file():
         return None
     saved, faults = check(folder.config())
+    config = with_architecture(config, overrides)
     if faults or any(saved.get(k) != v for k, v in config.items() if k not in NO_MATTER):
         return None
     try:

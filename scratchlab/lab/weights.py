@@ -8,20 +8,20 @@ that name and compared by hash; no path to code is ever read from a checkpoint.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scratchlab.config.overrides import key_of
 from scratchlab.data.contract import DataContext, Dataset
+from scratchlab.data.sources.pretrained_files import find_pretrained
 from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
+from scratchlab.lab.foreign import FORMATS, foreign_files, foreign_weights
 from scratchlab.lab.vectors import is_of_vectors, open_vectors, require_fit, vectors_file
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
-from scratchlab.regular_files import expanded
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint, read_config
 
@@ -34,10 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights come from: a checkpoint (or another program's folder), and what it holds."""
+    """Where weights come from: a checkpoint (or another program's folder), and what it holds.
+
+    ``origin``: how weights of another program are found again.
+    """
 
     path: Path
     content: checkpoints.Checkpoint
+    origin: dict[str, str] | None = None
     vectors: bool = False  # word vectors, for the rows of an embedding
 
     @property
@@ -73,18 +77,16 @@ class Weights:
 
     @classmethod
     def to_begin_with(cls, config: Mapping[str, Any]) -> Weights | None:
-        """What ``init_from`` names: of a run the best checkpoint (of word vectors the last), for
-        model=gpt perhaps a folder in the Hugging Face format, or a file of word vectors."""
+        """What ``init_from`` names: of a run the best checkpoint (of word vectors the last), or a
+        checkpoint of another program (:mod:`scratchlab.lab.foreign`), or a file of word vectors."""
         if config["init_from"] is None:
             return None
         file = vectors_file(config)
         if file is not None:
             return cls(file, checkpoints.Checkpoint({}, {}, {}), vectors=True)
-        folder = _hugging_face(config)
-        if folder is not None:
-            from scratchlab.models.gpt_weights import load_gpt2
-
-            return cls(folder, checkpoints.Checkpoint(load_gpt2(folder).state_dict(), {}, {}))
+        if files := foreign_files(config):
+            weights = foreign_weights(config["model"]["name"], files.folder)
+            return cls(files.folder, checkpoints.Checkpoint(weights, {}, {}), files.origin())
         run = find_run(config["init_from"], config["output_dir"])
         vectors = is_of_vectors(read_config(run / "config.yaml"))
         require_fit(config, run, vectors)
@@ -102,31 +104,6 @@ def checkpoint_folder(run: Path, which: str) -> Path:
     if not known:
         raise UserError(f"{run} has no checkpoint yet")
     raise UserError(f"{run} has no checkpoint {which!r}", suggest(which, known, "Checkpoints"))
-
-
-def with_architecture(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration with what a folder in the Hugging Face format says of its model, where
-    training starts from one."""
-    folder = _hugging_face(config)
-    if folder is None:
-        return config
-    from scratchlab.models.gpt_weights import architecture
-
-    keys = map(key_of, overrides)
-    given = {key.removeprefix("model.") for key in keys if key.startswith("model.")}
-    model = config["model"]
-    found = architecture(folder, {name: model[name] for name in given if name in model})
-    return {**config, "model": {**model, **found}}
-
-
-def _hugging_face(config: Mapping[str, Any]) -> Path | None:
-    """The folder that ``init_from`` names, if another program wrote it for model=gpt."""
-    if config["init_from"] is None or config["model"]["name"] != "gpt":
-        return None
-    from scratchlab.models.gpt_weights import is_hugging_face
-
-    folder = expanded(config["init_from"])
-    return folder if is_hugging_face(folder) else None
 
 
 def assemble(
@@ -236,7 +213,9 @@ def _base_model(
 
     vectors = start if start and start.vectors else None
     start = None if vectors else start
-    origin = source.base if source else None
+    trained = start is not None and bool(start.content.config.get("method"))
+    below = source or (start if trained else None)  # may hold what methods added alone
+    origin = below.base if below else None
     empty = source is not None and origin is None
     torch.manual_seed(config["seed"])  # weights depend on the seed alone, not on the data's reading
     model: Model
@@ -253,13 +232,11 @@ def _base_model(
         wanted = set(dataset.tokenizer.tokens)
         given = open_vectors(vectors.path, vectors.content, wanted)
         model.notes = [begin_with_vectors(model, given, dataset.tokenizer, str(vectors.path))]
-    if start and not start.content.config.get("method"):
-        Adapted(model).load(start.content.model, start.path)
-        base = _run_origin(start)
-    elif start:
-        base = start.base
+    if start and not trained:
+        Adapted(model).load(dict(model.begin_with(start.content.model)), start.path)
+        base = start.origin or _run_origin(start)
     if origin is not None:
-        base = _restore_origin(model, origin, base)
+        base = _restore_origin(model, origin, base, config, context.cache)
     return (model if torch.device(device).type == "meta" else model.to(device)), base
 
 
@@ -294,7 +271,8 @@ def _from_scratch(
     if shapes is not None:
         weights = source or start
         if weights and not weights.content.config.get("method") and not weights.base:
-            Adapted(shapes).check(weights.content.model, weights.path)
+            found = weights.content.model
+            Adapted(shapes).check(found if source else shapes.begin_with(found), weights.path)
         trained = source is None and not config["method"] and config.get("optimizer")
         require_room(shapes, build("optimizer", config["optimizer"]) if trained else None, config)
     torch.manual_seed(config["seed"])
@@ -310,7 +288,11 @@ def _run_origin(start: Weights) -> dict[str, Any]:
 
 
 def _restore_origin(
-    model: Model, origin: dict[str, Any], found: dict[str, Any] | None
+    model: Model,
+    origin: dict[str, Any],
+    found: dict[str, Any] | None,
+    config: Mapping[str, Any],
+    cache: Path,
 ) -> dict[str, Any]:
     """Give the model the weights that an adapter was trained on, or see that it has them."""
     if origin["kind"] == "run":
@@ -321,8 +303,13 @@ def _restore_origin(
                 "Put that checkpoint back; an adapter does not hold the weights below it.",
             )
         content = checkpoints.load(path, with_optimizer=False)
-        Adapted(model).load(content.model, path)
+        Adapted(model).load(dict(model.begin_with(content.model)), path)
         found = {**origin, "sha256": weights_hash(content.model)}
+    elif found is None and config["model"]["name"] in FORMATS:
+        files = find_pretrained(origin["checkpoint"], cache)
+        weights = foreign_weights(config["model"]["name"], files.folder)
+        Adapted(model).load(dict(model.begin_with(weights)), files.folder)
+        found = files.origin()
     if found is None or found["sha256"] != origin["sha256"]:
         raise UserError(
             f"the adapter was trained on other weights of {origin['checkpoint']} than those "

@@ -165,9 +165,10 @@ class SoftPrompt(Method):
     def apply(self, model: Model, context: MethodContext) -> Model:
         if context.spec.vocab_size is None:
             raise UserError("soft_prompt needs a model of texts")
-        if context.spec.task == "seq2seq":
+        if context.spec.task in ("seq2seq", "masked_lm"):
+            what = "encoder-decoders" if context.spec.task == "seq2seq" else "masked words"
             raise UserError(
-                "soft_prompt is for language models and encoders, not for encoder-decoders",
+                f"soft_prompt is for language models and classifiers, not for {what}",
                 "Choose lora, peft or finetune.",
             )
         name, base = input_embedding(model)

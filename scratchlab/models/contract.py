@@ -9,7 +9,7 @@ D width of the last layer, V vocabulary, K beams of a search.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,6 +66,11 @@ class Model(nn.Module):
             layers += [*named.embeddings, *([] if named.output is None else [named.output])]
         found = [p for layer in layers for p in layer.parameters()]
         return found + [p for n, p in self.named_parameters() if n.startswith(("output.", "head."))]
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Of the weights of another run or program those that this model starts from, with its own
+        where these are of no use. Most models take them as they are."""
+        return weights
 
     def carried_state(self) -> dict[str, Tensor]:
         """What training carries to its next batch beside the weights, for checkpoints."""

@@ -1,6 +1,6 @@
 """Decoder-only Transformer: GPT-2's architecture (Radford et al. 2019), from scratch.
 
-Reads top to bottom: block, configuration, model; attention, feed-forward and the cache are those of
+Reads top to bottom: configuration, model, its block, whose parts are those of
 :mod:`scratchlab.models.layers`. Shapes: B texts, T tokens, D = d_model, V vocabulary. Texts are
 filled up at the right end, where causality hides the filling from every real token.
 """
@@ -18,40 +18,14 @@ from scratchlab.errors import UserError
 from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.layers.attention import SelfAttention
-from scratchlab.models.layers.cache import KeyValueCache, LayerCache, Places
+from scratchlab.models.layers.block import Block
+from scratchlab.models.layers.cache import KeyValueCache, Places
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
-from scratchlab.models.layers.positions import Positions, Rotary, Rotation
+from scratchlab.models.layers.positions import Positions, Rotary
 from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
-
-
-class Block(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
-
-    def __init__(self, config: GPT.Config) -> None:
-        super().__init__()
-        d_model, bias = config.d_model, config.bias
-        self.attention_norm = nn.LayerNorm(d_model, bias=bias)
-        self.attention = SelfAttention(
-            d_model, config.n_heads, config.attention_dropout, causal=True, bias=bias
-        )
-        self.feed_forward_norm = nn.LayerNorm(d_model, bias=bias)
-        self.feed_forward = FeedForward(d_model, config.d_ff or 4 * d_model, "gelu_tanh", bias)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotation: Rotation | None,
-        mask: Tensor | None,
-        cache: LayerCache | None,
-    ) -> Tensor:
-        """x [B, T, D] → [B, T, D]."""
-        change = self.attention(self.attention_norm(x), rotation, mask, cache)
-        x = self.dropout(change, residual=x)
-        return self.dropout(self.feed_forward(self.feed_forward_norm(x)), residual=x)
 
 
 @register("model", "gpt", tasks=("language_modeling",), exports=("hf",), begins_with=("vectors",))
@@ -115,7 +89,7 @@ class GPT(LanguageModel):
         self.rotary: Rotary | None = None
         if config.positions == "rotary":
             self.rotary = Rotary(d_model // config.n_heads, self.block_size)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(d_model, bias=config.bias)
         self.dropout = Dropout(config.dropout)
         if config.output == "full":
@@ -158,13 +132,26 @@ class GPT(LanguageModel):
         x = self.embedding(tokens)  # [B, T, D]
         x = self.dropout(self.positions(x if self.scale == 1 else x * self.scale, places))
         rotation = None if self.rotary is None else self.rotary(places)
-        for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, mask, None if cache is None else cache.layers[layer])
+        for number, layer in enumerate(self.blocks):
+            x = layer(x, rotation, mask, None if cache is None else cache.layers[number])
         return self.norm(x)
 
     def start_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
         """An empty cache for texts of at most ``max_length`` tokens (never more than the block)."""
         return KeyValueCache(len(self.blocks), min(max_length, self.block_size))
+
+
+def block(config: GPT.Config) -> Block:
+    """x + attention(norm(x)), then x + feed_forward(norm(x))."""
+    d_model, heads, bias = config.d_model, config.n_heads, config.bias
+    return Block(
+        "pre",
+        config.dropout,
+        attention_norm=nn.LayerNorm(d_model, bias=bias),
+        attention=SelfAttention(d_model, heads, config.attention_dropout, causal=True, bias=bias),
+        feed_forward_norm=nn.LayerNorm(d_model, bias=bias),
+        feed_forward=FeedForward(d_model, config.d_ff or 4 * d_model, "gelu_tanh", bias),
+    )
 
 
 def context_size(config: GPT.Config, spec: Spec) -> int:

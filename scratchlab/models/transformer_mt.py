@@ -1,6 +1,6 @@
 """Encoder-decoder Transformer for translation (Vaswani et al. 2017, "Attention Is All You Need").
 
-Reads top to bottom: the layer of encoder and decoder, the cache, configuration, the model. Shapes:
+Reads top to bottom: a layer of encoder or decoder, the cache, configuration, the model. Shapes:
 B sentences, S source length, T target length, D = d_model, V vocabulary, K beams of a search.
 Padding stands at the right end of a row only.
 """
@@ -18,6 +18,7 @@ from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.attention import CrossAttention, SelfAttention, padding_mask
+from scratchlab.models.layers.block import Block, KeysAndValues
 from scratchlab.models.layers.cache import KeyValueCache, LayerCache, Places
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
@@ -26,66 +27,34 @@ from scratchlab.models.layers.positions import Positions, Rotary, Rotation
 from scratchlab.models.layers.token_layers import TokenLayers, distinct
 from scratchlab.registry import option, register
 
-Block = TypeVar("Block", bound=nn.Module)
-KeysAndValues = tuple[Tensor, Tensor]
+Part = TypeVar("Part", bound=nn.Module)
 STACKED = {"qkv": 3, "kv": 2}  # outputs in one matrix
 
 
-class Layer(nn.Module):
-    """Self-attention, in the decoder attention to the memory, then feed-forward.
-
-    Around each of them a residual, normed before or after:
-    pre:  x + dropout(block(norm(x)))      post:  norm(x + dropout(block(x)))
-    """
-
-    def __init__(self, config: TransformerMT.Config, decodes: bool) -> None:
-        super().__init__()
-        d_model, heads, dropout = config.d_model, config.n_heads, config.attention_dropout
-        self.pre = config.norm == "pre"
-        self.attention = xavier(SelfAttention(d_model, heads, dropout, causal=decodes))
-        self.attention_norm = nn.LayerNorm(d_model)
-        self.feed_forward = xavier(FeedForward(d_model, config.d_ff, config.activation))
-        self.feed_forward_norm = nn.LayerNorm(d_model)
-        self.dropout = Dropout(config.dropout)
-        if decodes:
-            self.cross = xavier(CrossAttention(d_model, heads, dropout))
-            self.cross_norm = nn.LayerNorm(d_model)
-
-    def forward(
-        self,
-        x: Tensor,
-        rotation: Rotation | None,
-        mask: Tensor | None,
-        memory: KeysAndValues | None = None,
-        memory_mask: Tensor | None = None,
-        cache: LayerCache | None = None,
-    ) -> Tensor:
-        """x [B, T, D] → [B, T, D]; ``memory`` [B, H, S, head_dim] each, in the decoder."""
-        change = self.attention(self.enter(x, self.attention_norm), rotation, mask, cache)
-        x = self.leave(x, change, self.attention_norm)
-        if memory is not None:
-            change = self.cross(self.enter(x, self.cross_norm), *memory, memory_mask)
-            x = self.leave(x, change, self.cross_norm)
-        change = self.feed_forward(self.enter(x, self.feed_forward_norm))
-        return self.leave(x, change, self.feed_forward_norm)
-
-    def enter(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
-        return norm(x) if self.pre else x
-
-    def leave(self, x: Tensor, change: Tensor, norm: nn.LayerNorm) -> Tensor:
-        x = self.dropout(change, residual=x)
-        return x if self.pre else norm(x)
+def layer(config: TransformerMT.Config, decodes: bool) -> Block:
+    """A layer of the encoder, or of the decoder, which looks at the memory too."""
+    d_model, heads, dropout = config.d_model, config.n_heads, config.attention_dropout
+    parts: dict[str, nn.Module] = {
+        "attention": xavier(SelfAttention(d_model, heads, dropout, causal=decodes)),
+        "attention_norm": nn.LayerNorm(d_model),
+        "feed_forward": xavier(FeedForward(d_model, config.d_ff, config.activation)),
+        "feed_forward_norm": nn.LayerNorm(d_model),
+    }
+    if decodes:
+        parts["cross"] = xavier(CrossAttention(d_model, heads, dropout))
+        parts["cross_norm"] = nn.LayerNorm(d_model)
+    return Block(config.norm, config.dropout, **parts)
 
 
-def xavier(block: Block) -> Block:
+def xavier(part: Part) -> Part:
     """Xavier-uniform weights in every linear layer (Glorot & Bengio 2010), each of the outputs that
     are stacked in one matrix by itself; zero biases."""
-    for name, layer in block.named_children():
-        if isinstance(layer, nn.Linear):
-            for part in layer.weight.chunk(STACKED.get(name, 1)):
-                nn.init.xavier_uniform_(part)
-            nn.init.zeros_(layer.bias)
-    return block
+    for name, linear in part.named_children():
+        if isinstance(linear, nn.Linear):
+            for matrix in linear.weight.chunk(STACKED.get(name, 1)):
+                nn.init.xavier_uniform_(matrix)
+            nn.init.zeros_(linear.bias)
+    return part
 
 
 class DecoderCache:
@@ -174,8 +143,8 @@ class TransformerMT(Seq2SeqModel):
         self.rotary: Rotary | None = None
         if config.positions == "rotary":
             self.rotary = Rotary(d_model // config.n_heads, config.max_length)
-        self.encoder = nn.ModuleList(Layer(config, False) for _ in range(config.encoder_layers))
-        self.decoder = nn.ModuleList(Layer(config, True) for _ in range(config.decoder_layers))
+        self.encoder = nn.ModuleList(layer(config, False) for _ in range(config.encoder_layers))
+        self.decoder = nn.ModuleList(layer(config, True) for _ in range(config.decoder_layers))
         final = config.norm == "pre"  # post-norm layers end in a norm already
         self.encoder_norm = nn.LayerNorm(d_model) if final else nn.Identity()
         self.decoder_norm = nn.LayerNorm(d_model) if final else nn.Identity()
@@ -190,8 +159,8 @@ class TransformerMT(Seq2SeqModel):
         places = slice(0, source.shape[1])
         x, rotation = self.embed(source, self.source_embedding, self.source_positions, places)
         mask = padding_mask(source_padding, x.dtype)
-        for layer in self.encoder:
-            x = layer(x, rotation, mask)
+        for block in self.encoder:
+            x = block(x, rotation, mask)
         return self.encoder_norm(x)
 
     def decode(
@@ -205,19 +174,19 @@ class TransformerMT(Seq2SeqModel):
 
         With a cache target_in [B, K] are the newest tokens of the beams.
         """
-        layers = cast("list[Layer]", self.decoder)
+        blocks = cast("list[Block]", self.decoder)
         if cache is not None:
             places, mask = cache.own.extend(target_in)
             own: Sequence[LayerCache | None] = cache.own.layers
             seen, seen_mask = cache.memory, cache.memory_mask
         else:
             assert memory is not None
-            places, mask, own = slice(0, target_in.shape[1]), None, [None] * len(layers)
-            seen = [layer.cross.keys_and_values(memory) for layer in layers]
+            places, mask, own = slice(0, target_in.shape[1]), None, [None] * len(blocks)
+            seen = [block.cross.keys_and_values(memory) for block in blocks]
             seen_mask = padding_mask(source_padding, memory.dtype)
         x, rotation = self.embed(target_in, self.target_embedding, self.target_positions, places)
-        for layer, keys, kept in zip(layers, seen, own, strict=True):
-            x = layer(x, rotation, mask, keys, seen_mask, kept)
+        for block, keys, kept in zip(blocks, seen, own, strict=True):
+            x = block(x, rotation, mask, kept, keys, seen_mask)
         return self.decoder_norm(x)
 
     def start_cache(
@@ -225,8 +194,8 @@ class TransformerMT(Seq2SeqModel):
     ) -> DecoderCache:
         """A cache for decoding at most ``max_length`` tokens with ``beams`` beams a sentence."""
         own = KeyValueCache(len(self.decoder), max_length, beams)
-        layers = cast("list[Layer]", self.decoder)
-        seen = [layer.cross.keys_and_values(memory) for layer in layers]
+        blocks = cast("list[Block]", self.decoder)
+        seen = [block.cross.keys_and_values(memory) for block in blocks]
         kept = [(k.contiguous(), v.contiguous()) for k, v in seen]
         return DecoderCache(own, kept, padding_mask(source_padding, memory.dtype))
 

@@ -13,6 +13,7 @@ from scratchlab.config.check import check
 from scratchlab.config.places import whole_paths
 from scratchlab.config.root import FOLDER_NAME, NO_MATTER
 from scratchlab.errors import UserError
+from scratchlab.lab.architecture import with_architecture
 from scratchlab.regular_files import expanded
 from scratchlab.run.atomic import write_json
 from scratchlab.run.decisions import STUDY_RECORD
@@ -78,8 +79,8 @@ def is_done(folder: Path) -> bool:
     return RunFolder(folder).status()["status"] == "done"
 
 
-def require_same(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with (or count) a run that was made with other options.
+def require_same(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Refuse to go on with (or count) a run that was made with other options, ``words`` among them.
 
     A run that came to nothing (it failed before its first checkpoint) may start anew with others.
     """
@@ -87,6 +88,8 @@ def require_same(folder: Path, config: Mapping[str, Any]) -> None:
         return
     if not (is_done(folder) or any((folder / "checkpoints").glob("[!.]*"))):
         return
+    here = {**config, "output_dir": str(folder.parents[1])}
+    config = with_architecture(here, words)
     found = list(differences(completed(read_config(folder / "config.yaml")), config))
     if found:
         key, before, now = found[0]

@@ -208,7 +208,7 @@ class SuiteSource:
         self.waiting: list[Member] = []
         self.total, self.begun = len(members), 0
         for member in members:
-            require_same(member.job.folder, member.config)
+            require_same(member.job.folder, member.config, member.job.arguments)
             if is_done(member.job.folder):
                 self.outcomes[member.job.name] = Outcome(
                     member.job.name, "done", "in an earlier call", str(member.job.log)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from scratchlab.data.contract import Spec
+from scratchlab.data.contract import Dataset, Spec
 
 
 @dataclass
@@ -32,6 +32,10 @@ class Task(ABC):
     def __init__(self, config: Any, spec: Spec) -> None:
         self.config = config
         self.spec = spec
+
+    def reading(self, dataset: Dataset) -> Dataset:
+        """The data set as this task reads it; most read it as it is."""
+        return dataset
 
     @abstractmethod
     def loss(self, model: Any, batch: Any) -> Loss:

@@ -34,8 +34,8 @@ def projected_cross_entropy(
 ) -> tuple[Tensor, Tensor]:
     """The two sums of an output layer that a method changed, asked through ``model.project``.
 
-    A chunk of rows at a time; in training its logits are computed again for the gradient instead of
-    being kept.
+    A chunk of rows at a time; where there are several, their logits are computed again for the
+    gradient instead of being kept.
     """
     vocabulary = int(model.output.out_features)
     rows = max(16, AT_ONCE // vocabulary)
@@ -49,8 +49,9 @@ def projected_cross_entropy(
         return total, nll.detach()
 
     totals, nlls = [hidden.new_zeros(())], [hidden.new_zeros(())]
+    again = torch.is_grad_enabled() and hidden.device.type != "meta" and len(hidden) > rows
     for h, y in zip(hidden.split(rows), target.split(rows), strict=True):
-        if torch.is_grad_enabled() and h.device.type != "meta":
+        if again:
             total, nll = checkpoint(chunk, h, y, use_reentrant=False)
         else:
             total, nll = chunk(h, y)

@@ -16,7 +16,7 @@ from tests.support.models import CONTEXT, Tiny
 
 pytest.importorskip("transformers")
 
-MODELS = ("gpt", "gpt2", "llama", "bert", "t5", "bart", "transformer_mt")
+MODELS = ("gpt", "gpt2", "llama", "bert", "t5", "bart", "transformer_mt", "text_encoder")
 # Options that differ from the defaults; the name before the colon is the method.
 CHOICES: dict[str, dict[str, Any]] = {
     "lora": {},

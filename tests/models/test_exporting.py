@@ -13,7 +13,7 @@ import torch
 from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.corpora import TextFile
 from scratchlab.estimators.ngrams.model import NGram
-from scratchlab.models.exporting import arpa_words, export_model
+from scratchlab.models.formats.exporting import arpa_words, export_model
 
 TEXT = "One for sorrow,\nTwo for joy,\nThree for a girl,\nFour for a boy.\n" * 20
 WORDS = [
@@ -48,7 +48,7 @@ def test_an_exported_run_is_read_by_transformers_and_gone_on_with(
 
     from safetensors.torch import load_file
 
-    from scratchlab.models.gpt_weights import load_gpt2
+    from scratchlab.models.formats.gpt2 import load_gpt2
 
     ours = load_gpt2(folder).eval()
     tokens = torch.randint(0, theirs.config.vocab_size, (2, 16))

@@ -11,8 +11,8 @@ import torch
 from scratchlab.data.contract import Spec
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import UserError
+from scratchlab.models.formats.gpt2 import export_gpt2, load_gpt2, load_gpt2_weights
 from scratchlab.models.gpt import GPT
-from scratchlab.models.gpt_weights import export_gpt2, load_gpt2, load_gpt2_weights
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

@@ -1,4 +1,4 @@
-"""Tiny models of seven architectures that every method must work on."""
+"""Tiny models of eight architectures that every method must work on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from scratchlab.methods.contract import MethodContext
 from scratchlab.models.gpt import GPT
 from scratchlab.models.pretrained import PretrainedEncoder, PretrainedLM
 from scratchlab.models.pretrained_seq2seq import PretrainedSeq2Seq
+from scratchlab.models.text_encoder import TextEncoder
 from scratchlab.models.transformer_mt import TransformerMT
 
 VOCABULARY, LENGTH = 61, 24
@@ -96,7 +97,7 @@ def write_checkpoints(folder: Path) -> None:
 
 
 def tiny_models(folder: Path) -> dict[str, Tiny]:
-    """The seven, by name; ``folder`` holds the checkpoints."""
+    """The eight, by name; ``folder`` holds the checkpoints."""
     context = DataContext(None, folder / "cache")
     tokens = torch.randint(2, VOCABULARY, (3, 9), generator=torch.Generator().manual_seed(1))
 
@@ -117,6 +118,15 @@ def tiny_models(folder: Path) -> dict[str, Tiny]:
         torch.manual_seed(5)
         config = PretrainedEncoder.Config(checkpoint=str(folder / "bert"), dropout=0.0)
         return PretrainedEncoder(config, SPEC, context)
+
+    def own_encoder() -> nn.Module:
+        torch.manual_seed(6)
+        options = {"d_model": 32, "n_heads": 2, "n_layers": 2, "d_ff": 48, "max_length": 64}
+        model = TextEncoder(TextEncoder.Config(**options, dropout=0.0), SPEC)
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                nn.init.normal_(parameter, std=0.1)
+        return model
 
     def pair(name: str) -> Tiny:
         config = PretrainedSeq2Seq.Config(checkpoint=str(folder / name), dropout=0.0)
@@ -145,4 +155,5 @@ def tiny_models(folder: Path) -> dict[str, Tiny]:
         "gpt2": Tiny("gpt2", causal("gpt2"), tokens),
         "llama": Tiny("llama", causal("llama"), tokens),
         "bert": Tiny("bert", encoder, tokens),
+        "text_encoder": Tiny("text_encoder", own_encoder, tokens),
     }

@@ -37,7 +37,7 @@ from scratchlab.data.sources.text_sources import LocatedText, split_reads
 from scratchlab.data.tokenizers.choosing import given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_text_tokenizer, write_text_tokenizer
-from scratchlab.data.tokenizers.learned import RUNNING, learn
+from scratchlab.data.tokenizers.learned import MARKS, RUNNING, learn
 from scratchlab.errors import UserError
 
 # Options that change nothing of what is prepared.
@@ -303,6 +303,7 @@ class RunningText(TokenText):
             options=options,
             data=located.key,
             vocabulary=tokenizer.to_json() if tokenizer else None,
+            **({"masks": True} if self.context.masks and tokenizer is None else {}),
         )
         corpus = prepared(
             self.context.cache,
@@ -349,10 +350,11 @@ class RunningText(TokenText):
             for read in reads.values():
                 yield from read()
 
-        config = self.config
+        config, masks = self.config, self.context.masks
         if not any(piece.strip() for piece in reads["train"]()):
             raise UserError(f"{self.registered_name}: the training text is empty")
         return learn(
             config.tokenizer, reads["train"], config.vocab_size, config.min_frequency,
-            special=RUNNING[config.tokenizer], lines=True, everything=everything,
+            special=MARKS if masks else RUNNING[config.tokenizer], lines=True, mask=masks,
+            everything=everything,
         )  # fmt: skip

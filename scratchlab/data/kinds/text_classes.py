@@ -124,7 +124,9 @@ class TextClassDataset(TextPairs):
 
     def __init__(self, config: Any, context: DataContext) -> None:
         super().__init__(config, context)
-        if context.vocabulary is not None:
+        self._saved = context.vocabulary is not None and context.own and not context.masks
+        if self._saved:
+            assert context.vocabulary is not None
             self.classes = _read_classes(context.vocabulary / CLASSES)
         else:
             self.classes = sorted({label for _, label in self.pairs["train"]})
@@ -134,8 +136,9 @@ class TextClassDataset(TextPairs):
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
         """Made when it is first asked for: a representation does without."""
-        given = given_tokenizer(self.config, self.context)
-        return given or learned(self.context.cache, self.config, self.texts("train"))
+        given, context = given_tokenizer(self.config, self.context), self.context
+        layout = {"mask": True} if context.masks else {}
+        return given or learned(context.cache, self.config, self.texts("train"), **layout)
 
     @classmethod
     @abstractmethod
@@ -155,6 +158,7 @@ class TextClassDataset(TextPairs):
             vocab_size=len(self.tokenizer),
             unk_id=self.tokenizer.unk_id,
             pad_id=self.tokenizer.pad_id,
+            sos_id=self.tokenizer.cls_id,
             unit=self.tokenizer.unit,
             tokenizer=self.tokenizer.kind,
             max_length=self.config.max_length,
@@ -165,7 +169,7 @@ class TextClassDataset(TextPairs):
     @property
     def class_names(self) -> tuple[str, ...]:
         """What a person calls the classes, in the order of their numbers."""
-        titles = self.class_titles if self.context.vocabulary is None else {}
+        titles = {} if self._saved else self.class_titles
         return tuple(titles.get(c, c) for c in self.classes)
 
     def save_vocabulary(self, folder: Path) -> None:

@@ -86,7 +86,7 @@ class RunningTextOptions(TokenizerOptions):
     "dataset",
     "python_docs",
     task="language_modeling",
-    also=("word_vectors",),
+    also=("word_vectors", "masked_lm"),
     sources=("embedded",),
 )
 class PythonDocs(RunningText):
@@ -125,7 +125,7 @@ class PythonDocs(RunningText):
     "dataset",
     "tiny_shakespeare",
     task="language_modeling",
-    also=("word_vectors",),
+    also=("word_vectors", "masked_lm"),
     sources=("files", "hub"),
     files=("tinyshakespeare/input.txt",),
     hub="karpathy/tiny_shakespeare",
@@ -165,7 +165,7 @@ class TinyShakespeare(RunningText):
     "dataset",
     "wikitext2",
     task="language_modeling",
-    also=("word_vectors",),
+    also=("word_vectors", "masked_lm"),
     sources=("files", "hub"),
     files=("wikitext2/train.txt.gz", "wikitext2/valid.txt.gz", "wikitext2/test.txt.gz"),
     hub="Salesforce/wikitext",
@@ -202,7 +202,7 @@ class WikiText2(RunningText):
     "dataset",
     "text_file",
     task="language_modeling",
-    also=("word_vectors",),
+    also=("word_vectors", "masked_lm"),
     sources=("files", "hub"),
 )
 class TextFile(RunningText):

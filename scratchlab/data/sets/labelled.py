@@ -28,6 +28,7 @@ SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
     "dataset",
     "sst2",
     task="classification",
+    also=("masked_lm",),
     sources=("files",),
     holds=("texts",),
     files=SST2,
@@ -72,6 +73,7 @@ class SST2Data(TextClassDataset):
     "dataset",
     "mr",
     task="classification",
+    also=("masked_lm",),
     sources=("files",),
     holds=("texts",),
     files=("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos"),
@@ -123,6 +125,7 @@ def _is_utf8(line: bytes) -> bool:
     "dataset",
     "text_classification",
     task="classification",
+    also=("masked_lm",),
     sources=("files",),
     holds=("texts",),
 )

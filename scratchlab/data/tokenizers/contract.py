@@ -65,6 +65,10 @@ class Tokenizer(ABC):
     def to_json(self) -> dict[str, Any]:
         """All that :func:`scratchlab.data.tokenizers.files.from_json` needs to make it again."""
 
+    def word_starts(self) -> NDArray[np.bool_] | None:
+        """[V] whether each token begins a word; None: tokens are no parts of words."""
+        return None
+
     @property
     def frame(self) -> tuple[int, int, int]:
         """The ids of padding, start and end, for texts that a decoder writes.

@@ -55,20 +55,29 @@ def unwritable(tokenizer: Tokenizer, sample: str = "") -> str | None:
     return None
 
 
-def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None:
-    """Write both files; ``longest``: the context of the model."""
+def write_hf_tokenizer(
+    tokenizer: Tokenizer, folder: Path, longest: int, *, framed: bool = False
+) -> None:
+    """Write both files; ``longest``: the context of the model. ``framed``: the library puts the
+    tokens of an encoder before and behind a text, where the tokenizer has them."""
+    cls_id, sep_id = (tokenizer.cls_id, tokenizer.sep_id) if framed else (None, None)
     if tokenizer.kind == "pretrained":
         stored: Any = tokenizer.to_json()["tokenizer"]
         text = json.dumps(stored, ensure_ascii=False)
     else:
-        text = _library_tokenizer(tokenizer).to_str()
+        made = _library_tokenizer(tokenizer)
+        if cls_id is not None and sep_id is not None:
+            made.post_processor = _frame(made, cls_id, sep_id)
+        text = made.to_str()
     # A name in a text means the token; <unk> and <pad> in a text should be words like others.
     unnamed = {"word": ("unk",), "bpe": ("unk", "pad")}.get(tokenizer.kind, ())
     numbers = {
-        "eos": tokenizer.eos_id,
+        "eos": tokenizer.eos_id if sep_id is None else sep_id,
         "unk": tokenizer.unk_id,
         "pad": tokenizer.pad_id,
         "mask": tokenizer.mask_id,
+        "cls": cls_id,
+        "sep": sep_id,
     }
     special = {
         f"{name}_token": tokenizer.tokens[number]
@@ -86,6 +95,15 @@ def write_hf_tokenizer(tokenizer: Tokenizer, folder: Path, longest: int) -> None
     }
     write_text(folder / "tokenizer.json", text)
     write_text(folder / "tokenizer_config.json", json.dumps(settings, ensure_ascii=False, indent=2))
+
+
+def _frame(made: Any, first: int, last: int) -> Any:
+    from tokenizers import processors
+
+    ends = [(made.id_to_token(number), number) for number in (first, last)]
+    return processors.TemplateProcessing(
+        single=f"{ends[0][0]}:0 $A:0 {ends[1][0]}:0", special_tokens=ends
+    )
 
 
 def _library_tokenizer(tokenizer: Tokenizer) -> Any:

@@ -2,7 +2,8 @@
 
 What an id means depends on the special tokens in front, so a data set says which it needs:
 ``MARKS`` (all four) where nothing else is said, ``RUNNING`` for running text, ``□⁇`` for characters
-with masked spans. Characters without ``<unk>`` are those of the whole corpus, since a character
+with masked spans. A vocabulary with start, end and mask is one for encoders: a text stands between
+start and end there. Characters without ``<unk>`` are those of the whole corpus, since a character
 that is none of them is refused. With ``lines`` the end of a line is a token: ``<eos>``, or of
 characters ``\\n`` itself. A mask that is no special token in front is the last token.
 """
@@ -17,6 +18,7 @@ from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scratchlab.data.tokenizers.bpe import Merges, learn_merges
 from scratchlab.data.tokenizers.contract import FORMAT, Ids, Tokenizer
@@ -77,6 +79,8 @@ class Learned(Tokenizer):
         end = numbers.get(END)
         self.eos_id = end if self.mask_id is None else self.mask_id  # a mask ends an answer
         self.line_end_id = end if lines else None
+        if self.mask_id is not None and self.sos_id is not None and end is not None:
+            self.cls_id, self.sep_id = self.sos_id, end  # encoders read texts between these
         self._silent = {numbers.get(n) for n in (PADDING, PAD_CHARACTER, BEGIN, END)} - {
             self.line_end_id
         }
@@ -219,6 +223,13 @@ class OfParts(Learned):
                 text = text.removesuffix(" ")
             yield from map(ids_of, self.cut(text))
 
+    def word_starts(self) -> NDArray[np.bool_]:
+        return np.array([self._is_whole(token) for token in self.tokens])
+
+    def _is_whole(self, token: str) -> bool:
+        """Whether a token begins a word, be it one that was glued to another."""
+        return True
+
     def decode(self, ids: Iterable[int]) -> str:
         return "\n".join(self._decode_line(line) for line in _parted(ids, self.line_end_id))
 
@@ -287,6 +298,9 @@ class Pieces(OfParts):
 
     def _joined(self, tokens: list[str]) -> str:
         return unmark("".join(tokens))
+
+    def _is_whole(self, token: str) -> bool:
+        return token.startswith(START)
 
     def _begins_word(self, token: str) -> bool:
         return token.startswith(START) and not token.startswith(START + JOINER)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scratchlab.config.reading import read_json, read_text, require
 from scratchlab.data.sources.pretrained_files import find_pretrained
@@ -26,8 +27,11 @@ STORED_SCHEMA = {
     "start?": "int | None",
 }
 SPECIAL_SCHEMA: dict[str, str] = {}  # of a library's file: what is used of it is checked below
+SPACES = ("\u2581", "\u0120")  # the space before a word, in SentencePiece's tokens and in GPT-2's
 CHARACTERS_AT_ONCE = 8 << 20  # 200 MB
-SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token")
+SPECIAL = (
+    *("bos_token", "eos_token", "unk_token", "pad_token", "cls_token", "sep_token", "mask_token"),
+)
 
 
 class PretrainedTokenizer(Tokenizer):
@@ -63,7 +67,7 @@ class PretrainedTokenizer(Tokenizer):
         self.eos_id = self._id("eos_token") if "eos_token" in special else self._id("sep_token")
         self.sos_id = self._id("bos_token")
         self.cls_id, self.sep_id = self._id("cls_token"), self._id("sep_token")
-        self.unk_id = self._id("unk_token")
+        self.unk_id, self.mask_id = self._id("unk_token"), self._id("mask_token")
         if self.unk_id in (self.eos_id, self.sos_id):
             self.unk_id = None
         pad = self._id("pad_token")
@@ -96,6 +100,14 @@ class PretrainedTokenizer(Tokenizer):
         known = [i for i in ids if i < len(self)]  # a model may have more rows than there are
         text = str(self.inner.decode(known, skip_special_tokens=True))
         return text if self.start is None else text.strip()
+
+    def word_starts(self) -> NDArray[np.bool_] | None:
+        """WordPiece marks the pieces that go on with a word, others those that begin one."""
+        if any(token.startswith("##") for token in self.tokens):
+            return np.array([not token.startswith("##") for token in self.tokens])
+        if any(token.startswith(SPACES) for token in self.tokens):
+            return np.array([token.startswith(SPACES) for token in self.tokens])
+        return None
 
     def labels(self, ids: Iterable[int]) -> list[str]:
         shown = []

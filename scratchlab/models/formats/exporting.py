@@ -16,16 +16,22 @@ from scratchlab.estimators.embeddings.files import write_vectors
 from scratchlab.estimators.ngrams.arpa import check_words
 from scratchlab.estimators.ngrams.counts import MARKERS
 from scratchlab.estimators.ngrams.model import NGram
+from scratchlab.models.formats import bert, gpt2
 from scratchlab.models.gpt import GPT
-from scratchlab.models.gpt_weights import check_convertible, export_gpt2
+from scratchlab.models.text_encoder import TextEncoder
 
 FORMATS = {
-    "hf": "gpt",
+    "hf": "gpt, text_encoder",
     "arpa": "ngram",
     "word2vec": "skipgram",
     "word2vec_binary": "skipgram",
 }
-OWNERS = {"hf": GPT, "arpa": NGram, "word2vec": WordEstimator, "word2vec_binary": WordEstimator}
+OWNERS: dict[str, Any] = {
+    "hf": (GPT, TextEncoder),
+    "arpa": NGram,
+    "word2vec": WordEstimator,
+    "word2vec_binary": WordEstimator,
+}
 VECTOR_FILES = {"word2vec": "vectors.txt", "word2vec_binary": "vectors.bin"}
 SAMPLE = 20_000  # tokens of a text that an exported tokenizer is compared on
 
@@ -38,7 +44,9 @@ def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
             "Formats: " + ", ".join(f"{f} (model={m})" for f, m in FORMATS.items()) + ".",
         )
     if isinstance(model, GPT):
-        check_convertible(model)
+        gpt2.check_convertible(model)
+    elif isinstance(model, TextEncoder):
+        bert.check_convertible(model)
     elif isinstance(model, NGram):
         if model.smoothing != "kneser_ney":
             raise UserError(
@@ -70,10 +78,14 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
         target = folder / "hf"
         target.mkdir(parents=True, exist_ok=True)
         spec = dataset.spec
-        export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
+        framed = isinstance(model, TextEncoder)
+        if framed:
+            bert.export_bert(model, target, spec)
+        else:
+            gpt2.export_gpt2(model, target, bos_id=spec.sos_id, eos_id=spec.eos_id)
         dataset.save_vocabulary(target)
         if dataset.tokenizer is not None and tokenizer_unwritable(dataset) is None:
-            write_hf_tokenizer(dataset.tokenizer, target, model.block_size)
+            write_hf_tokenizer(dataset.tokenizer, target, model.block_size, framed=framed)
         return target
     folder.mkdir(parents=True, exist_ok=True)
     if form in VECTOR_FILES:
@@ -85,6 +97,25 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
     target = folder / "model.arpa"
     model.export_arpa(target)
     return target
+
+
+def remarks(model: Any, dataset: Dataset, form: str, path: Path) -> list[str]:
+    """What a person should know of what was exported."""
+    if form != "hf":
+        return []
+    found = []
+    if isinstance(model, TextEncoder):
+        kind = bert.kind_of(model)
+        found.append(f"transformers reads it with {kind}.from_pretrained")
+        if kind == "BertModel" and dataset.spec.task == "classification":
+            found.append(
+                f"it gives hidden states: no model of transformers tells classes from "
+                f"model.pooling={model.config.pooling} (from cls with model.pooler=true one does)"
+            )
+    if dataset.tokenizer is not None and not (path / "tokenizer.json").exists():
+        why = tokenizer_unwritable(dataset)
+        found.append(f"no tokenizer for AutoTokenizer was written: {why}")
+    return found
 
 
 def tokenizer_unwritable(dataset: Any) -> str | None:

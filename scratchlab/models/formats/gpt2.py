@@ -1,8 +1,6 @@
 """GPT-2 checkpoints in the Hugging Face format, read into :class:`GPT` and written from it.
 
-Such a folder holds ``config.json`` and ``model.safetensors`` (or several shards with an index). Its
-linear layers are ``Conv1D``: weights [in, out], the transpose of ``nn.Linear``'s. Reading needs no
-transformers, and pickled ``.bin`` files are not opened.
+Their linear layers are ``Conv1D``: weights [in, out], the transpose of ``nn.Linear``'s.
 """
 
 from __future__ import annotations
@@ -12,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from scratchlab.config.reading import read_json, require
-from scratchlab.config.schema import check_options
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError, shortened
+from scratchlab.models.formats.hugging_face import (
+    checked_options,
+    dtype_name,
+    read_content,
+    read_tensors,
+)
 from scratchlab.models.gpt import GPT
-from scratchlab.registry import find
 from scratchlab.run.atomic import write_bytes, write_json
 
 PREFIX = "transformer."
-INDEX = "model.safetensors.index.json"
 TANH_GELU = ("gelu_new", "gelu_pytorch_tanh")
 # What GPT computes; a checkpoint that was made for something else would give wrong numbers.
 ASSUMED: dict[str, Any] = {
@@ -62,53 +61,26 @@ def read_gpt2_config(folder: Path) -> tuple[GPT.Config, int]:
     """The configuration and vocabulary size of a checkpoint folder; UserError where it differs
     from GPT-2's architecture."""
     path = folder / "config.json"
-    if not path.exists():
-        raise UserError(
-            f"{folder} holds no config.json", "Give the folder of a Hugging Face GPT-2 checkpoint."
-        )
-    content = require(read_json(path), {"vocab_size": "int"}, path)
-    for key, value in ASSUMED.items():
-        found = content.get(key, value if key != "model_type" else None)
-        if found != value:
-            raise UserError(
-                f"{path}: {key} is {shortened(found)}; scratchlab's gpt computes {key}={value!r} "
-                "only"
-            )
+    content = read_content(folder, "gpt", ASSUMED)
     activation = content.get("activation_function", "gelu_new")
     if activation not in TANH_GELU:
         raise UserError(f"{path}: activation_function is {shortened(activation)}, not gelu_new")
-    gpt = find("model", "gpt")
     values = {ours: content[theirs] for ours, theirs in OPTIONS.items() if theirs in content}
     values = {"positions": "learned", "tie_embeddings": True, **values}
-    complete, faults = check_options("", values, gpt.options, gpt.rules)
-    missing = [theirs for ours, theirs in OPTIONS.items() if ours in SIZES and ours not in values]
-    problems = [f"{theirs} is missing" for theirs in missing]
-    problems += [f"{OPTIONS.get(f.where, f.where)}: {f.problem}" for f in faults]
-    if problems:
-        raise UserError(f"{path} is no GPT-2 configuration: {problems[0]}")
+    complete = checked_options(path, "gpt", "GPT-2", values, OPTIONS, SIZES)
     return GPT.Config(**complete), content["vocab_size"]
 
 
-def architecture(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """The options of model=gpt that a checkpoint folder decides.
-
-    ``asked``: those that a person gave; UserError where the folder says otherwise.
-    """
+def architecture(folder: Path) -> dict[str, Any]:
+    """The options of model=gpt that a checkpoint folder decides."""
     config, _ = read_gpt2_config(folder)
     names = ("d_model", "n_heads", "n_layers", "d_ff", "block_size", "positions", "tie_embeddings")
-    found = {name: getattr(config, name) for name in names} | {"bias": True, "output": "full"}
-    for name, value in found.items():
-        if name in asked and asked[name] != value:
-            raise UserError(
-                f"model.{name}={asked[name]}: the checkpoint {folder} has {value}",
-                f"Leave model.{name} out: the folder's config.json says it.",
-            )
-    return found
+    return {name: getattr(config, name) for name in names} | {"bias": True, "output": "full"}
 
 
-def is_hugging_face(folder: Path) -> bool:
-    """Whether a folder holds a checkpoint in the Hugging Face format (of whatever model)."""
-    return (folder / "config.json").is_file() and not (folder / "state.json").is_file()
+def weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint folder by the names of :class:`GPT`."""
+    return load_gpt2(folder).state_dict()
 
 
 def load_gpt2(folder: Path) -> GPT:
@@ -128,7 +100,7 @@ def load_gpt2_weights(model: GPT, folder: Path) -> None:
     """
     check_convertible(model)
     read_gpt2_config(folder)
-    tensors = {name.removeprefix(PREFIX): t for name, t in _read_tensors(folder)}
+    tensors = {name.removeprefix(PREFIX): t for name, t in read_tensors(folder)}
     found: list[tuple[Tensor, Tensor]] = []
     for parameter, name, transposed in _pairs(model):
         tensor = tensors.get(name)
@@ -194,7 +166,7 @@ def export_gpt2(
             "bos_token_id": bos_id,
             "eos_token_id": eos_id,
             "tie_word_embeddings": config.tie_embeddings,
-            "dtype": str(model.embedding.weight.dtype).removeprefix("torch."),
+            "dtype": dtype_name(model.embedding.weight),
         },
     )
 
@@ -228,27 +200,3 @@ def _pairs(model: GPT) -> Iterator[tuple[Tensor | None, str, bool]]:
     yield model.norm.bias, "ln_f.bias", False
     if not model.config.tie_embeddings:
         yield model.output.weight, "lm_head.weight", False
-
-
-def _read_tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of the folder's safetensors files."""
-    names = ["model.safetensors"]
-    try:
-        if (folder / INDEX).is_file():
-            index = read_json(folder / INDEX)
-            index = require(index, {"weight_map": "dict[str, str]"}, folder / INDEX)
-            names = sorted(set(index["weight_map"].values()))
-        for name in names:
-            if Path(name).name != name:
-                raise UserError(f"{folder / INDEX} names a file outside its folder: {name!r}")
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"{folder} holds no {name}",
-                    "Only safetensors are read; transformers converts older files with "
-                    "save_pretrained.",
-                )
-            with safe_open(folder / name, framework="pt") as file:
-                for key in file.keys():  # noqa: SIM118 (no mapping)
-                    yield key, file.get_tensor(key)
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the weights in {folder} cannot be read: {error!r}") from error

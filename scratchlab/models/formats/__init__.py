@@ -1,0 +1,1 @@
+"""Models in the formats of other programs: a file a format, and ``exporting`` that chooses."""
