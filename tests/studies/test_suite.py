@@ -289,8 +289,8 @@ def test_mistakes_are_named_before_anything_runs(
         assert not (tmp_path / "outputs").exists()
         return text
 
-    assert "there is no suite 'transltion'" in message("transltion")
-    assert "Did you mean 'translation'?" in message("transltion")
+    assert "there is no suite 'language_modls'" in message("language_modls")
+    assert "Did you mean 'language_models'?" in message("language_modls")
     good = suite(runs={"one": {}, "two": {"overrides": ["model.d_modell=8"]}})
     assert "only: there is no run 'tow'" in message(good, "only=[tow]")
     assert "'on' is neither an option nor a run" in message(good, "on.model.d_model=8")
