@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from scratchlab.data.contract import Dataset
+from scratchlab.evaluation.records import Column, Records
 
 
 @dataclass
@@ -20,8 +21,10 @@ class Measurement:
     confidence interval that is symmetric (``settings`` says which); ``low`` and ``high`` are the
     ends of one that need not be, ``interval`` says how it was found. Figures may be ranked
     together where ``compares`` (data, and after a bar the tokens or the loss) is the same or not
-    known (:mod:`scratchlab.evaluation.comparable`). ``timing`` marks figures that depend on the
-    machine's mood: they are kept apart, so that the rest of two equal runs is equal bit for bit.
+    known (:mod:`scratchlab.evaluation.comparable`). ``examples`` says how the figure is made again
+    from what was kept of each example (:meth:`EvaluationContext.keep`); once that is written it has
+    the file, its hash and that of the data. ``timing`` marks figures that depend on the machine's
+    mood: they are kept apart, so that the rest of two equal runs is equal bit for bit.
     """
 
     name: str
@@ -37,6 +40,7 @@ class Measurement:
     high: float | None = None
     interval: str = ""
     compares: str = ""
+    examples: dict[str, Any] = field(default_factory=dict)
 
     @property
     def meaning(self) -> str:
@@ -52,14 +56,15 @@ class Measurement:
 
 
 class Sink(Protocol):
-    """Where an evaluator puts its tables, pictures and samples (a run folder, or nowhere)."""
+    """Where tables, pictures and what was said to each example go: a run folder, or nowhere."""
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None: ...
 
     def figure(self, name: str, draw: Callable[..., Any], *drawn: Any) -> None:
         """The picture ``draw(*drawn)``: only made where pictures are kept."""
 
-    def samples(self, rows: Sequence[dict[str, Any]]) -> None: ...
+    def outputs(self, records: Records) -> dict[str, Any]:
+        """Write what was said to each example; the file with its hashes, empty where none is."""
 
 
 @dataclass
@@ -87,6 +92,32 @@ class EvaluationContext:
     folder: Path | None = None
     adapted: Any = None
     memo: dict[Any, Any] = field(default_factory=dict)
+    records: dict[str, Records] = field(default_factory=dict)
+
+    def keep(
+        self,
+        name: str,
+        *,
+        ids: Sequence[int] | None = None,
+        given: Column | None = None,
+        expected: Column | None = None,
+        said: Column | None = None,
+        **scores: Any,
+    ) -> Records:
+        """Keep what the model said to each example in ``outputs/NAME.jsonl``.
+
+        ``ids`` are places in the split (None: its first examples); all other columns have a value
+        for each of them: what was ``given`` and ``expected``, what the model ``said``, and scores.
+        Evaluators that look at the same outputs add their columns to one file.
+        """
+        columns: dict[str, Any] = {"given": given, "expected": expected, "said": said, **scores}
+        count = next((len(values) for values in columns.values() if values is not None), 0)
+        records = Records(name, range(count) if ids is None else ids)
+        known = self.records.setdefault(name, records)
+        if known.ids != records.ids:
+            raise ValueError(f"outputs/{name} was kept of other examples before")
+        known.add(columns)
+        return known
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self.memo:

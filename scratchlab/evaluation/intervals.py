@@ -1,24 +1,39 @@
-"""95 % confidence intervals that stay within what a score can be.
+"""95 % confidence intervals: what other examples of the same kind would leave open.
 
-A half width around the mean says that a share of 0 may be below 0, and that a score which is the
-same for every text is certain. These intervals have ends of their own.
+They stay within what a score can be, and cover what they say of few examples too: a test draws
+thousands of samples from known populations. A share has Wilson's interval. Any other figure has
+that of the jackknife (Quenouille 1956, Tukey 1958): it is made again without each example in turn,
+and how far those figures scatter tells its standard error, with Student's t for how well that is
+known. The scale is one on which errors are about as large on both sides.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Z = 1.96
-RESAMPLINGS = 1000
-FEW = 10  # texts or rows: of fewer, resamplings say nothing
+from scratchlab.evaluation.contract import Measurement
+from scratchlab.evaluation.rescoring.classes import RankCorrelation
+from scratchlab.evaluation.rescoring.contract import Statistic
+from scratchlab.evaluation.rescoring.scales import Floats
+
+Z = 1.959964
+FEW = 10  # examples: of fewer the jackknife says little
 
 WILSON = "95 % interval (Wilson)"
 BOUNDED = "95 % interval (Wilson's bound, since few scores vary)"
+JACKKNIFE = "95 % interval (jackknife, Student's t)"
+FISHER = "95 % interval (Fisher's z)"
+
+
+class Interval(NamedTuple):
+    """Two ends, and how they were found."""
+
+    low: float
+    high: float
+    how: str
 
 
 def bootstrap(resamplings: int) -> str:
@@ -26,7 +41,10 @@ def bootstrap(resamplings: int) -> str:
     return f"95 % interval (bootstrap, {resamplings:,} samples)"
 
 
-BOOTSTRAP = bootstrap(RESAMPLINGS)
+def give(measured: Measurement, statistic: Statistic) -> None:
+    """Give a measurement the interval of its statistic, if there is one."""
+    if (found := interval(statistic)) is not None:
+        measured.low, measured.high, measured.interval = found
 
 
 def wilson(hits: float, n: int, z: float = Z) -> tuple[float, float]:
@@ -41,24 +59,73 @@ def wilson(hits: float, n: int, z: float = Z) -> tuple[float, float]:
     )
 
 
-def mean_interval(scores: NDArray[Any], highest: float) -> tuple[float, float, str]:
-    """Low and high end for the mean of ``scores`` [n] between 0 and ``highest``, and how it came.
+def fisher(correlation: float, n: int) -> Interval | None:
+    """Of Spearman's correlation of ``n`` pairs: Fisher's z with Bonett and Wright's variance
+    (2000)."""
+    if n < 4:
+        return None
+    z = math.atanh(max(-0.999999, min(0.999999, correlation)))
+    half = Z * math.sqrt((1 + correlation**2 / 2) / (n - 3))
+    return Interval(math.tanh(z - half), math.tanh(z + half), FISHER)
 
-    Percentiles of resampled means (Efron 1979), always the same ones for the same scores. Where
-    scores are few or hardly vary (a ROUGE-2 of 0 for all texts), resampling finds nothing: no
-    mean of numbers within bounds varies more than a share does, so Wilson's interval holds.
+
+def interval(statistic: Statistic) -> Interval | None:
+    """The interval of a figure; None where too few examples, or all alike, say nothing.
+
+    No mean of numbers within bounds varies more than a share does: where the scores of a mean are
+    few or hardly vary (a ROUGE-2 of 0 for all texts), Wilson's interval holds.
     """
-    n = len(scores)
-    if n < FEW or np.ptp(scores) < 1e-9 * highest:
-        low, high = wilson(float(np.clip(scores.mean() / highest, 0, 1)) * n, n)
-        return low * highest, high * highest, BOUNDED
-    # The draws depend on n alone: what is measured on the same texts is resampled alike.
-    means = resampled(n, lambda rows: scores[rows].mean())
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high), BOOTSTRAP
+    if statistic.shares is not None:
+        if not len(statistic.shares):
+            return None
+        low, high = wilson(float(statistic.shares.sum()), len(statistic.shares))
+        return Interval(low * statistic.factor, high * statistic.factor, WILSON)
+    if isinstance(statistic, RankCorrelation):
+        return fisher(statistic.value(), statistic.n)
+    found = jackknife(statistic) if statistic.n >= FEW and statistic.enough else None
+    if found is None and statistic.bounded_mean:
+        share = min(1.0, max(0.0, statistic.value() / statistic.scale.highest))
+        low, high = wilson(share * statistic.n, statistic.n)
+        return Interval(low * statistic.scale.highest, high * statistic.scale.highest, BOUNDED)
+    return found
 
 
-def resampled(n: int, measure: Callable[[NDArray[np.int64]], Any]) -> NDArray[Any]:
-    """``measure`` of the row numbers of each resampling [RESAMPLINGS, …]."""
-    rng = np.random.default_rng(n)
-    return np.array([measure(rng.integers(0, n, n)) for _ in range(RESAMPLINGS)])
+def jackknife(statistic: Statistic) -> Interval | None:
+    """Student's t around a figure on its scale; None where it does not vary there."""
+    scale = statistic.scale
+    value, others = scale.to(np.array(statistic.value())), scale.to(statistic.without_each())
+    if not (np.isfinite(value) and np.isfinite(others).all()):
+        return None
+    off = others.mean() - others  # what each example does to the figure
+    error = standard_error(off)
+    if error <= 1e-12 * max(1.0, abs(float(value))):
+        return None
+    below = above = student(statistic.n - 1)
+    if scale.skewed:
+        below, above = hall(below, off), -hall(-above, off)
+    ends = scale.back(np.array([value - below * error, value + above * error]))
+    return Interval(float(ends[0]), float(ends[1]), JACKKNIFE)
+
+
+def standard_error(off: Floats) -> float:
+    """Of a figure, from what leaving out each example does to it [n]."""
+    n = len(off)
+    return math.sqrt((n - 1) / n * float((off**2).sum()))
+
+
+def student(freedom: int) -> float:
+    """How many standard errors reach from the middle to the ends."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, freedom))
+
+
+def hall(t: float, off: Floats) -> float:
+    """``t`` corrected for the skewness of what single examples do (Hall 1992, "On the removal of
+    skewness by transformation"), the inverse of t + γ t² / 3 + γ² t³ / 27 + γ / 6 with γ = the
+    skewness / √n."""
+    squares = float((off**2).mean())
+    skewness = float((off**3).mean()) / squares**1.5 / math.sqrt(len(off))
+    if abs(skewness) < 1e-8:
+        return t
+    return float(np.cbrt(1 + skewness * (t - skewness / 6)) - 1) * 3 / skewness

@@ -68,10 +68,14 @@ def measure(
                 LOGGER.error("evaluator %s failed:\n%s", name, traceback.format_exc())
                 lacking = is_out_of_memory(error)
                 failed[name] = out_of_memory(error, parts.config, None) if lacking else error
+    written = {name: sink.outputs(records) for name, records in context.records.items()}
     alike = compares(parts.config)
     for measurement in measurements:
         measurement.split = measurement.split or split
         measurement.settings = {**measurement.settings, **parts.adapted.settings()}
+        if measurement.examples:
+            file = written[measurement.examples["file"]]
+            measurement.examples = measurement.examples | file if file else {}
         if not measurement.timing:
             measurement.compares = measurement.compares or alike.get(measurement.name, "")
     return measurements

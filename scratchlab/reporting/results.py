@@ -34,6 +34,7 @@ SCHEMA: dict[str, Any] = {
     "compares?": "str",
     "timing?": "bool",
     "settings?": {},
+    "examples?": {},
 }
 CSV_COLUMNS = (
     *("name", "value", "unit", "better", "spread", "low", "high", "spread_meaning", "n"),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scratchlab.evaluation.records import FOLDER, Records
 from scratchlab.figures.style import png
 from scratchlab.reporting.tables import write_table
-from scratchlab.run.atomic import write_bytes, write_text
+from scratchlab.run.atomic import write_bytes
 from scratchlab.tracking.contract import Tracker
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
 class FolderSink:
-    """Write into ``folder``: tables/NAME.{csv,md}, plots/NAME.png and samples.jsonl.
+    """Write into ``folder``: tables/NAME.{csv,md}, plots/NAME.png and outputs/NAME.jsonl.
 
     Every file is whole or not there. A ``tracker`` is shown the same tables and pictures, at
     ``step``. Without ``pictures`` none are drawn.
@@ -49,9 +51,19 @@ class FolderSink:
         if self._tracker is not None:
             self._tracker.image(self._step, name, path)
 
-    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-        write_text(self.folder / "samples.jsonl", "".join(lines))
+    def outputs(self, records: Records) -> dict[str, Any]:
+        file = f"{FOLDER}/{_checked(records.name)}.jsonl"
+        lines = (json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records.lines())
+        content = "".join(lines).encode("utf-8", "replace")
+        write_bytes(self.folder / file, content)
+        if records.cut and self._tracker is not None:
+            self._tracker.message(f"{file} holds {records.cut}")
+        return {
+            "file": file,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "data": records.data(),
+            **({"cut": records.cut} if records.cut else {}),
+        }
 
 
 class PictureSink(FolderSink):
@@ -60,8 +72,9 @@ class PictureSink(FolderSink):
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """It is there."""
 
-    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
+    def outputs(self, records: Records) -> dict[str, Any]:
         """They are there."""
+        return {}
 
 
 class NullSink:
@@ -73,8 +86,9 @@ class NullSink:
     def figure(self, name: str, draw: Callable[..., Any], *drawn: Any) -> None:
         """Forget the picture."""
 
-    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Forget the samples."""
+    def outputs(self, records: Records) -> dict[str, Any]:
+        """Forget what was said."""
+        return {}
 
 
 def _checked(name: str) -> str:

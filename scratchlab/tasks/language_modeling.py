@@ -103,6 +103,10 @@ class LanguageModeling(Task):
         cache = None if batch.starts is None else model.carried(batch.starts)
         return model.hidden(batch.tokens, cache=cache)
 
+    def wanted(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+        """The ids that are to be predicted [B, T], and which of these places count."""
+        return batch.targets, batch.targets != IGNORE
+
     def cross_entropy(
         self, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0
     ) -> tuple[Tensor, Tensor]:

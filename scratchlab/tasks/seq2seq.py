@@ -57,6 +57,10 @@ class Seq2Seq(Task):
         memory = model.encode(batch.source, padding)
         return model.decode(batch.target_in, memory, padding)
 
+    def wanted(self, batch: Seq2SeqBatch) -> tuple[Tensor, Tensor]:
+        """The ids that are to be predicted [B, T], and which of these places count."""
+        return batch.target_out, batch.target_out != self.pad_id
+
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Seq2SeqBatch:
         spec = self.spec
         assert spec.vocab_size is not None and spec.source_vocab_size is not None

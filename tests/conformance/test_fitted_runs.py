@@ -17,6 +17,7 @@ from scratchlab.lab.evaluate import evaluate
 from scratchlab.lab.predict import predict
 from scratchlab.registry import parts
 from scratchlab.run.folder import read_config
+from tests.support.outputs import made_again
 
 # What makes each estimator quick; anything not named here runs with its file's own options.
 QUICK: dict[str, list[str]] = {
@@ -71,6 +72,7 @@ def test_an_estimator_trains_evaluates_and_repeats_itself(tmp_path: Path, name: 
     assert {m["name"]: m["value"] for m in results} == {
         m.name: m.value for m in found if not m.timing
     }
+    assert made_again(run), "no figure can be made again from what was kept of the examples"
     kinds = {p.suffix for p in (run / "checkpoints").rglob("*") if p.is_file()}
     assert kinds <= {".safetensors", ".json", ".yaml"}
 

@@ -15,6 +15,7 @@ from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.evaluation.contract import EvaluationContext
+from scratchlab.evaluation.records import Records
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.seq2seq import Seq2Seq
 
@@ -25,7 +26,6 @@ class Kept:
     def __init__(self) -> None:
         self.tables: dict[str, tuple[Sequence[str], Sequence[Sequence[Any]]]] = {}
         self.figures: dict[str, Any] = {}
-        self.rows: list[dict[str, Any]] = []
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self.tables[name] = (columns, rows)
@@ -33,8 +33,8 @@ class Kept:
     def figure(self, name: str, draw: Any, *drawn: Any) -> None:
         self.figures[name] = draw(*drawn)
 
-    def samples(self, rows: Sequence[dict[str, Any]]) -> None:
-        self.rows = list(rows)
+    def outputs(self, records: Records) -> dict[str, Any]:
+        return {}
 
 
 def phrasebook(tokenizer: str, cache: Path) -> Phrasebook:

@@ -47,6 +47,9 @@ class Context:
     quick = False
     split = "test"
 
+    def keep(self, name: str, **columns: Any) -> None:
+        self.kept = columns
+
 
 def test_a_script_that_only_a_configuration_names_is_not_run(
     script: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch

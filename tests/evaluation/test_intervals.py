@@ -1,41 +1,165 @@
-"""Confidence intervals that stay within what a score can be."""
+"""Confidence intervals that stay within what a score can be, and cover what they say."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 
-from scratchlab.evaluation.intervals import BOOTSTRAP, BOUNDED, mean_interval, wilson
-from scratchlab.evaluation.text.rouge import rouge_measurements
+from scratchlab.evaluation.intervals import BOUNDED, JACKKNIFE, WILSON, fisher, interval, wilson
+from scratchlab.evaluation.records import Records
+from scratchlab.evaluation.rescoring import STATISTICS
+from scratchlab.evaluation.rescoring.contract import Sums
+from scratchlab.evaluation.rescoring.scales import PLAIN
+from scratchlab.evaluation.text.rouge import columns_of, rouge_measurements
+
+
+def mean(values: Any, **options: Any) -> Any:
+    return STATISTICS["mean"]({"x": list(values)}, column="x", **options)
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 25), (3, 25), (25, 25), (199, 200)])
 def test_the_interval_of_a_share_is_wilsons(hits: int, n: int) -> None:
     expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert wilson(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
     assert 0 <= wilson(hits, n)[0] <= hits / n <= wilson(hits, n)[1] <= 1
+    said = {"said": ["a"] * n, "expected": ["a"] * hits + ["b"] * (n - hits)}
+    low, high, how = interval(STATISTICS["share"](said, factor=100.0))  # type: ignore[misc]
+    assert (low / 100, high / 100) == pytest.approx(wilson(hits, n)) and how == WILSON
 
 
-def test_the_interval_of_a_mean_is_that_of_the_bootstrap_and_the_same_each_time() -> None:
-    scores = np.random.default_rng(0).beta(1, 9, 80) * 100
-    low, high, how = mean_interval(scores, 100.0)
-    other = bootstrap((scores,), np.mean, method="percentile", random_state=1).confidence_interval
-    assert (low, high) == pytest.approx((other.low, other.high), abs=0.6)
-    assert how == BOOTSTRAP and mean_interval(scores, 100.0) == (low, high, how)
+def test_the_interval_of_a_mean_on_its_own_scale_is_students_t() -> None:
+    values = np.random.default_rng(0).normal(-3, 1, 40)
+    found = interval(mean(values))
+    from scipy.stats import t
+
+    low, high = t.interval(0.95, 39, values.mean(), values.std(ddof=1) / np.sqrt(40))
+    assert found is not None and found[:2] == pytest.approx((low, high))
 
 
 def test_scores_that_are_all_nought_leave_room_above() -> None:
-    low, high, how = mean_interval(np.zeros(60), 100.0)
+    low, high, how = interval(mean(np.zeros(60), highest=100.0))  # type: ignore[misc]
     assert low == 0 and high == pytest.approx(100 * wilson(0, 60)[1]) and high > 5
     assert how == BOUNDED
-    few = mean_interval(np.array([0.0, 40.0]), 100.0)
-    assert 0 <= few[0] < 20 < few[1] <= 100 and few[2] == BOUNDED
+    few = interval(mean([0.0, 40.0], highest=100.0))
+    assert few is not None and 0 <= few[0] < 20 < few[1] <= 100 and few[2] == BOUNDED
+    assert interval(mean([1.0] * 30)) is None and interval(mean([1.0, 2.0])) is None
 
 
 def test_rouge_of_texts_without_a_common_pair_of_words_is_not_certain() -> None:
     scores = np.column_stack([np.linspace(0, 50, 12), np.zeros(12), np.full(12, 9.0), np.ones(12)])
-    found = {m.name: m for m in rouge_measurements(scores, "", "test", {})}
+    kept = Records("summaries", range(12))
+    kept.add(columns_of(scores))
+    found = {m.name: m for m in rouge_measurements(scores, "", "test", {}, kept)}
     assert found["rouge2"].value == 0 and found["rouge2"].low == 0
     assert (found["rouge2"].high or 0) > 20 and found["rouge2"].spread is None
+    assert found["rouge1"].interval == JACKKNIFE
     assert all((m.low or 0) <= m.value <= (m.high or 0) for m in found.values())
+
+
+def test_means_over_classes_have_an_interval_where_no_class_may_be_missing() -> None:
+    rng = np.random.default_rng(1)
+    truth = np.repeat(["a", "b", "c"], [40, 30, 9])
+    said = np.where(rng.random(79) < 0.7, truth, "a")
+    f1 = STATISTICS["classes"]({"said": said, "expected": truth}, measure="f1")
+    assert interval(f1) is None
+    two = truth != "c"
+    f1 = STATISTICS["classes"]({"said": said[two], "expected": truth[two]}, measure="f1")
+    assert interval(f1) is not None
+
+
+Draw = Callable[[np.random.Generator, int], tuple[dict[str, Any], float]]
+
+
+def covered(draw: Draw, make: Callable[[Any], Any], n: int, draws: int = 2000) -> float:
+    """Per cent of the intervals of ``draws`` samples of ``n`` examples that hold the truth."""
+    rng = np.random.default_rng(n)
+    hits = 0
+    for _ in range(draws):
+        columns, truth = draw(rng, n)
+        found = interval(make(columns))
+        assert found is not None
+        hits += found.low <= truth <= found.high
+    return 100 * hits / draws
+
+
+def _share(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    """Any share: none has an interval of its very own coverage, but their mean can be right."""
+    p = rng.random()
+    return {"said": rng.random(n) < p, "expected": [True] * n}, p
+
+
+def _rouge(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return {"x": 100 * rng.beta(1, 3, n) * (rng.random(n) > 0.15)}, 100 * 0.85 / 4
+
+
+def _loss(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return {"x": rng.exponential(1, n)}, 1.0
+
+
+def _lines(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    targets = rng.integers(3, 40, n)
+    return {"nats": targets * rng.gamma(8, 0.5, n), "targets": targets}, float(np.exp(4))
+
+
+def _values(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    truth = rng.normal(0, 1, n)
+    return {"expected": truth, "said": truth + rng.normal(0, 0.5, n)}, 0.5
+
+
+def _determined(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return _values(rng, n)[0], 0.75
+
+
+def _ratings(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    positive = np.arange(n) < n // 2
+    rating = rng.normal(0, 1, n) + positive
+    return {"expected": np.where(positive, "yes", "no"), "rating": rating}, 0.7602499
+
+
+def _three_classes(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    truth = np.arange(n) % 3
+    said = np.where(rng.random(n) < 0.7, truth, (truth + rng.integers(1, 3, n)) % 3)
+    return {"expected": truth, "said": said}, 0.7
+
+
+FIGURES: dict[str, tuple[Draw, Callable[[Any], Any], tuple[int, ...]]] = {
+    "share": (_share, lambda c: STATISTICS["share"](c), (5, 10, 50, 200)),
+    "rouge": (_rouge, lambda c: STATISTICS["mean"](c, column="x", highest=100), (10, 50, 200)),
+    "loss": (_loss, lambda c: STATISTICS["mean"](c, column="x"), (10, 50, 200)),
+    "perplexity": (_lines, lambda c: STATISTICS["perplexity"](c), (10, 20, 50, 200)),
+    "rmse": (_values, lambda c: STATISTICS["error"](c, measure="rmse"), (10, 50, 200)),
+    "r2": (_determined, lambda c: STATISTICS["error"](c, measure="r2"), (20, 50, 200)),
+    "roc_auc": (_ratings, lambda c: STATISTICS["roc_auc"](c, positive="yes"), (50, 200)),
+    "f1": (_three_classes, lambda c: STATISTICS["classes"](c, measure="f1"), (30, 90, 300)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_intervals_cover_what_they_say_of_few_examples_too(name: str) -> None:
+    draw, make, sizes = FIGURES[name]
+    found = {n: covered(draw, make, n) for n in sizes}
+    assert all(abs(share - 95) <= 1.5 for share in found.values()), found
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_rank_correlation_covers_what_it_says() -> None:
+    rng = np.random.default_rng(0)
+    for rho, n in ((0.3, 20), (0.7, 50)):
+        truth, hits = 6 / np.pi * np.arcsin(rho / 2), 0
+        for _ in range(2000):
+            pairs = rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], n)
+            said = {"said": pairs[:, 0], "expected": pairs[:, 1]}
+            found = fisher(STATISTICS["spearman"](said).value(), n)
+            assert found is not None
+            hits += found.low <= truth <= found.high
+        assert abs(100 * hits / 2000 - 95) <= 1.5, (rho, n, hits / 20)
+
+
+def test_a_figure_that_does_not_vary_is_not_said_to_be_certain() -> None:
+    same = Sums(np.ones((20, 2)), lambda sums: sums[..., 0] / sums[..., 1], PLAIN)
+    assert interval(same) is None

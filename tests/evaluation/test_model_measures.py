@@ -18,7 +18,8 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.latency import Latency, percentile
 from scratchlab.evaluation.cost.size import Size
 from scratchlab.evaluation.inside.attention_maps import AttentionMaps
-from scratchlab.evaluation.text.perplexity import Perplexity, first_examples
+from scratchlab.evaluation.text.perplexity import Perplexity
+from scratchlab.evaluation.text.text_scores import first_examples
 from scratchlab.figures.attention import attention_figure
 from scratchlab.figures.style import png
 from scratchlab.models.transformer_mt import TransformerMT

@@ -10,7 +10,7 @@ from sacrebleu import BLEU, CHRF, corpus_bleu, corpus_chrf
 
 from scratchlab.data.sets.translation import Phrasebook
 from scratchlab.errors import UserError
-from scratchlab.evaluation.intervals import BOOTSTRAP
+from scratchlab.evaluation.intervals import JACKKNIFE, bootstrap
 from scratchlab.evaluation.outputs.translations import clip_sources, translations
 from scratchlab.evaluation.text.bleu import Bleu
 from scratchlab.evaluation.text.bleu_by_length import BleuByLength
@@ -47,8 +47,8 @@ def test_intervals_are_percentiles_of_sacrebleus_own_resamplings(
     context = make_context(decoder=knowing(lambda r: " ".join(r.split()[: 9 - len(r) % 7])))
     found = translations(context)
     for evaluator, metric in (
-        (Bleu(Bleu.Config()), BLEU(force=True)),
-        (Chrf(Chrf.Config()), CHRF()),
+        (Bleu(Bleu.Config(bootstrap=1000)), BLEU(force=True)),
+        (Chrf(Chrf.Config(bootstrap=1000)), CHRF()),
     ):
         (measured,) = evaluator.evaluate(context)
         own = metric.corpus_score(found.hypotheses, [found.references], n_bootstrap=1000)
@@ -56,9 +56,20 @@ def test_intervals_are_percentiles_of_sacrebleus_own_resamplings(
         low, high = measured.low, measured.high
         assert measured.value == own.score and low < measured.value < high
         assert (high - low) / 2 == pytest.approx(own._ci, rel=0.02)
-        assert measured.interval == BOOTSTRAP and measured.spread is None
+        assert measured.interval == bootstrap(1000) and measured.spread is None
         # A half width around the score would be another interval: this one is not symmetric.
         assert abs((high - measured.value) - (measured.value - low)) > 0.02 * (high - low)
+
+
+def test_the_jackknifes_interval_of_many_sentences_is_about_that_of_resamplings(
+    make_context: Make, knowing: Make
+) -> None:
+    context = make_context(decoder=knowing(lambda r: " ".join(r.split()[: 9 - len(r) % 7])))
+    for evaluator in (Bleu, Chrf):
+        (own,) = evaluator(evaluator.Config()).evaluate(context)
+        (drawn,) = evaluator(evaluator.Config(bootstrap=1000)).evaluate(context)
+        assert own.interval == JACKKNIFE and own.low < own.value == drawn.value < own.high
+        assert own.high - own.low == pytest.approx(drawn.high - drawn.low, rel=0.15)
 
 
 def test_the_signature_and_the_decoding_stand_in_the_settings(
@@ -146,11 +157,9 @@ def test_samples_show_some_rows_and_keep_all_of_them(make_context: Make, knowing
     columns, rows = tables[0]
     assert columns == ("source", "reference", "hypothesis", "chrF")
     assert len(rows) == 5
-    kept = contexts[0].sink.rows
-    assert [row["index"] for row in kept] == list(range(30))
-    assert set(kept[0]) == {
-        "split", "index", "source", "reference", "hypothesis", "chrf", "log_probability",
-    }  # fmt: skip
+    kept = list(contexts[0].records["translations"].lines())
+    assert [row["id"] for row in kept] == list(range(30))
+    assert set(kept[0]) == {"id", "given", "expected", "said", "chrf", "log_probability"}
     assert all(0 <= row["chrf"] <= 100 for row in kept)
 
 

@@ -48,7 +48,7 @@ class Seen:
     def figure(self, name: str, draw: Any, *drawn: Any) -> None:
         self.figures[name] = draw(*drawn)
 
-    def samples(self, rows: Any) -> None:
+    def outputs(self, records: Any) -> dict[str, Any]:
         raise AssertionError
 
 
@@ -83,7 +83,7 @@ def test_similarity_is_spearmans_correlation_and_tells_what_was_left_out(tmp_pat
     assert found.low is not None and found.high is not None
     assert found.low < found.value < found.high
     assert [r["cosine"] for r in sink.tables["similarity"]].count("unknown") == 1
-    (zero,) = Similarity(Similarity.Config(pairs=str(file), unknown="zero")).evaluate(where)
+    (zero,) = Similarity(Similarity.Config(pairs=str(file), unknown="zero")).evaluate(context()[0])
     cosines = [cos(a, b) for a, b, _ in known]
     assert zero.n == 6
     assert zero.value == pytest.approx(spearmanr([*(j for *_, j in known), 5], [*cosines, 0.0])[0])
@@ -124,7 +124,7 @@ def test_analogies_are_answered_as_the_papers_say_and_told_by_section(
     asked = np.array([[vectors.numbers[w] for w in ("man", "woman", "king")]])
     assert vectors.words[Analogies(config).answers(vectors, asked)[0]] == best
     wrong = Analogies(Analogies.Config(questions=str(file), method=method, unknown="wrong"))
-    assert wrong.evaluate(where)[0].value == pytest.approx(2 / 4)
+    assert wrong.evaluate(context()[0])[0].value == pytest.approx(2 / 4)
 
 
 def test_neighbours_and_a_map_show_the_words(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_run_does_not_go_on_through_a_link(
     assert {p: p.read_bytes() for p in [foreign, *foreign.rglob("*")] if p.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["evaluations", "samples.jsonl"])
+@pytest.mark.parametrize("name", ["evaluations", "restored"])
 def test_a_run_is_not_measured_into_a_link(
     run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scratchlab.evaluation.records import Records
 from scratchlab.figures.bars import Bar, bars_figure
 from scratchlab.figures.lines import Line, lines_with_bands
 from scratchlab.figures.style import COLOURS, WIDTH_PIXELS, png
@@ -155,7 +157,7 @@ class Watching(Tracker):
     def finish(self, status: str) -> None: ...
 
 
-def test_a_folder_gets_tables_pictures_and_samples_and_the_tracker_sees_them(
+def test_a_folder_gets_tables_pictures_and_outputs_and_the_tracker_sees_them(
     tmp_path: Path,
 ) -> None:
     tracker = Watching()
@@ -163,11 +165,16 @@ def test_a_folder_gets_tables_pictures_and_samples_and_the_tracker_sees_them(
     sink.table("samples", ("source",), [("a",)])
     curves = {"a": Line([1], [2], None, 0)}
     sink.figure("curve", lines_with_bands, curves, "x", "y", "One")
-    sink.samples([{"source": "é", "index": 0}, {"source": "b\nc", "index": 1}])
+    records = Records("said", [0, 1])
+    records.add({"said": ["é", "b\nc"]})
+    written = sink.outputs(records)
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
-    assert files == ["plots/curve.png", "samples.jsonl", "tables/samples.csv", "tables/samples.md"]
-    lines = (tmp_path / "samples.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["source"] for line in lines] == ["é", "b\nc"]
+    tables = ["tables/samples.csv", "tables/samples.md"]
+    assert files == ["outputs/said.jsonl", "plots/curve.png", *tables]
+    content = (tmp_path / "outputs/said.jsonl").read_bytes()
+    lines = content.decode("utf-8").split("\n")
+    assert list(map(json.loads, lines[:-1])) == [{"id": 0, "said": "é"}, {"id": 1, "said": "b\nc"}]
+    assert written["sha256"] == hashlib.sha256(content).hexdigest()
     assert tracker.seen == [("samples", ("source",), [("a",)]), (7, "curve", b"\x89PNG")]
 
 
@@ -181,5 +188,5 @@ def test_nowhere_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     sink = NullSink()
     sink.table("t", ("a",), [(1,)])
     sink.figure("f", None)
-    sink.samples([{}])
+    assert sink.outputs(Records("said", [])) == {}
     assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,7 @@ from scratchlab.estimators.protocol import Saveable
 from scratchlab.estimators.scoring import Probabilistic
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.outputs.contract import LOGGER, Outputs, outputs_for
+from scratchlab.evaluation.records import Records
 from scratchlab.registry import register
 
 if TYPE_CHECKING:
@@ -102,6 +103,44 @@ class PredictingRows(Predicting):
             return f"{values[0]:.6g}"
         name = spec.class_names[int(values[0])]
         return name if shares is None else f"{name}\t{shares[0].max():.4f}"
+
+
+def keep_classes(context: EvaluationContext, found: Predicted) -> Records:
+    """The file of predicted classes; of two classes ``rating`` is the second one's probability."""
+    names = context.dataset.spec.class_names
+    truth, values = found.truth.astype(np.int64), found.values.astype(np.int64)
+    scores: dict[str, Any] = {}
+    if found.shares is not None:
+        scores["probability"] = found.shares[np.arange(len(values)), values]
+        if len(names) == 2:
+            scores["rating"] = found.shares[:, 1]
+    return context.keep(
+        "predictions",
+        given=_shown(context, len(truth)),
+        expected=[names[i] for i in truth.tolist()],
+        said=[names[i] for i in values.tolist()],
+        **scores,
+    )
+
+
+def keep_values(context: EvaluationContext, found: Predicted) -> Records:
+    """The file of predicted values, in the target's unit."""
+    return context.keep(
+        "predictions",
+        given=_shown(context, len(found.truth)),
+        expected=found.truth.tolist(),
+        said=found.values.tolist(),
+    )
+
+
+def _shown(context: EvaluationContext, rows: int) -> list[str] | None:
+    """Examples as a person reads them: cells with the names of their columns (images: nothing)."""
+    original = getattr(context.dataset, "original", None)
+    if context.quick or original is None or not original(context.split, 0):
+        return None
+    return [
+        ", ".join(f"{k} {v}" for k, v in original(context.split, i).items()) for i in range(rows)
+    ]
 
 
 def without_copies(context: EvaluationContext, rows: int) -> NDArray[np.bool_] | None:

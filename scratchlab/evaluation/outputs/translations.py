@@ -12,6 +12,7 @@ from scratchlab.decoding.contract import Hypothesis
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
 from scratchlab.evaluation.outputs.contract import Writing
+from scratchlab.evaluation.records import Records
 from scratchlab.registry import register
 
 
@@ -33,6 +34,17 @@ def translations(context: EvaluationContext) -> Translations:
     """Translate the split (its first ``context.limit`` sentences) with the context's decoder."""
     found: Translations = Translating().of_split(context, count=context.limit)
     return found
+
+
+def keep(context: EvaluationContext, found: Translations) -> Records:
+    """The file of the translations, to which evaluators add their scores."""
+    return context.keep(
+        "translations",
+        given=found.sources,
+        expected=found.references,
+        said=found.hypotheses,
+        log_probability=found.log_probabilities,
+    )
 
 
 @register("outputs", "translations")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.intervals import BOOTSTRAP, FEW, WILSON, resampled, wilson
-from scratchlab.evaluation.outputs.predictions import Predicted, predictions, without_copies
+from scratchlab.evaluation.intervals import give
+from scratchlab.evaluation.outputs.predictions import (
+    Predicted,
+    keep_classes,
+    predictions,
+    without_copies,
+)
+from scratchlab.evaluation.records import Records
+from scratchlab.evaluation.rescoring import statistic
 from scratchlab.registry import register
 
 
@@ -55,6 +63,17 @@ def class_scores(
     both = precision + recall
     f1 = np.divide(2 * precision * recall, both, out=none.copy(), where=both > 0)
     return ClassScores(precision, recall, f1, support, predicted > 0)
+
+
+def made_again(kept: Records, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How each figure is made again from the file of predictions."""
+    means = {
+        f"{measure}_{kind}": kept.by("classes", measure=measure, weighted=kind == "weighted")
+        for measure in ("precision", "recall", "f1")
+        for kind in ("macro", "weighted")
+    }
+    area = {"roc_auc": kept.by("roc_auc", positive=names[1])} if len(names) == 2 else {}
+    return {"accuracy": kept.by("share"), **means, **area}
 
 
 @register(
@@ -111,42 +130,30 @@ class Classification(Evaluator):
         if not context.quick:
             columns = ("class", "precision", "recall", "f1", "rows")
             context.sink.table("classification_report", columns, rows)
-        result = [Measurement(n, v, n=len(found.truth)) for n, v in measured.items()]
-        if not context.quick:
-            self._add_intervals(result, found, len(names))
+        kept = keep_classes(context, found)
+        how = made_again(kept, names)
+        result = [
+            Measurement(n, v, n=len(found.truth), examples=how[n]) for n, v in measured.items()
+        ]
+        for one in () if context.quick else result:
+            give(one, statistic(one.examples, kept.columns))
         if found.shares is not None:
             true = found.shares[np.arange(len(found.truth)), found.truth]
             smallest = np.finfo(found.shares.dtype).eps  # as scikit-learn's log_loss has it
-            loss = float(0 - np.log(true.clip(min=smallest)).mean())  # never -0
-            result.append(Measurement("log_loss", loss, "nats", "lower", n=len(found.truth)))
+            losses = 0 - np.log(true.clip(min=smallest))  # never -0
+            kept.add({"nats": losses.astype(np.float64)})
+            by = kept.by("mean", column="nats")
+            loss = Measurement("log_loss", float(losses.mean()), "nats", "lower", examples=by)
+            loss.n = len(found.truth)
+            result.append(loss)
         unseen = None if context.quick else without_copies(context, len(found.truth))
         if unseen is not None:
             hits = (found.values == found.truth)[unseen]
             which = {"rows": "without a copy in training", "copies": int((~unseen).sum())}
+            kept.add({"unseen": unseen})
+            by = kept.by("share", where="unseen")
             share = float(hits.mean())
-            result.append(Measurement("accuracy_unseen", share, n=len(hits), settings=which))
+            result.append(
+                Measurement("accuracy_unseen", share, n=len(hits), settings=which, examples=by)
+            )
         return result
-
-    def _add_intervals(self, measured: list[Measurement], found: Predicted, classes: int) -> None:
-        """Wilson's interval for the share of hits, bootstrap over the rows for the means."""
-        rows = len(found.truth)
-        truth, values = found.truth.astype(np.int64), found.values.astype(np.int64)
-
-        def means(chosen: NDArray[np.int64]) -> list[float]:
-            scores = class_scores(*counted(truth[chosen], values[chosen], classes))
-            return [scores.mean(getattr(scores, name), weighted) for name, weighted in wanted]
-
-        wanted = [
-            (n, weighted) for weighted in (False, True) for n in ("precision", "recall", "f1")
-        ]
-        names = [f"{n}_{'weighted' if weighted else 'macro'}" for n, weighted in wanted]
-        ends: Any = {}
-        if rows >= FEW:
-            ends = dict(zip(names, np.percentile(resampled(rows, means), (2.5, 97.5), 0).T))
-        for one in measured:
-            if one.name == "accuracy":
-                hits = int((truth == values).sum())
-                (one.low, one.high), one.interval = wilson(hits, rows), WILSON
-            elif one.name in ends and ends[one.name][0] < ends[one.name][1]:
-                one.low, one.high = (float(end) for end in ends[one.name])
-                one.interval = BOOTSTRAP

@@ -14,7 +14,12 @@ from scratchlab.data.kinds.text_classes import TextClassDataset
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.other_runs import other_run, read_table
-from scratchlab.evaluation.outputs.predictions import Predicted, predictions
+from scratchlab.evaluation.outputs.predictions import (
+    Predicted,
+    keep_classes,
+    keep_values,
+    predictions,
+)
 from scratchlab.figures.images import draw_image
 from scratchlab.figures.style import head, label_text, new_figure, style
 from scratchlab.registry import option, register
@@ -61,7 +66,12 @@ class Mistakes(Evaluator):
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         found = predictions(context)
         wrong, order = self._wrong(context, found)
-        result = [Measurement("mistakes", float(len(wrong)), "rows", "lower", n=len(found.truth))]
+        number = Measurement("mistakes", float(len(wrong)), "rows", "lower", n=len(found.truth))
+        keep_right = keep_classes if context.dataset.spec.n_classes else keep_values
+        kept = keep_right(context, found)
+        kept.add({"mistake": np.isin(np.arange(len(found.truth)), wrong)})
+        number.examples = kept.by("count", column="mistake")
+        result = [number]
         if context.quick:
             return result
         dataset = context.dataset

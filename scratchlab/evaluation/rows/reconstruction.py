@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -63,14 +64,26 @@ class Reconstruction(Evaluator):
         clean = dataset.clean_rows(context.split)[: context.limit]
         found = restored(context, context.split)
         mse, before = (float(np.mean((a - clean) ** 2)) for a in (found, given))
+        kept = context.keep(
+            "images",
+            given=[hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in given],
+            expected=[hashlib.sha256(row.tobytes()).hexdigest()[:16] for row in clean],
+            squared_error=((found - clean).astype(np.float64) ** 2).mean(axis=1),
+        )
         if not context.quick:
             shown = self._chosen(context, clean)
             context.sink.figure(
                 "reconstruction", restored_figure, dataset, clean, given, found, shown
             )
         result = [
-            Measurement("mse", mse, better="lower", n=len(clean)),
-            Measurement("psnr", psnr(mse), "dB", n=len(clean)),
+            Measurement(
+                "mse",
+                mse,
+                better="lower",
+                n=len(clean),
+                examples=kept.by("mean", column="squared_error"),
+            ),
+            Measurement("psnr", psnr(mse), "dB", n=len(clean), examples=kept.by("psnr")),
         ]
         if before > 0:
             result.append(Measurement("psnr_input", psnr(before), "dB", "", n=len(clean)))

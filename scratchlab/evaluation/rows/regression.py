@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.predictions import Predicted, predictions, without_copies
+from scratchlab.evaluation.outputs.predictions import (
+    Predicted,
+    keep_values,
+    predictions,
+    without_copies,
+)
 from scratchlab.figures.style import colour, new_figure, style
 from scratchlab.registry import register
 
@@ -51,13 +56,23 @@ class Regression(Evaluator):
             Measurement("mae", float(np.mean(np.abs(error))), UNIT, better="lower", n=rows),
             Measurement("r2", 1 - mse / total if total > 0 else math.nan, n=rows),
         ]
+        kept = keep_values(context, found)
+        for one in result:
+            one.examples = kept.by("error", measure=one.name)
         unseen = None if context.quick else without_copies(context, rows)
         if unseen is not None:
             rest = math.sqrt(float(np.mean(error[unseen] ** 2)))
             which = {"rows": "without a copy in training", "copies": int((~unseen).sum())}
+            kept.add({"unseen": unseen})
             result.append(
                 Measurement(
-                    "rmse_unseen", rest, UNIT, better="lower", n=int(unseen.sum()), settings=which
+                    "rmse_unseen",
+                    rest,
+                    UNIT,
+                    better="lower",
+                    n=int(unseen.sum()),
+                    settings=which,
+                    examples=kept.by("error", measure="rmse", where="unseen"),
                 )
             )
         return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.translations import ignore_case, translations
+from scratchlab.evaluation.outputs.translations import ignore_case, keep, translations
+from scratchlab.evaluation.rescoring.corpus import bleu_metric, bleu_sums
 from scratchlab.evaluation.text.corpus_score import corpus_score
 from scratchlab.registry import option, register
 
@@ -34,23 +35,22 @@ class Bleu(Evaluator):
             choices=("13a", "intl", "char", "none", "zh"),
         )
         bootstrap: int = option(
-            1000, "resamplings for the 95 % confidence interval (0: none)", min=0, max=1_000_000
+            0,
+            "resamplings of sacrebleu for the 95 % interval, which fit many texts; 0: the "
+            "jackknife's, which fits few as well",
+            min=0,
+            max=1_000_000,
         )
 
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        from sacrebleu.metrics.bleu import BLEU
-
         found = translations(context)
-        metric = BLEU(
-            lowercase=ignore_case(self.config.lowercase, context),
-            tokenize=self.config.tokenize,
-            # Tokenised on purpose or not: what was measured is in the signature, not in a warning.
-            force=True,
-        )
-        score, measured = corpus_score(metric, found, context, self.config.bootstrap)
+        lowercase, tokenize = ignore_case(self.config.lowercase, context), self.config.tokenize
+        metric = bleu_metric(lowercase, tokenize)
+        score, measured = corpus_score(metric, found, context, self.config.bootstrap, bleu_sums)
         measured.name = "bleu"
+        measured.examples = keep(context, found).by("bleu", lowercase=lowercase, tokenize=tokenize)
         measured.settings |= {
             "precisions": [round(float(p), 2) for p in score.precisions],
             "brevity_penalty": round(float(score.bp), 4),

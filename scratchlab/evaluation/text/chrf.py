@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.translations import ignore_case, translations
+from scratchlab.evaluation.outputs.translations import ignore_case, keep, translations
+from scratchlab.evaluation.rescoring.corpus import chrf_metric, chrf_sums
 from scratchlab.evaluation.text.corpus_score import corpus_score
 from scratchlab.registry import option, register
 
@@ -32,20 +34,24 @@ class Chrf(Evaluator):
         char_order: int = option(6, "longest n-gram of characters", min=1, max=100)
         word_order: int = option(0, "longest n-gram of words (2: chrF++)", min=0, max=100)
         bootstrap: int = option(
-            1000, "resamplings for the 95 % confidence interval (0: none)", min=0, max=1_000_000
+            0,
+            "resamplings of sacrebleu for the 95 % interval, which fit many texts; 0: the "
+            "jackknife's, which fits few as well",
+            min=0,
+            max=1_000_000,
         )
 
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        from sacrebleu.metrics.chrf import CHRF
-
         found = translations(context)
-        metric = CHRF(
-            char_order=self.config.char_order,
-            word_order=self.config.word_order,
-            lowercase=ignore_case(self.config.lowercase, context),
-        )
-        _, measured = corpus_score(metric, found, context, self.config.bootstrap)
+        options: dict[str, Any] = {
+            "lowercase": ignore_case(self.config.lowercase, context),
+            "char_order": self.config.char_order,
+            "word_order": self.config.word_order,
+        }
+        metric = chrf_metric(**options)
+        _, measured = corpus_score(metric, found, context, self.config.bootstrap, chrf_sums)
         measured.name = "chrf" + "+" * self.config.word_order
+        measured.examples = keep(context, found).by("chrf", **options)
         return [measured]

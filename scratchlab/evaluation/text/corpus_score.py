@@ -7,17 +7,19 @@ from typing import Any
 import numpy as np
 
 from scratchlab.evaluation.contract import EvaluationContext, Measurement
-from scratchlab.evaluation.intervals import FEW, bootstrap
+from scratchlab.evaluation.intervals import FEW, bootstrap, give
 from scratchlab.evaluation.outputs.translations import Translations, corpus_settings
+from scratchlab.evaluation.rescoring.contract import Sums
 
 
 def corpus_score(
-    metric: Any, found: Translations, context: EvaluationContext, resamplings: int
+    metric: Any, found: Translations, context: EvaluationContext, resamplings: int, sums: Any
 ) -> tuple[Any, Measurement]:
     """What ``metric`` of sacrebleu says of the translations: its score, and that as a measurement.
 
-    The ends of the interval are percentiles of the scores of sacrebleu's own resamplings (Koehn
-    2004), as the signature in the settings says; of few texts, or where all score alike, there is
+    ``sums`` makes a statistic of what sacrebleu counts in each sentence, whose interval is the
+    score's. With ``resamplings`` the ends are percentiles of the scores of sacrebleu's own (Koehn
+    2004), as the signature in the settings says. Of few texts, or where all score alike, there is
     none.
     """
     from sacrebleu.significance import _bootstrap_resample
@@ -28,13 +30,17 @@ def corpus_score(
     measured = Measurement(
         "", float(score.score), better="higher", n=len(found.sources), split=context.split
     )
-    if resamplings > 1 and len(found.sources) >= FEW and not context.quick:
-        metric.n_bootstrap = resamplings
-        metric.seed, drawn = _bootstrap_resample(statistics, metric, resamplings)
-        low, high = np.percentile([one.score for one in drawn], (2.5, 97.5)).tolist()
-        if low < high:
-            measured.low, measured.high = low, high
-            measured.interval = bootstrap(resamplings)
+    if len(found.sources) >= FEW and not context.quick:
+        if resamplings > 1:
+            metric.n_bootstrap = resamplings
+            metric.seed, drawn = _bootstrap_resample(statistics, metric, resamplings)
+            low, high = np.percentile([one.score for one in drawn], (2.5, 97.5)).tolist()
+            if low < high:
+                measured.low, measured.high = low, high
+                measured.interval = bootstrap(resamplings)
+        else:
+            statistic: Sums = sums(np.array(statistics, dtype=np.float64))
+            give(measured, statistic)
     signature = str(metric.get_signature())
     measured.settings = {"signature": signature, **corpus_settings(context, found)}
     return score, measured

@@ -8,7 +8,6 @@ from typing import Any
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.intervals import WILSON, wilson
 from scratchlab.evaluation.outputs.short_answers import short_answers
-from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
 
 
@@ -45,8 +44,11 @@ class ExactMatch(Evaluator):
         if not context.quick:
             self._show(context, questions, right, given)
         settings = {"constant_answer": constant, "constant": 100 * constant_hits / len(right)}
+        kept = context.keep("short_answers", given=questions, expected=right, said=given)
+        share = _share("exact_match", hits, len(right), settings)
+        share.examples = kept.by("share", factor=100.0)
         return [
-            _share("exact_match", hits, len(right), settings),
+            share,
             _share("exact_match_constant", constant_hits, len(right), {"answer": constant}),
         ]
 
@@ -60,21 +62,6 @@ class ExactMatch(Evaluator):
             "exact_match",
             ("question", "answer", "model", "right"),
             [(questions[i], right[i], given[i], given[i] == right[i]) for i in shown],
-        )
-        rows = zip(questions, right, given, strict=True)
-        add_samples(
-            context,
-            [
-                {
-                    "split": context.split,
-                    "index": i,
-                    "question": question,
-                    "answer": correct,
-                    "model": said,
-                    "right": said == correct,
-                }
-                for i, (question, correct, said) in enumerate(rows)
-            ],
         )
 
 

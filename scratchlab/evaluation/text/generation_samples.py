@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.outputs.continuations import Continuing
-from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
 
 
@@ -39,11 +38,6 @@ class GenerationSamples(Evaluator):
             new_tokens=config.new_tokens,
         )
         context.sink.table("generation_samples", ("prompt", "model", "original"), rows)
-        add_samples(
-            context,
-            [
-                {"split": context.split, "prompt": prompt, "model": text, "original": original}
-                for prompt, text, original in rows
-            ],
-        )
+        given, said, expected = (list(column) for column in zip(*rows, strict=True))
+        context.keep("continuations", given=given, said=said, expected=expected)
         return []

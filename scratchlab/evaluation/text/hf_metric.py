@@ -72,6 +72,7 @@ class HubMetric(Evaluator):
                 "Offline, give the path of the metric's folder: evaluator.hf_metric.metric=PATH.",
             ) from error
         predicted, references = self._pairs(context)
+        context.keep("hf_metric", expected=references, said=predicted)
         try:
             found = metric.compute(predictions=predicted, references=references, **config.settings)
         except Exception as error:  # metrics raise whatever does not suit them

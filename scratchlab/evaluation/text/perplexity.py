@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
+from scratchlab.data.contract import TranslationDataset
 from scratchlab.errors import UserError
 from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.records import Records
+from scratchlab.evaluation.text.text_scores import TargetScores, target_scores
 from scratchlab.registry import option, register
 
 # Settings of a data set that hold for a model that counts, too.
@@ -47,16 +48,15 @@ class Perplexity(Evaluator):
     config: Config
 
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
-        total, count, examples = summed(context)
-        if count == 0:
-            raise UserError(f"The split {context.split!r} has no targets to predict.")
+        scores = target_scores(context)
+        total, count = float(scores.nats.sum()), len(scores.nats)
         mean = _finite(total / count, f"The mean loss on the split {context.split!r}")
         try:
             value = math.exp(mean)
         except OverflowError:
             value = _finite(math.inf, f"The perplexity on the split {context.split!r}")
         unit = context.dataset.spec.unit
-        settings = {"unit": unit, "nll": mean, "examples": examples}
+        settings = {"unit": unit, "nll": mean, "examples": len(scores.numbers)}
         if hasattr(context.dataset, "evaluation_settings"):
             settings |= reading(context)
             if not context.quick:
@@ -70,12 +70,16 @@ class Perplexity(Evaluator):
             split=context.split,
             settings=settings,
         )
-        if not self.config.per_character or context.quick:
+        if context.quick:
             return [found]
-        return [found, self._per_character(context, total, settings)]
+        kept = keep(context, scores)
+        found.examples = kept.by("perplexity")
+        if not self.config.per_character:
+            return [found]
+        return [found, self._per_character(context, total, settings, kept)]
 
     def _per_character(
-        self, context: EvaluationContext, total: float, settings: dict[str, Any]
+        self, context: EvaluationContext, total: float, settings: dict[str, Any], kept: Records
     ) -> Measurement:
         """The whole text's negative log-likelihood in bits, by its characters."""
         dataset: Any = context.dataset
@@ -86,7 +90,7 @@ class Perplexity(Evaluator):
                 "Set evaluator.perplexity.per_character=false.",
             )
         characters = len(dataset.evaluated_text(context.split))
-        return Measurement(
+        found = Measurement(
             name="bits_per_character",
             value=total / math.log(2) / max(1, characters),
             better="lower",
@@ -94,41 +98,31 @@ class Perplexity(Evaluator):
             split=context.split,
             settings=settings,
         )
+        lengths = [len(text) for text in kept.columns["given"]]
+        if sum(lengths) == characters:  # no character belongs to two pieces of the text
+            kept.add({"characters": lengths})
+            found.examples = kept.by(
+                "ratio", above="nats", below="characters", factor=1 / math.log(2)
+            )
+        return found
 
 
-def summed(context: EvaluationContext) -> tuple[float, int, int]:
-    """The targets' negative log-likelihoods added, the number of targets and of examples."""
-    if isinstance(context.model, NGram):  # a model that counts
-        tokens, offsets = lines_to_score(context)
-        scores = context.model.score_tokens(tokens, offsets)
-        bits = float(scores.log10_probs.sum())
-        return -math.log(10) * bits, len(scores.log10_probs), len(offsets) - 1
-    total, count, examples = 0.0, 0, 0
-    with torch.inference_mode():
-        for batch in context.dataset.batches(context.split, seed=context.seed, epoch=0):
-            batch = first_examples(batch, context.limit)
-            if batch is None:
-                continue
-            loss = context.task.loss(context.model, batch.to(context.device))
-            total += float(loss.nll)
-            count += loss.count
-            examples += _rows(batch)
-    return total, count, examples
-
-
-def lines_to_score(context: EvaluationContext) -> tuple[Any, Any]:
-    """Ids [n] and bounds [lines + 1] of what a model that counts is measured on: whole lines, as
-    many as ``context.limit`` and the data set's ``eval_tokens`` leave room for."""
+def keep(context: EvaluationContext, scores: TargetScores) -> Records:
+    """Keep the texts that were to be predicted, with their nats and their numbers of targets."""
     dataset: Any = context.dataset
-    tokens, offsets = dataset.sentences(context.split)
-    lines = len(offsets) - 1
-    if context.limit is not None:
-        lines = min(lines, context.limit)
-    if dataset.config.eval_tokens is not None:
-        ends = offsets[1:] + np.arange(1, len(offsets))  # targets up to the end of each line
-        fitting = int(np.searchsorted(ends, dataset.config.eval_tokens, side="right"))
-        lines = min(lines, max(1, fitting))
-    return tokens[: offsets[lines]], offsets[: lines + 1]
+    pairs = isinstance(dataset, TranslationDataset)
+    decode = dataset.decode_target if pairs else dataset.decode
+    pieces = scores.pieces()
+    ids = [
+        [i for i in part.tolist() if i >= 0] for part in np.split(pieces.ids, pieces.bounds[1:-1])
+    ]
+    return context.keep(
+        "likelihoods",
+        ids=pieces.numbers.tolist(),
+        given=[decode(part) for part in ids],
+        nats=pieces.sums,
+        targets=np.diff(pieces.bounds),
+    )
 
 
 def reading(context: EvaluationContext) -> dict[str, Any]:
@@ -150,32 +144,6 @@ def show(
     nll = settings["nll"]
     numbers = (count, round(nll, 4), round(nll / math.log(2), 4), round(perplexity, 4))
     context.sink.table("perplexity", columns, [(*(settings[k] for k in read), *numbers)])
-
-
-def first_examples(batch: Any, limit: int | None) -> Any:
-    """The rows of ``batch`` that are among the split's first ``limit`` examples; None if none is.
-
-    Batches that do not say which examples they hold (a running text) are kept whole.
-    """
-    if limit is None or not hasattr(batch, "indices"):
-        return batch
-    keep = batch.indices < limit
-    if bool(keep.all()):
-        return batch
-    if not bool(keep.any()):
-        return None
-    rows = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-    return dataclasses.replace(
-        batch, **{k: v[keep] for k, v in rows.items() if isinstance(v, torch.Tensor)}
-    )
-
-
-def _rows(batch: Any) -> int:
-    for field in dataclasses.fields(batch):
-        value = getattr(batch, field.name)
-        if isinstance(value, torch.Tensor):
-            return len(value)
-    return 0
 
 
 def _finite(value: float, what: str) -> float:

@@ -10,10 +10,11 @@ import numpy as np
 
 from scratchlab.data.sources.sentence_ends import split_sentences
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.intervals import mean_interval
+from scratchlab.evaluation.intervals import give
 from scratchlab.evaluation.outputs.answers import summarised_dataset, written_about
+from scratchlab.evaluation.records import Records
+from scratchlab.evaluation.rescoring import statistic
 from scratchlab.evaluation.text.rouge_words import PLAIN, tokenizer, words_of
-from scratchlab.evaluation.text.text_samples import add_samples
 from scratchlab.registry import option, register
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -45,27 +46,29 @@ def rouge_scores(
     return np.array(rows), {"words": words, "stemmer": stemmer}
 
 
+def columns_of(scores: Any) -> dict[str, Any]:
+    """Scores [texts, kinds] by their kinds."""
+    return {kind: scores[:, i].tolist() for i, kind in enumerate(KINDS)}
+
+
 def rouge_measurements(
-    scores: Any, prefix: str, split: str, settings: dict[str, Any]
+    scores: Any, prefix: str, split: str, settings: dict[str, Any], kept: Records
 ) -> list[Measurement]:
     """Means with their 95 % confidence intervals."""
     result = []
     for kind, column in zip(KINDS, scores.T, strict=True):
-        low, high, interval = mean_interval(column, highest=100.0)
-        result.append(
-            Measurement(
-                name=f"{prefix}{kind}",
-                value=float(column.mean()),
-                unit="%",
-                better="higher",
-                n=len(column),
-                split=split,
-                settings=settings,
-                low=low,
-                high=high,
-                interval=interval,
-            )
+        measured = Measurement(
+            name=f"{prefix}{kind}",
+            value=float(column.mean()),
+            unit="%",
+            better="higher",
+            n=len(column),
+            split=split,
+            settings=settings,
+            examples=kept.by("mean", column=kind, highest=100),
         )
+        give(measured, statistic(measured.examples, kept.columns))
+        result.append(measured)
     return result
 
 
@@ -107,8 +110,12 @@ class Rouge(Evaluator):
         written, how = written_about(context, "rouge", limit, config.new_tokens)
         references = dataset.references(context.split)[: len(written)]
         scores, words = rouge_scores(written, references, config.stemmer)
+        sources = dataset.sources(context.split)[: len(written)]
         if not context.quick:
-            self._show(context, dataset.sources(context.split), references, written, scores)
+            self._show(context, sources, references, written, scores)
+        kept = context.keep(
+            "summaries", given=sources, expected=references, said=written, **columns_of(scores)
+        )
         settings: dict[str, Any] = {**words, **how}
         lengths = [len(text.split()) for text in written]
         length = Measurement(
@@ -116,7 +123,7 @@ class Rouge(Evaluator):
             split=context.split,
             settings={"reference": float(np.mean([len(r.split()) for r in references]))},
         )  # fmt: skip
-        return [*rouge_measurements(scores, "", context.split, settings), length]
+        return [*rouge_measurements(scores, "", context.split, settings, kept), length]
 
     def _show(
         self,
@@ -134,19 +141,6 @@ class Rouge(Evaluator):
             [
                 (sources[i][:300], references[i], written[i], round(float(scores[i, 2]), 1))
                 for i in chosen
-            ],
-        )
-        add_samples(
-            context,
-            [
-                {
-                    "split": context.split,
-                    "index": i,
-                    "reference": references[i],
-                    "model": written[i],
-                    **{k: round(float(v), 2) for k, v in zip(KINDS, scores[i], strict=True)},
-                }
-                for i in range(len(written))
             ],
         )
 
@@ -193,4 +187,7 @@ class Lead3(Evaluator):
         references = dataset.references(context.split)[: len(leads)]
         scores, words = rouge_scores(leads, references, self.config.stemmer)
         settings = {**words, "sentences": count}
-        return rouge_measurements(scores, f"lead{count}_", context.split, settings)
+        kept = context.keep(
+            f"lead{count}", given=sources, expected=references, said=leads, **columns_of(scores)
+        )
+        return rouge_measurements(scores, f"lead{count}_", context.split, settings, kept)

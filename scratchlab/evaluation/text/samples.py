@@ -6,7 +6,12 @@ import random
 from dataclasses import dataclass
 
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.outputs.translations import Translations, ignore_case, translations
+from scratchlab.evaluation.outputs.translations import (
+    Translations,
+    ignore_case,
+    keep,
+    translations,
+)
 from scratchlab.registry import option, register
 
 
@@ -14,11 +19,7 @@ from scratchlab.registry import option, register
     "evaluator", "samples", tasks=("seq2seq",), needs=("sacrebleu",), measures={}, decodes=True
 )
 class Samples(Evaluator):
-    """A table of sample translations with their chrF; all translations go to samples.jsonl.
-
-    samples.jsonl keeps the split's order and the text as it is, so that other scores can be
-    computed from it without the model.
-    """
+    """A table of sample translations with their chrF; outputs/translations.jsonl has them all."""
 
     @dataclass(frozen=True)
     class Config:
@@ -40,21 +41,7 @@ class Samples(Evaluator):
                 for i in shown
             ],
         )
-        if not context.quick:
-            context.sink.samples(
-                [
-                    {
-                        "split": context.split,
-                        "index": i,
-                        "source": found.sources[i],
-                        "reference": found.references[i],
-                        "hypothesis": found.hypotheses[i],
-                        "chrf": round(scores[i], 4),
-                        "log_probability": found.log_probabilities[i],
-                    }
-                    for i in everything
-                ]
-            )
+        keep(context, found).add({"chrf": [round(score, 4) for score in scores]})
         return []
 
 

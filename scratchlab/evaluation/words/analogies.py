@@ -63,10 +63,15 @@ class Analogies(Evaluator):
         sections = embedded_analogies() if path is None else read_analogies(find_set(context, path))
         rows: list[tuple[str, float | str, int, int, int]] = []
         right = asked = known_in_all = total = 0
+        said: dict[int, str | None] = {}
         for section in sections:
-            known = self._known(vectors, section.questions)
-            hits = int(np.sum(self.answers(vectors, known[:, :3]) == known[:, 3]))
+            places, known = self._known(vectors, section.questions)
+            answers = self.answers(vectors, known[:, :3])
+            hits = int(np.sum(answers == known[:, 3]))
             counted = len(section.questions) if self.config.unknown == "wrong" else len(known)
+            if self.config.unknown == "wrong":
+                said |= dict.fromkeys(range(total, total + len(section.questions)))
+            said |= {total + i: vectors.words[a] for i, a in zip(places, answers.tolist())}
             left_out = len(section.questions) - len(known)
             rows.append((section.name, hits / counted if counted else "", hits, counted, left_out))
             right, asked = right + hits, asked + counted
@@ -83,6 +88,14 @@ class Analogies(Evaluator):
             columns = ["section", "share right", "right", "questions", "left out"]
             context.sink.table("analogies", columns, rows)
         low, high = wilson(right, asked)
+        questions = [q for section in sections for q in section.questions]
+        kept = context.keep(
+            "analogies",
+            ids=list(said),
+            given=[" ".join(questions[i][:3]) for i in said],
+            expected=[form_in(vectors, questions[i][3]) for i in said],
+            said=list(said.values()),
+        )
         settings = {
             "questions": name,
             "in_vocabulary": known_in_all,
@@ -92,20 +105,30 @@ class Analogies(Evaluator):
             "restrict": self.config.restrict,
         }
         return [
-            Measurement("analogies", right / asked, n=asked, low=low, high=high, settings=settings)
+            Measurement(
+                "analogies",
+                right / asked,
+                n=asked,
+                low=low,
+                high=high,
+                settings=settings,
+                examples=kept.by("share"),
+            )
         ]
 
     def _known(
         self, vectors: WordVectors, questions: list[tuple[str, str, str, str]]
-    ) -> NDArray[np.int64]:
-        """The numbers [questions, 4] of the words of questions that can be asked and answered."""
+    ) -> tuple[list[int], NDArray[np.int64]]:
+        """Which questions can be asked and answered, and the numbers [questions, 4] of their
+        words."""
         limit = min(len(vectors), self.config.restrict or len(vectors))
         numbers = [
             [vectors.numbers.get(form_in(vectors, word), limit) for word in question]
             for question in questions
         ]
         found = np.array(numbers, dtype=np.int64).reshape(-1, 4)
-        return found[(found < limit).all(axis=1)]
+        known = (found < limit).all(axis=1)
+        return np.flatnonzero(known).tolist(), found[known]
 
     def answers(self, vectors: WordVectors, asked: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number of the word found for each a, b, c [questions, 3]; of equals the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from scratchlab.errors import UserError
 from scratchlab.estimators.embeddings.vectors import WordVectors, unit_length
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
+from scratchlab.evaluation.intervals import fisher
 from scratchlab.evaluation.words.word_sets import (
     Pair,
     embedded_pairs,
@@ -66,19 +66,28 @@ class Similarity(Evaluator):
                 "words",
                 "Give pairs of words that the training text has, or train on more text.",
             )
-        kept = [i for i in range(len(pairs)) if known[i] or self.config.unknown == "zero"]
-        judged = np.array([pairs[i].judged for i in kept])
-        found = np.array([cosines[i] or 0.0 for i in kept])
-        if len(kept) < 4 or np.ptp(judged) == 0 or np.ptp(found) == 0:
+        kept_ids = [i for i in range(len(pairs)) if known[i] or self.config.unknown == "zero"]
+        judged = np.array([pairs[i].judged for i in kept_ids])
+        found = np.array([cosines[i] or 0.0 for i in kept_ids])
+        if len(kept_ids) < 4 or np.ptp(judged) == 0 or np.ptp(found) == 0:
             raise UserError(
-                f"similarity: {len(kept)} of the {len(pairs):,} pairs of {name} are known, too few "
-                "(or too much alike) to be ranked"
+                f"similarity: {len(kept_ids)} of the {len(pairs):,} pairs of {name} are known, too "
+                "few (or too much alike) to be ranked"
             )
+        kept = context.keep(
+            "word_pairs",
+            ids=kept_ids,
+            given=[f"{pairs[i].first} {pairs[i].second}" for i in kept_ids],
+            expected=judged,
+            said=found,
+        )
         if not context.quick:
             rows = [(p.first, p.second, p.judged, "unknown" if c is None else round(c, 4))
                     for p, c in zip(pairs, cosines)]  # fmt: skip
             context.sink.table("similarity", ["word", "other word", "judged", "cosine"], rows)
-        return [measured(judged, found, len(pairs), sum(known), name, self.config.unknown)]
+        one = measured(judged, found, len(pairs), sum(known), name, self.config.unknown)
+        one.examples = kept.by("spearman")
+        return [one]
 
 
 def cosine(vectors: WordVectors, pair: Pair, composed: bool = False) -> float | None:
@@ -99,15 +108,10 @@ def measured(
     from scipy.stats import spearmanr
 
     r, n = float(spearmanr(judged, found)[0]), len(judged)
-    z = math.atanh(max(-0.999999, min(0.999999, r)))
-    half = 1.96 * math.sqrt((1 + r * r / 2) / (n - 3))
-    return Measurement(
+    one = Measurement(
         name="similarity",
         value=r,
         n=n,
-        low=math.tanh(z - half),
-        high=math.tanh(z + half),
-        interval="95 % interval (Fisher's z)",
         settings={
             "pairs": name,
             "in_vocabulary": known,
@@ -115,3 +119,6 @@ def measured(
             "unknown": unknown,
         },
     )
+    if (ends := fisher(r, n)) is not None:
+        one.low, one.high, one.interval = ends
+    return one
