@@ -19,6 +19,7 @@ from scratchlab.lab.evaluate import evaluate
 from scratchlab.lab.parts import load_trained
 from scratchlab.run.folder import read_config
 from tests.support.kinds import sentence
+from tests.support.outputs import made_again
 
 SMALL = ["model.d_model=16", "model.n_heads=2", "model.n_layers=1", "trainer.precision=fp32",
          "scheduler=constant", "scheduler.warmup=0", "optimizer.lr=3e-3", "threads=1"]  # fmt: skip
@@ -61,6 +62,7 @@ def test_masked_words_are_learned_resumed_filled_and_classes_learned_after(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = masked(tmp_path, "whole", "trainer.max_steps=30", "evaluator=[masked_lm]")
+    assert made_again(whole) == {"masked_accuracy", "masked_perplexity", "pseudo_perplexity"}
     found = results(whole)
     assert 0 <= found["masked_accuracy"] <= 1
     assert 1 < found["masked_perplexity"] < 18  # of 17 tokens

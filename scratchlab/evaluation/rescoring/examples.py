@@ -59,10 +59,12 @@ def count(columns: Columns, *, column: str) -> Sums:
     return Sums(numbers(columns, column)[:, None], lambda sums: sums[..., 0])
 
 
-def ratio(columns: Columns, *, above: str, below: str, factor: float = 1.0) -> Sums:
-    """The sum of one column by that of another."""
+def ratio(
+    columns: Columns, *, above: str, below: str, factor: float = 1.0, highest: float = 0.0
+) -> Sums:
+    """The sum of one column by that of another; ``highest`` as of :func:`mean`."""
     rows = np.stack([factor * numbers(columns, above), numbers(columns, below)], axis=1)
-    return Sums(rows, _ratio, LOG, LOG)
+    return Sums(rows, _ratio, logit(float(highest))) if highest else Sums(rows, _ratio, LOG, LOG)
 
 
 def perplexity(columns: Columns) -> Sums:

@@ -15,7 +15,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.intervals import WILSON, wilson
 from scratchlab.evaluation.outputs.filled_masks import Filled, FillingMasks, likeliest, shown
-from scratchlab.evaluation.text.text_samples import add_samples
+from scratchlab.evaluation.records import Records
 from scratchlab.registry import option, register
 
 TOKENS_AT_ONCE = 8192
@@ -72,6 +72,10 @@ class MaskedWords(Evaluator):
         ]  # fmt: skip
         if context.quick:
             return measured
+        kept = keep(context, found)
+        accuracy, perplexity = measured
+        accuracy.examples = kept.by("ratio", above="hits", below="targets", highest=1.0)
+        perplexity.examples = kept.by("perplexity")
         if self.config.pseudo_texts:
             measured.append(self._pseudo(context, dataset, unit))
         self._samples(context, dataset)
@@ -80,8 +84,10 @@ class MaskedWords(Evaluator):
     def _pseudo(self, context: EvaluationContext, dataset: MaskedTokens, unit: str) -> Measurement:
         """Every token of some texts masked by itself."""
         spread = spread_rows(context, dataset, self.config.pseudo_texts)
-        total, count = 0.0, 0
+        nats: list[float] = []
+        counts: list[int] = []
         for read, targets in spread:
+            total = 0.0
             ids = torch.where(targets == IGNORE, read, targets).numpy()
             ids = ids[ids != dataset.spec.pad_id]
             places = np.flatnonzero(~np.isin(ids, dataset.fixed))
@@ -98,22 +104,25 @@ class MaskedWords(Evaluator):
                     hidden = context.model.hidden(tokens)[torch.arange(len(some)), at]
                     truth = torch.from_numpy(ids[places[some]]).to(context.device)
                     total -= float(likeliest(context.model, hidden, truth)[0].sum())
-            count += len(places)
-        nll = total / max(1, count)
+            nats.append(total)
+            counts.append(len(places))
+        count = sum(counts)
+        nll = sum(nats) / max(1, count)
+        kept = context.keep("pseudo_likelihoods", nats=nats, targets=counts)
         settings = {"unit": unit, "texts": len(spread), "nll": nll, "masked": "one token at a time"}
         return Measurement(
-            "pseudo_perplexity", math.exp(nll), f"per {unit}", "lower", n=count, settings=settings
-        )
+            "pseudo_perplexity", math.exp(nll), f"per {unit}", "lower", n=count, settings=settings,
+            examples=kept.by("perplexity"),
+        )  # fmt: skip
 
     def _samples(self, context: EvaluationContext, dataset: MaskedTokens) -> None:
         """Texts with masks, with what the model puts there, and as they were."""
         spread = spread_rows(context, dataset, self.config.samples)
         rows = [self._sample(context, dataset, tokens, targets) for tokens, targets in spread]
         if rows:
-            columns = ("masked", "filled", "original")
-            context.sink.table("masked_samples", columns, rows)
-            named = [dict(zip(columns, row, strict=True)) for row in rows]
-            add_samples(context, [{"split": context.split, **row} for row in named])
+            context.sink.table("masked_samples", ("masked", "filled", "original"), rows)
+            given, said, expected = (list(column) for column in zip(*rows, strict=True))
+            context.keep("masked_samples", given=given, said=said, expected=expected)
 
     def _sample(
         self, context: EvaluationContext, dataset: MaskedTokens, tokens: Any, targets: Any
@@ -129,6 +138,27 @@ class MaskedWords(Evaluator):
         texts = (shown(dataset, ids.tolist()) for ids in (read, filled, original))
         masked, put, was = texts
         return masked, put, was
+
+
+def keep(context: EvaluationContext, found: Filled) -> Records:
+    """Text by text: what stood in its masked places, what was said, hits and nats."""
+    dataset: Any = context.dataset
+    texts, starts = np.unique(found.example, return_index=True)
+
+    def by_text(ids: Any) -> list[str]:
+        parts = np.split(ids, starts[1:])
+        return [" ".join(dataset.token_labels(part.tolist())) for part in parts]
+
+    hits = (found.guess == found.truth).astype(np.int64)
+    return context.keep(
+        "filled_masks",
+        ids=texts.tolist(),
+        expected=by_text(found.truth),
+        said=by_text(found.guess),
+        hits=np.add.reduceat(hits, starts),
+        nats=-np.add.reduceat(found.log_probability, starts),
+        targets=np.diff(np.append(starts, len(hits))),
+    )
 
 
 def spread_rows(
