@@ -17,6 +17,7 @@ from scratchlab.table import Table
 
 SAMPLE_TOKENS = 60
 FREQUENT = 12
+FEW_CLASSES = 6  # more of them have a table of their own
 
 
 def describe_running_text(dataset: RunningText) -> list[Table]:
@@ -92,12 +93,18 @@ def describe_questions(dataset: QuestionDataset) -> list[Table]:
 def describe_labelled(dataset: TextClassDataset) -> list[Table]:
     """Splits with the balance of classes, lengths and what is cut, and a text of each class."""
     rows = []
+    counts = {split: dataset.class_counts(split) for split in dataset.splits}
+    names = sorted({name for of_split in counts.values() for name in of_split})
+    shown = {
+        (split, name): f"{n:,} ({n / dataset.size(split):.1%})"
+        for split, of_split in counts.items()
+        for name, n in of_split.items()
+    }
     for split in dataset.splits:
         lengths = np.array([dataset.length(text) for text in dataset.texts(split)])
-        counts = dataset.class_counts(split)
-        shares = ", ".join(
-            f"{name}: {n:,} ({n / len(lengths):.1%})" for name, n in sorted(counts.items())
-        )
+        shares = f"{len(counts[split])} classes"
+        if len(names) <= FEW_CLASSES:
+            shares = ", ".join(f"{name}: {shown[split, name]}" for name in sorted(counts[split]))
         middle, longest = np.median(lengths), lengths.max()
         cut = np.mean(lengths > dataset.config.max_length)
         rows.append(
@@ -109,10 +116,11 @@ def describe_labelled(dataset: TextClassDataset) -> list[Table]:
     for name in dataset.class_counts("train"):
         text = next(t for t, label in dataset.labelled("train") if label == name)
         samples.append([name, text[:300]])
-    return [
-        Table(f"splits (cut: longer than {dataset.config.max_length} tokens)", columns, rows),
-        Table("a text of each class", ["class", "text"], samples[:FREQUENT]),
-    ]
+    tables = [Table(f"splits (cut: longer than {dataset.config.max_length} tokens)", columns, rows)]
+    if len(names) > FEW_CLASSES:
+        of_each = [[name, *(shown.get((s, name), "0") for s in dataset.splits)] for name in names]
+        tables.append(Table("texts of each class", ["class", *dataset.splits], of_each))
+    return [*tables, Table("a text of each class", ["class", "text"], samples[:FREQUENT])]
 
 
 def describe_prompted(dataset: PromptedDataset) -> list[Table]:

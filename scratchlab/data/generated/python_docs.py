@@ -51,20 +51,22 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def _python_files(package: str) -> list[tuple[str, Path]]:
-    """(module name, file) of a module or package, sorted, tests left out; none if not installed."""
-    if package in sys.stdlib_module_names:
+    """(module name, file) of a module or (sub)package, sorted, tests left out; none if not
+    installed."""
+    top, *inner = package.split(".")
+    if top in sys.stdlib_module_names:
         folder = Path(sysconfig.get_path("stdlib"))
     else:
         # find_spec of a top-level name locates the package without running it.
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(top)
         if spec is None or spec.origin is None:
             return []
         folder = Path(spec.origin).parent.parent
-    single = folder / f"{package}.py"
-    if single.is_file():
+    place = folder.joinpath(top, *inner)
+    if (single := place.with_name(f"{place.name}.py")).is_file():
         return [(package, single)]
     files = []
-    for path in sorted((folder / package).rglob("*.py")):
+    for path in sorted(place.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         if _SKIPPED_FOLDERS.isdisjoint(parts):
             files.append((".".join(parts).removesuffix(".__init__"), path))

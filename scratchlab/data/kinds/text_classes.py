@@ -34,6 +34,7 @@ from scratchlab.run.atomic import write_text
 POOL = 2048
 CLASSES = "text_classes.json"
 TENTHS = {"test": 0.1, "val": 0.1}
+TENTH = 10  # one of so many parts
 
 
 def _read_classes(path: Path) -> list[str]:
@@ -91,7 +92,7 @@ def parted(
     keys: Sequence[Hashable] | None = None,
 ) -> dict[str, Labelled]:
     """``shares`` of the texts for the splits that they name, the rest to train, in random order;
-    of folds, the chosen one to test and a tenth of the others to val.
+    of folds, the chosen one to test and a tenth of the others to val, classes alike.
 
     The draw depends on the options alone, and every class is in train. Texts with one of the
     ``keys`` are in one split; without any, and with ``duplicates=group``, those that differ in case
@@ -106,12 +107,14 @@ def parted(
         chosen = split_off(keys, shares, classes, seed)
     else:
         dealt = deal(keys, classes, config.folds, seed)
-        rest = np.flatnonzero(dealt != config.fold).tolist()
-        chosen = split_off(
-            [keys[i] for i in rest], {"val": TENTHS["val"]}, [classes[i] for i in rest], seed
-        )
-        chosen = {split: [rest[i] for i in numbers] for split, numbers in chosen.items()}
-        chosen["test"] = np.flatnonzero(dealt == config.fold).tolist()
+        rest = np.flatnonzero(dealt != config.fold)
+        left = rest.tolist()
+        tenths = deal([keys[i] for i in left], [classes[i] for i in left], TENTH, seed)
+        chosen = {
+            "train": rest[tenths != TENTH - 1].tolist(),
+            "val": rest[tenths == TENTH - 1].tolist(),
+            "test": np.flatnonzero(dealt == config.fold).tolist(),
+        }
     return {split: [rows[i] for i in numbers] for split, numbers in chosen.items()}
 
 

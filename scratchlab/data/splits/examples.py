@@ -23,15 +23,17 @@ def text_key(text: str) -> str:
     return _NO_LETTER.sub(" ", text.casefold()).strip() or text
 
 
-def runs(text: str) -> set[int]:
-    """Every run of 13 words of a text; of a shorter text, the whole."""
+def runs(text: str, length: int = RUN) -> set[int]:
+    """Every run of 13 (``length``) words of a text; of a shorter text, the whole."""
     words = _WORD.findall(text.casefold())
-    return {hash(tuple(words[i : i + RUN])) for i in range(max(1, len(words) - RUN + 1))}
+    return {hash(tuple(words[i : i + length])) for i in range(max(1, len(words) - length + 1))}
 
 
-def near_copies(texts: Sequence[str]) -> list[int]:
-    """A number for each text, the same for those that are joined by near copies."""
-    found = [runs(text) for text in texts]
+def near_copies(texts: Sequence[str], length: int = RUN, near: float = NEAR) -> list[int]:
+    """A number for each text, the same for those that are joined by near copies: texts that share
+    ``near`` of the shorter one's runs of ``length`` words (containment of shingles, Broder 1997).
+    """
+    found = [runs(text, length) for text in texts]
     holders: dict[int, list[int]] = defaultdict(list)
     for number, of_text in enumerate(found):
         for run in of_text:
@@ -49,7 +51,7 @@ def near_copies(texts: Sequence[str]) -> list[int]:
         return number
 
     for (a, b), count in shared.items():
-        if count >= NEAR * min(len(found[a]), len(found[b])):
+        if count >= near * min(len(found[a]), len(found[b])):
             one, other = sorted((first(a), first(b)))
             group[other] = one
     return [first(number) for number in range(len(texts))]

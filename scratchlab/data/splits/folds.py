@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -40,27 +41,38 @@ def deal(
 ) -> NDArray[np.int64]:
     """The fold of each example [examples], a pure function of the arguments.
 
-    Examples with one key are in one fold. Those of each class (of the first example with the key)
-    are shuffled and dealt round; a class of a single key is in no fold, so it is always learnt.
+    Examples with one key are in one fold. The keys of each class (of most examples with the key)
+    are dealt in random order, those of many examples first, each to the fold that has the
+    fewest of the class so far; a class of a single key is in no fold, so it is always learnt.
 
     Raises:
         UserError: there are fewer different examples than folds.
     """
-    first: dict[Hashable, int] = {}
-    for number, key in enumerate(keys):
-        first.setdefault(key, number)
-    if len(first) < folds:
+    sizes = Counter(keys)
+    if len(sizes) < folds:
         raise UserError(
-            f"{len(first)} different examples are too few for {folds} folds",
+            f"{len(sizes)} different examples are too few for {folds} folds",
             "Give more of them, or a smaller dataset.folds.",
         )
-    class_of = {key: 0 if classes is None else classes[n] for key, n in first.items()}
-    order = generator(SPLIT_STREAM, 2, seed).permutation(len(first)).tolist()
-    distinct = list(first)
-    places = {name: place for place, name in enumerate(dict.fromkeys(class_of.values()))}
-    sizes = Counter(class_of.values())
-    shuffled = sorted((distinct[n] for n in order), key=lambda key: places[class_of[key]])
-    kept = {key for key in distinct if classes is not None and sizes[class_of[key]] == 1}
-    home = dict.fromkeys(kept, ALWAYS_TRAINED)
-    home |= {key: turn % folds for turn, key in enumerate(k for k in shuffled if k not in kept)}
+    distinct = list(sizes)
+    found: dict[Hashable, Counter[Hashable]] = {key: Counter() for key in distinct}
+    for key, name in zip(keys, [0] * len(keys) if classes is None else classes, strict=True):
+        found[key][name] += 1
+    class_of = {key: names.most_common(1)[0][0] for key, names in found.items()}
+    by_class: dict[Hashable, list[Hashable]] = {name: [] for name in class_of.values()}
+    for number in generator(SPLIT_STREAM, 2, seed).permutation(len(distinct)).tolist():
+        by_class[class_of[distinct[number]]].append(distinct[number])
+    home: dict[Hashable, int] = {}
+    totals = [0] * folds
+    for of_class in by_class.values():
+        if classes is not None and len(of_class) == 1:
+            home[of_class[0]] = ALWAYS_TRAINED
+            continue
+        waiting = [(0, totals[fold], fold) for fold in range(folds)]
+        heapq.heapify(waiting)
+        for key in sorted(of_class, key=lambda key: -sizes[key]):
+            count, total, fold = heapq.heappop(waiting)
+            home[key] = fold
+            totals[fold] += sizes[key]
+            heapq.heappush(waiting, (count + sizes[key], total + sizes[key], fold))
     return np.array([home[key] for key in keys], dtype=np.int64)
