@@ -43,6 +43,9 @@ class AttentionPooling(Attention):
         super().__init__()
         self.inner = nn.Linear(width, inner)
         self.score = nn.Linear(inner, 1, bias=False)
+        # Fresh scores tell words apart. With small ones attention begins as a mean, which is nearly
+        # as good, and is still one when the words are known by heart.
+        nn.init.normal_(self.score.weight)
 
     def forward(self, states: Tensor, padding: Tensor | None) -> Tensor:
         """states [B, T, H], padding [B, T] True where there is no word → [B, H]."""
