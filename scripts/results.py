@@ -32,7 +32,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "transformer_mt-phrasebook_en_fr": ("The demo", "attention.png"),
         "multi30k_en_fr": ("English to French, Multi30k", "multi30k_bleu.png"),
         "multi30k_choices": ("One choice at a time", ""),
-        "attention": ("With and without attention", ""),
+        "attention": ("With and without attention", "attention_by_length.png"),
         "attention_embedded": ("With and without attention, without files", ""),
         "positions_mt": ("Positions in translation", ""),
         "transformer_sizes": ("Sizes of a Transformer", ""),

@@ -57,6 +57,7 @@ class AttentionMaps(Evaluator):
                 f"The model has {len(layers)}: 0 to {len(layers) - 1}, or -1 for the last.",
             )
         number = self.config.layer % len(layers) + 1
+        which = f" of decoder layer {number} of {len(layers)}" if len(layers) > 1 else ""
         context.sink.figure(
             "attention",
             attention_figure,
@@ -64,8 +65,7 @@ class AttentionMaps(Evaluator):
             dataset.source_tokens(source),
             # The row of a token is where the model looked when it wrote that token.
             dataset.target_tokens([*written, spec.eos_id]),
-            f"Where the translation looks: cross-attention of decoder layer {number} "
-            f"of {len(layers)}",
+            f"Where the translation looks: cross-attention{which}",
         )
         return []
 
