@@ -16,12 +16,18 @@ TITLES = {
     "rouge2": "ROUGE-2",
     "rougeL": "ROUGE-L",
     "rougeLsum": "ROUGE-Lsum",
+    "mrr": "MRR",
+    "map": "MAP",
+    "ndcg": "nDCG",
 }
 BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def title_of(metric: str) -> str:
-    """``latency_p50`` → ``latency p50``, ``bleu`` → ``BLEU``."""
+    """``latency_p50`` → ``latency p50``, ``bleu`` → ``BLEU``, ``ndcg_at_10`` → ``nDCG@10``."""
+    name, at, cutoff = metric.partition("_at_")
+    if at:
+        return f"{title_of(name)}@{cutoff}"
     return TITLES.get(metric, metric.replace("_", " "))
 
 

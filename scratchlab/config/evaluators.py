@@ -21,6 +21,9 @@ DATA = {
     "answers": "texts with the answers that are wanted",
     "questions": "questions with one right answer",
     "texts": "texts with classes",
+    "queries": "queries with the documents that are right for them",
+    "cited_answers": "questions on documents",
+    "passages": "documents that are searched",
 }
 ASKS = {
     "quantized": "quantized weights",

@@ -24,11 +24,13 @@ def representation_faults(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     holds = dataset.facts.get("holds")
     is_text = holds is None or bool(set(holds) & set(TEXTS))
     if representation is None:
-        if model.kind != "estimator" or "texts" not in (holds or ()):
+        searches = model.facts.get("represents")
+        if not searches and (model.kind != "estimator" or "texts" not in (holds or ())):
             return []
         names = ", ".join(choices_of("representation", section_parts("representation")))
         problem = f"{dataset.name} holds texts, and {model.name} learns from rows of numbers"
-        hint = f"Say what makes numbers of the texts: representation=tfidf. Choices: {names}."
+        usual = "bm25" if searches else "tfidf"
+        hint = f"Say what makes numbers of the texts: representation={usual}. Choices: {names}."
         return [Fault("representation", problem, hint, True)]
     if not is_text:
         sets = [n for n, p in section_parts("dataset").items() if _holds_texts(p)]

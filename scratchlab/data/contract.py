@@ -133,6 +133,11 @@ class Dataset(ABC):
         """What a person should know of how the splits came about."""
         return ()
 
+    @property
+    def unmeasured(self) -> str:
+        """Why nothing can be measured on it, where it is for use only; "" otherwise."""
+        return ""
+
     @classmethod
     def fetch(cls, config: Any, root: Path) -> list[Path]:
         """Write the hub's copy into the layout of the files below ``root``; what was written."""

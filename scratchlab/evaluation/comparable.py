@@ -23,6 +23,7 @@ LOSSES = {
     "classification": "nats",
     "regression": "squared error",
     "reconstruction": "squared error of a pixel",
+    "retrieval": "1 - MRR",
 }
 # Options of a data set that decide what its targets are; the others change how they are read,
 # batched or learnt from.
@@ -45,6 +46,11 @@ TARGETS = (
         "duplicates",
         "folds",
         "fold",
+        "queries",
+        "questions",
+        "pattern",
+        "question_field",
+        "answer_field",
     ),
 )
 TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_vocabulary")
@@ -154,6 +160,7 @@ def _logged(config: Mapping[str, Any]) -> dict[str, str]:
     if (config.get("trainer") or {}).get("name") == "fit":
         own = {"classification": ("accuracy", "higher"), "regression": ("rmse", "lower")}
         own["language_modeling"] = ("perplexity", "lower")
+        own["retrieval"] = ("mrr", "higher")
         names |= dict([own[task]]) if task in own else {}
     return names
 

@@ -12,7 +12,7 @@ from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import Anatomy, Layer, dissect
 from scratchlab.formatting import format_measurement
 from scratchlab.lab.architecture import with_architecture
-from scratchlab.lab.parts import data_context, read_data
+from scratchlab.lab.parts import data_context, read_data, with_representation
 from scratchlab.lab.weights import assemble
 from scratchlab.registry import build, is_estimator
 from scratchlab.table import Table
@@ -29,7 +29,7 @@ def inspect(
             "inspect counts the layers of torch models; estimators have none",
             f"`scratchlab list model {config['model']['name']}` shows its options.",
         )
-    context = data_context(config)
+    context = with_representation(config, data_context(config), "cpu")
     plain = {k: False if k == "fused_loss" else v for k, v in config["task"].items()}
     dataset, task = read_data({**config, "task": plain}, context)
     limit = dataset.spec.max_length

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from scratchlab.config.reading import require
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.errors import UserError, suggest
+from scratchlab.lab.vectors import open_vectors, represents_vectors
 from scratchlab.lab.weights import Weights, assemble
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import build, find, is_estimator
@@ -74,21 +75,42 @@ def data_context(
 
 def build_dataset(config: Mapping[str, Any], context: DataContext) -> Dataset:
     """The data set; labelled texts under a representation are rows of numbers."""
-    if config.get("representation") is None:
-        dataset: Dataset = build("dataset", config["dataset"], context)
+    dataset: Dataset = build("dataset", config["dataset"], context)
+    if context.representation is None:
         return dataset
-    from scratchlab.representations.contract import new_representation
-
-    representation = new_representation(config["representation"], context)
-    context = replace(context, representation=representation)
-    dataset = build("dataset", config["dataset"], context)
     from scratchlab.data.kinds.text_classes import TextClassDataset
     from scratchlab.representations.represented import Represented
 
     if not isinstance(dataset, TextClassDataset):
         return dataset
     dense = not find("model", config["model"]["name"]).facts.get("sparse")
-    return Represented(dataset, representation, context, dense)
+    return Represented(dataset, context.representation, context, dense)
+
+
+def with_representation(
+    config: Mapping[str, Any],
+    context: DataContext,
+    device: torch.device | str,
+    vectors: Weights | None = None,
+) -> DataContext:
+    """The surroundings of a data set with the representation that is chosen, if one is; it may
+    begin with word ``vectors``."""
+    if config.get("representation") is None:
+        return context
+    from scratchlab.representations.contract import new_representation
+
+    representation = new_representation(config["representation"], context)
+    representation.device = device
+    if vectors:
+        representation.begin_with(open_vectors(vectors.path, vectors.content, None))
+    return replace(context, representation=representation)
+
+
+def computes_with_torch(config: Mapping[str, Any]) -> bool:
+    """Whether torch is needed: estimators and most representations compute in NumPy."""
+    entry = config.get("representation")
+    facts = find("representation", entry["name"]).facts if entry else {}
+    return not is_estimator(config) or facts.get("computes_with") == "torch"
 
 
 def read_data(config: Mapping[str, Any], context: DataContext) -> tuple[Dataset, Any]:
@@ -105,7 +127,7 @@ def set_up_machine(config: Mapping[str, Any]) -> torch.device | str:
     (keep_freed_memory if config["keep_memory"] else return_freed_memory)()
     if config["threads"] is not None:  # of the tokenizers library
         os.environ["RAYON_NUM_THREADS"] = str(config["threads"])
-    if is_estimator(config):
+    if not computes_with_torch(config):
         if config["threads"] is not None:
             threadpool_limits(config["threads"])
         return "cpu"
@@ -135,9 +157,11 @@ def build_parts(
     context = data_context(
         config, origin.path if origin and not foreign else None, own=source is not None
     )
+    vectors = start if start and start.vectors and represents_vectors(config) else None
+    context = with_representation(config, context, device, None if source else vectors)
     dataset, task = read_data(config, context)
     check_target(config, dataset)
-    adapted = assemble(config, dataset, context, device, source, start)
+    adapted = assemble(config, dataset, context, device, source, None if vectors else start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
     return Parts(config, dataset, task, adapted, decoder, device)
 

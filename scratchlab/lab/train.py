@@ -41,9 +41,12 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
         newest = Weights.to_go_on_from(folder, warnings.append) if resumed else None
         start = None if newest else Weights.to_begin_with(config)
         parts = build_parts(config, newest, start)
-        check_splits(config, parts.dataset, ["evaluate_split"] if config["evaluate"] else [])
+        measured = config["evaluate"] and not parts.dataset.unmeasured
+        check_splits(config, parts.dataset, ["evaluate_split"] if measured else [])
         check_export(parts, config)
         warnings += _write_manifest(run, parts, overrides, command, accept)
+        if measured != config["evaluate"]:
+            warnings.append(f"nothing is measured: {parts.dataset.unmeasured}")
         run.begin()
         if resumed and config != folder.config():
             folder.write_config(config, list(overrides))
@@ -70,10 +73,10 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
                 run.tracker.image(progress.step, path.stem, path)
         measurements: list[Measurement] = []
         failed: dict[str, Exception] = {}
-        if config["evaluate"] or config["export"]:
+        if measured or config["export"]:
             chosen = Weights.of_run(folder.path, config["evaluate_checkpoint"])
             parts.adapted.load(chosen.content.model, chosen.path)
-            if config["evaluate"]:
+            if measured:
                 measurements = _measure_checkpoint(run, parts, evaluators, chosen, failed)
         measurements += costs(progress.seconds if progress.step else None)  # else none was trained
         run.results(f"Results of {folder.name}/{folder.run_id}", measurements)

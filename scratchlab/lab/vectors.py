@@ -23,8 +23,16 @@ FACT = "vectors"  # of models that begin with them
 
 
 def takes_vectors(config: Mapping[str, Any]) -> bool:
-    """Whether the model of a configuration can begin with word vectors."""
-    return FACT in find("model", config["model"]["name"]).facts.get("begins_with", ())
+    """Whether the model of a configuration, or its representation, can begin with word vectors."""
+    model = find("model", config["model"]["name"])
+    return FACT in model.facts.get("begins_with", ()) or represents_vectors(config)
+
+
+def represents_vectors(config: Mapping[str, Any]) -> bool:
+    """Whether word vectors are for the representation of a configuration, not for its model."""
+    entry = config.get("representation")
+    facts = find("representation", entry["name"]).facts if entry else {}
+    return FACT in facts.get("begins_with", ())
 
 
 def vectors_file(config: Mapping[str, Any]) -> Path | None:

@@ -120,7 +120,7 @@ def assemble(
     another run whose weights this one begins with. On device ``meta`` nothing has any content.
     """
     if is_estimator(config):
-        return _estimator(config, source, start)
+        return _estimator(config, context, source, start)
     from scratchlab.methods.contract import MethodContext
 
     methods = build_methods(config["method"])
@@ -146,7 +146,9 @@ def assemble(
     return adapted
 
 
-def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights | None) -> Fitted:
+def _estimator(
+    config: Mapping[str, Any], context: DataContext, source: Weights | None, start: Weights | None
+) -> Fitted:
     if config["method"]:
         names = ",".join(config["method"])
         raise UserError(f"method=[{names}]: methods change torch models", "Leave method=[].")
@@ -155,6 +157,8 @@ def _estimator(config: Mapping[str, Any], source: Weights | None, start: Weights
     # Threads that learn without locks give other bits each time.
     threads = 1 if config["deterministic"] else config["threads"]
     fitted = Fitted(new_estimator(config["model"], config["seed"], threads))
+    if find("model", config["model"]["name"]).facts.get("represents"):
+        fitted.model.representation = context.representation
     if start and source is None:
         fitted.model.begin_with(open_vectors(start.path, start.content, None))
     if source:

@@ -13,7 +13,18 @@ from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.tables import ends_of
 
-SHARES = ("accuracy", "precision_", "recall_", "f1_", "roc_auc", "member_accuracy", "neighbours_")
+SHARES = (
+    "accuracy",
+    "precision_",
+    "recall_",
+    "f1_",
+    "roc_auc",
+    "member_accuracy",
+    "neighbours_",
+    "mrr",
+    "map",
+    "ndcg_",
+)
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,13 @@ class Representation(BaseEstimator, Configured, ABC):
     """Texts as rows of numbers, with scikit-learn's contract.
 
     Registered as ``@register("representation", NAME)``; its options are the arguments of the
-    constructor. ``context`` says in a run where files and prepared data lie.
+    constructor. ``context`` says in a run where files and prepared data lie, ``device`` where to
+    compute.
     """
 
     registered_name: ClassVar[str]
     context: DataContext | None = None
+    device: Any = "cpu"
 
     def check_options(self) -> None:
         """InputError where the options contradict each other; called before any text is read."""

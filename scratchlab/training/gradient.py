@@ -53,6 +53,8 @@ class Gradient(Trainer):
 
     def total_steps(self, context: TrainingContext) -> int:
         """Updates from start to end; an epoch counts as long as the first one."""
+        if self.config.max_steps == 0:  # nothing is learnt, perhaps since there is nothing to learn
+            return 0
         count = context.batch_count(0)
         if count == 0:
             raise UserError("the training split has no batches")

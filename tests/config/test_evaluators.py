@@ -91,9 +91,11 @@ def test_evaluators_that_fit_are_taken(words: list[str]) -> None:
 
 def test_what_data_sets_say_that_they_hold_is_what_their_classes_are() -> None:
     from scratchlab.data.contract import ArrayDataset, TranslationDataset
+    from scratchlab.data.kinds.document_questions import DocumentQuestions
     from scratchlab.data.kinds.image_rows import ImageDataset
     from scratchlab.data.kinds.prompted import PromptedDataset
     from scratchlab.data.kinds.questions import QuestionDataset
+    from scratchlab.data.kinds.retrieval import RetrievalDataset
     from scratchlab.data.kinds.text_classes import TextClassDataset
 
     kinds = {
@@ -102,6 +104,9 @@ def test_what_data_sets_say_that_they_hold_is_what_their_classes_are() -> None:
         "answers": (PromptedDataset, TranslationDataset),
         "questions": (QuestionDataset,),
         "texts": (TextClassDataset,),
+        "queries": (RetrievalDataset,),
+        "cited_answers": (DocumentQuestions,),
+        "passages": (RetrievalDataset, DocumentQuestions),
     }
     assert set(kinds) == set(DATA)
     for name, part in parts("dataset").items():

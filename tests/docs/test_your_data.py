@@ -16,7 +16,10 @@ from scratchlab.commands import data
 ROOT = Path(__file__).resolve().parents[2]
 FILE = re.compile(r"^`([\w.]+)`:\n\n```text\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 LINE = re.compile(r"^(?:scratchlab data check|cut) .*$", flags=re.MULTILINE)
-KINDS = {"parallel_text", "text_file", "table", "text_classification", "instructions"}
+KINDS = {
+    "parallel_text", "text_file", "table", "text_classification", "instructions", "documents",
+    "document_questions",
+}  # fmt: skip
 
 
 def test_every_example_file_is_read_without_a_fault(

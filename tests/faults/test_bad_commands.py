@@ -143,7 +143,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["train", MT, "dataset=python_docs"],
         [
             "Models for language_modeling or word_vectors: cbow, fasttext, glove, gpt, gpt2, "
-            "ngram, rnn_lm, skipgram, smollm2."
+            "ngram, rag, rnn_lm, skipgram, smollm2."
         ],
     ),
     "a flag of --cfg alone": (

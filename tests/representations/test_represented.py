@@ -20,7 +20,7 @@ from scratchlab.estimators.logistic import LogisticRegression
 from scratchlab.estimators.naive_bayes import NaiveBayes
 from scratchlab.lab import train as experiment
 from scratchlab.lab.evaluate import evaluate
-from scratchlab.lab.parts import build_dataset, data_context
+from scratchlab.lab.parts import build_dataset, data_context, with_representation
 from scratchlab.lab.predict import predict
 from scratchlab.registry import parts
 from scratchlab.representations import represented
@@ -145,10 +145,14 @@ def test_dense_rows_that_do_not_fit_are_refused_before_they_are_made(
     monkeypatch.setattr(represented, "machine_memory", lambda: 10_000)
     config = compose(words_of(reviews, tmp_path, "random_forest")).config
     with pytest.raises(UserError) as error:
-        build_dataset(config, data_context(config)).examples("train")
+        build_dataset(config, with_representation(config, data_context(config), "cpu")).examples(
+            "train"
+        )
     assert "80 texts of " in str(error.value) and "max_features" in str(error.value)
     sparse = compose(words_of(reviews, tmp_path, "logistic")).config
-    build_dataset(sparse, data_context(sparse)).examples("train")
+    build_dataset(sparse, with_representation(sparse, data_context(sparse), "cpu")).examples(
+        "train"
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ def write_files(folder: Path) -> Path:
         (folder / f"{name}.table.csv").write_text("a,b,c\n" + "".join(numbers))
         asked = [f"where is {line.split()[0]} {i}?\there {i % 4}\n" for i, line in enumerate(lines)]
         (folder / f"{name}.asked").write_text("".join(asked))
+        facts = [
+            {"question": f"{line} {i}?", "answer": f"it {i % 4}"} for i, line in enumerate(lines)
+        ]
+        (folder / f"{name}.facts.jsonl").write_text("".join(json.dumps(f) + "\n" for f in facts))
         _write_images(folder / f"{name}.images", number)
     everything = [
         (folder / f"{name}.{kind}").read_text() for name in TEXTS for kind in ("txt", "asked")
@@ -181,6 +185,18 @@ def variants(folder: Path) -> list[tuple[str, dict[str, Any]]]:
     for kind in ("word", "char"):
         add("instructions", {"path": names("jsonl", "one")[0]}, tokenizer=kind, vocab_size=100,
             batch_tokens=60, max_length=60)  # fmt: skip
+    documents = [{"path": path} for path in names("txt", "one", "two")]
+    cut = {"passage_words": 4, "passage_overlap": 1}
+    add("documents", *documents, documents[0] | cut)
+    facts = names("facts.jsonl", *TEXTS[1:])
+    add(
+        "document_questions",
+        documents[0] | {"questions": facts[0]},
+        documents[0] | {"questions": facts[1]},
+        documents[1] | {"questions": facts[0], "test_questions": facts[2]},
+        documents[1] | {"questions": facts[0]} | cut,
+        tokenizer="word", vocab_size=200, batch_tokens=200, max_length=60,
+    )  # fmt: skip
     rows = {"val_fraction": 0.2, "batch_size": 4}
     tables = [{"path": path} for path in names("table.csv", "one", "two")]
     add(

@@ -30,6 +30,7 @@ class DocstringRecord(TypedDict):
     body: str
     summary: str
     split: str
+    group: int  # the same of near copies
 
 
 def _summary_and_body(item: Documented) -> tuple[str, str] | None:
@@ -71,6 +72,7 @@ def _docstring_records(
                     body=body,
                     summary=summary,
                     split="",
+                    group=0,
                 )
             )
     groups = near_copies([record["body"] for record in records])
@@ -97,8 +99,8 @@ def _drawn(records: list[DocstringRecord], groups: list[int]) -> list[DocstringR
         turn = int(rank + 10 * offset[package]) % 10
         homes.append("test" if turn == 0 else "val" if turn == 1 else "train")
         places.append(((rank + offset[package]) / members[package], record["name"]))
-    for record, split in zip(records, together(groups, homes), strict=True):
-        record["split"] = split
+    for record, split, group in zip(records, together(groups, homes), groups, strict=True):
+        record["split"], record["group"] = split, group
     return [r for _, r in sorted(zip(places, records, strict=True), key=lambda pair: pair[0])]
 
 
@@ -119,3 +121,12 @@ def docstring_splits() -> dict[str, list[DocstringRecord]]:
     for record in docstrings():
         splits[record["split"]].append(record)
     return splits
+
+
+def distinct_docstrings() -> list[DocstringRecord]:
+    """The records of :func:`docstrings` without those whose body is a near copy of an earlier
+    one's: what one of them says, no other does."""
+    first: dict[int, DocstringRecord] = {}
+    for record in docstrings():
+        first.setdefault(record["group"], record)
+    return list(first.values())

@@ -50,7 +50,7 @@ _LONGEST_SOURCE = 60  # lines
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def _python_files(package: str) -> list[tuple[str, Path]]:
+def python_files(package: str) -> list[tuple[str, Path]]:
     """(module name, file) of a module or (sub)package, sorted, tests left out; none if not
     installed."""
     top, *inner = package.split(".")
@@ -73,7 +73,7 @@ def _python_files(package: str) -> list[tuple[str, Path]]:
     return files
 
 
-def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Definition]]:
+def definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Definition]]:
     """Classes, functions and methods with their dotted names; functions inside functions are not
     looked at."""
     for node in body:
@@ -81,7 +81,7 @@ def _definitions(body: list[ast.stmt], prefix: str) -> Iterator[tuple[str, Defin
             name = f"{prefix}.{node.name}"
             yield name, node
             if isinstance(node, ast.ClassDef):
-                yield from _definitions(node.body, name)
+                yield from definitions(node.body, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +98,13 @@ class Documented:
 def documented(package: str) -> tuple[Documented, ...]:
     """Everything with a docstring in a module or package, the modules themselves included."""
     found = []
-    for module, path in _python_files(package):
+    for module, path in python_files(package):
         text = path.read_text(encoding="utf-8")
         lines = text.splitlines()
         tree = ast.parse(text)
         if docstring := ast.get_docstring(tree):
             found.append(Documented(module, module, docstring, ""))
-        for name, node in _definitions(tree.body, module):
+        for name, node in definitions(tree.body, module):
             if docstring := ast.get_docstring(node):
                 _, _, rest = docstring.partition("\n")
                 short = len(rest.strip()) < SHORT_BODY and not isinstance(node, ast.ClassDef)

@@ -55,7 +55,7 @@ def test_no_kind_of_data_set_plans_an_epoch_twice(tmp_path: Path, planned: list[
         plans[name] = len(planned)
     assert {name for name, n in plans.items() if n} == {
         "parallel_text", "cnn_dailymail", "cnn_dailymail_pairs", "instructions", "wiki_spans",
-        "birthplaces", "text_classification",
+        "birthplaces", "text_classification", "document_questions",
     }  # fmt: skip
 
 
