@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sweep": ("sweep", "many runs over values of options: scratchlab sweep KEY=A,B …"),
     "suite": ("suite", "several runs and their comparison: scratchlab suite NAME"),
     "predict": ("predict", "use a trained run:              scratchlab predict RUN < lines.txt"),
+    "verify": ("verify", "equal whatever must be equal:   scratchlab verify RUN"),
     "list": ("list", "what there is to choose from:   scratchlab list model"),
     "inspect": ("inspect", "layers, sizes and memory:       scratchlab inspect model=NAME"),
     "data": ("data", "data sets:                      scratchlab data list"),

@@ -32,6 +32,7 @@ def measure(
     *,
     quick: bool = False,
     limit: int | None = None,
+    batch_size: int = 64,
     should_stop: Callable[[], None] = lambda: None,
     failed: dict[str, Exception] | None = None,
 ) -> list[Measurement]:
@@ -52,6 +53,7 @@ def measure(
         decoder=decoder,
         seed=parts.config["seed"],
         quick=quick,
+        batch_size=batch_size,
         limit=limit,
         folder=sink.folder if isinstance(sink, FolderSink) else None,
         adapted=parts.adapted,

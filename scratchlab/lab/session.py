@@ -19,6 +19,7 @@ from scratchlab.reporting.results import write_results
 from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run.folder import RunFolder
 from scratchlab.run.record import Record, log_file, record_failure
+from scratchlab.tracking.contract import Tracker
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.memory import memory_advice
 
@@ -76,8 +77,10 @@ def session(
     resumed: bool = False,
     keep: bool = True,
     trackers: Sequence[str] | None = None,
+    watchers: Sequence[Tracker] = (),
 ) -> Iterator[Session]:
-    """Inside, ``command`` fills ``folder``; only these ``trackers`` of the configuration are told.
+    """Inside, ``command`` fills ``folder``; only these ``trackers`` of the configuration are told,
+    and ``watchers``.
 
     Unless it is to be kept, a folder with nothing in it goes where the command was a mistake.
     """
@@ -97,7 +100,8 @@ def session(
                 folder.write_status("running", process=os.getpid())
                 chosen = config["tracker"]
                 names = [name for name in chosen if trackers is None or name in trackers]
-                tracker = Trackers([build("tracker", chosen[name]) for name in names])
+                built = [build("tracker", chosen[name]) for name in names]
+                tracker = Trackers([*built, *watchers])
                 ended = "failed"
                 try:
                     with memory_advice(config):

@@ -25,16 +25,27 @@ from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.manifest import begun, gone_on, manifest, read_manifest
-from scratchlab.tracking.contract import RunInfo
+from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.training.contract import TrainingContext
 
 
-def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[str]) -> Path:
-    """Train (or go on training) and evaluate; returns the run folder."""
+def train(
+    config: dict[str, Any],
+    overrides: Sequence[str],
+    command: Sequence[str],
+    watchers: Sequence[Tracker] = (),
+) -> Path:
+    """Train (or go on training) and evaluate; returns the run folder.
+
+    ``watchers`` are told what the trackers of the configuration are.
+    """
     config = with_architecture(config, overrides)
     folder, resumed = open_folder(config)
     keep = config["resume"] is True  # a study looks for its runs where it named them
-    with session(folder, config, overrides, command, resumed=resumed, keep=keep) as run:
+    opened = session(
+        *(folder, config, overrides, command), resumed=resumed, keep=keep, watchers=watchers
+    )
+    with opened as run:
         config = run.config
         accept, config["accept_changed_data"] = config.get("accept_changed_data", False), False
         warnings: list[str] = []
@@ -51,21 +62,9 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
         if resumed and config != folder.config():
             folder.write_config(config, list(overrides))
         trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
-        context = TrainingContext(
-            adapted=parts.adapted,
-            task=parts.task,
-            dataset=parts.dataset,
-            optimizer=build("optimizer", config["optimizer"]) if config["optimizer"] else None,
-            scheduler=build("scheduler", config["scheduler"]) if config["scheduler"] else None,
-            tracker=run.tracker,
-            checkpoints=folder.checkpoints,
-            metrics=folder.metrics,
-            config=config,
-            device=parts.device,
-            seed=config["seed"],
-            validate=validation(parts, evaluators),
-            resume=newest.content if newest else None,
-        )
+        context = training_context(parts, folder, run.tracker)
+        context.validate = validation(parts, evaluators)
+        context.resume = newest.content if newest else None
         _introduce(run, parts, trainer.total_steps(context), newest, start, warnings)
         progress = trainer.train(context)
         if config["pictures"]:
@@ -83,6 +82,24 @@ def train(config: dict[str, Any], overrides: Sequence[str], command: Sequence[st
         export(folder.path, parts, config, run.tracker)
         raise_failed(failed)
     return folder.path
+
+
+def training_context(parts: Parts, folder: RunFolder, tracker: Tracker) -> TrainingContext:
+    """What a trainer is given to train ``parts`` in a run folder from the start."""
+    config = parts.config
+    return TrainingContext(
+        adapted=parts.adapted,
+        task=parts.task,
+        dataset=parts.dataset,
+        optimizer=build("optimizer", config["optimizer"]) if config["optimizer"] else None,
+        scheduler=build("scheduler", config["scheduler"]) if config["scheduler"] else None,
+        tracker=tracker,
+        checkpoints=folder.checkpoints,
+        metrics=folder.metrics,
+        config=config,
+        device=parts.device,
+        seed=config["seed"],
+    )
 
 
 def _write_manifest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -43,6 +44,9 @@ class Gradient(Trainer):
         log_every: int = option(20, "updates between two logs; the first is always logged", min=1)
         validate_every: int | None = option(
             None, "updates between two validations; null: once an epoch", min=1
+        )
+        validation_batches: int | None = option(
+            None, "batches of the validation split that make val/loss; null: all", min=1
         )
         checkpoint_every: int | None = option(
             None, "updates between two checkpoints beside those at validation", min=1
@@ -205,7 +209,8 @@ def validation_scalars(state: State) -> dict[str, float]:
     state.model.eval()
     context = state.context
     nlls, count = [], 0
-    for batch in context.dataset.batches("val", seed=context.seed, epoch=0):
+    batches = context.dataset.batches("val", seed=context.seed, epoch=0)
+    for batch in islice(batches, state.config.validation_batches):
         with autocast(context.device, state.dtype):
             loss = context.task.loss(state.model, batch.to(context.device))
         nlls.append(loss.nll.double())

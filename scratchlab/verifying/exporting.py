@@ -1,0 +1,170 @@
+"""Exports read back by the programs that they are for."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchlab.errors import UserError
+from scratchlab.estimators.embeddings.base import WordEstimator
+from scratchlab.estimators.embeddings.files import read_vectors
+from scratchlab.estimators.ngrams.model import NGram
+from scratchlab.lab.export import check_export
+from scratchlab.lab.parts import Parts, Trained, build_parts
+from scratchlab.lab.weights import Weights
+from scratchlab.verifying.findings import DoesNotApply, Finding, Tolerance, gap_of, judged
+from scratchlab.verifying.outputs import few, of_batch
+from scratchlab.verifying.storing import stirred
+from scratchlab.verifying.subject import EXAMPLES, Subject
+
+DECIMALS = Tolerance(1e-6, "an ARPA file holds seven decimals")
+
+
+def exported(subject: Subject) -> Iterator[Finding]:
+    """The model, or the adapter that was trained on it, as another program computes it."""
+    parts = subject.load()
+    folder = subject.folder / "exported"
+    if not subject.estimator and parts.adapted.exporting:
+        yield adapter(subject, parts, folder)
+        return
+    form = _format(parts.model)
+    try:
+        check_export(parts, {"export": form})
+    except UserError as error:
+        raise DoesNotApply(error.message) from error
+    yield READERS[form](subject, parts, folder)
+
+
+def _format(model: Any) -> str:
+    from scratchlab.models.exporting import FORMATS, OWNERS
+
+    found = next((form for form in FORMATS if isinstance(model, OWNERS[form])), None)
+    if found is None:
+        raise DoesNotApply("no other program has a format for it")
+    return found
+
+
+def _needed(*packages: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise DoesNotApply(f"{package} is not installed, which would read the file")
+
+
+def _write(parts: Parts, form: str, folder: Path) -> Path:
+    from scratchlab.models.exporting import export_model
+
+    return export_model(parts.adapted.merged(), parts.dataset, form, folder)
+
+
+def by_transformers(subject: Subject, parts: Trained, folder: Path) -> Finding:
+    """Logits of ``AutoModelForCausalLM``."""
+    _needed("transformers")
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from scratchlab.data.sources.pretrained_files import quiet_transformers
+
+    quiet_transformers()
+    batch = next(iter(few(parts, subject.split, EXAMPLES))).to(parts.device)
+    expected = of_batch(parts, batch)
+    path = _write(parts, "hf", folder)
+    theirs = AutoModelForCausalLM.from_pretrained(path, local_files_only=True).eval()
+    with torch.no_grad():
+        found = theirs.to(parts.device)(input_ids=batch.tokens).logits
+    one = gap_of("logits", expected, found)
+    return judged("read by transformers", "logits", one, subject.tolerance())
+
+
+def by_kenlm(subject: Subject, parts: Trained, folder: Path) -> Finding:
+    """Log-probabilities of KenLM."""
+    _needed("kenlm")
+    import kenlm
+
+    from scratchlab.models.exporting import arpa_words
+
+    dataset: Any = parts.dataset
+    model: NGram = parts.model
+    tokens, offsets = dataset.sentences(subject.split)
+    offsets = offsets[: EXAMPLES + 1]
+    reader = kenlm.Model(str(_write(parts, "arpa", folder)))
+    words = arpa_words(dataset.tokenizer.tokens)
+    found = [
+        word[0]
+        for first, last in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+        for word in reader.full_scores(" ".join(words[i] for i in tokens[first:last].tolist()))
+    ]
+    expected = model.score_tokens(tokens[: offsets[-1]], offsets).log10_probs
+    one = gap_of("log-probabilities", expected, np.array(found))
+    return judged("read by KenLM", "log-probabilities", one, DECIMALS)
+
+
+def by_word2vec(subject: Subject, parts: Trained, folder: Path) -> Finding:
+    """Vectors of a file in word2vec's format, read by gensim where it is installed."""
+    model: WordEstimator = parts.model
+    path = _write(parts, "word2vec", folder)
+    expected = model.vectors()
+    if importlib.util.find_spec("gensim") is None:
+        reader, found = "our reader", read_vectors(path).matrix
+    else:
+        from gensim.models import KeyedVectors
+
+        reader, read = "gensim", KeyedVectors.load_word2vec_format(str(path))
+        found = np.stack([read[word] for word in expected.words])
+    one = gap_of("vectors", expected.matrix.astype(np.float32), found)
+    return judged(f"read by {reader}", "vectors", one)
+
+
+READERS = {"hf": by_transformers, "arpa": by_kenlm, "word2vec": by_word2vec}
+
+
+def adapter(subject: Subject, parts: Trained, folder: Path) -> Finding:
+    """Outputs of the model without its adapter, to which peft puts the one that was written."""
+    _needed("peft")
+    if parts.adapted.refusal is not None:
+        raise DoesNotApply(f"no adapter is written: {parts.adapted.refusal}")
+    stirred(parts.model)
+    batch = next(iter(few(parts, subject.split, EXAMPLES))).to(parts.device)
+    expected = of_batch(parts, batch)
+    parts.adapted.save_files(folder)
+    found = read_by_peft(base_of(parts), folder / "adapter", batch)
+    one = gap_of("outputs", expected, found)
+    return judged("adapter read by peft", "outputs", one, subject.tolerance())
+
+
+def base_of(parts: Parts) -> Parts:
+    """The model that an adapter was trained on, without it."""
+    base = parts.adapted.base
+    start = Weights.of(Path(base["checkpoint"])) if base and base["kind"] == "run" else None
+    plain = build_parts({**parts.config, "method": {}, "init_from": None}, None, start)
+    plain.model.eval()
+    return plain
+
+
+def read_by_peft(plain: Parts, folder: Path, batch: Any) -> Any:
+    """The outputs for a batch after peft has put an adapter into ``plain``."""
+    import peft
+    import torch
+
+    logging.getLogger("peft").setLevel(logging.ERROR)
+    model = plain.model
+    inner = getattr(model, "inner", model)
+    settings = peft.PeftConfig.from_pretrained(str(folder))
+    heads = [n for n in getattr(settings, "modules_to_save", None) or () if not hasattr(inner, n)]
+    for name in heads:  # of this project's, around the library's model
+        setattr(inner, name, getattr(model, name))
+    theirs = peft.PeftModel.from_pretrained(inner, str(folder)).eval()
+    for name in heads:
+        setattr(model, name, getattr(inner, name))
+    if not settings.is_prompt_learning:
+        return of_batch(plain, batch)
+    if inner is model:
+        raise DoesNotApply("peft puts a prompt before models of transformers only")
+    tokens = batch.tokens
+    with torch.no_grad():
+        logits = theirs(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
+    return logits[:, -tokens.shape[1] :]

@@ -1,0 +1,76 @@
+"""The same numbers from other threads and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from threadpoolctl import threadpool_limits
+
+from scratchlab.lab.parts import load_trained
+from scratchlab.verifying.findings import DoesNotApply, Finding, gap, judged, largest
+from scratchlab.verifying.gradients import Updates
+from scratchlab.verifying.outputs import outputs
+from scratchlab.verifying.scoring import each_gap, losses
+from scratchlab.verifying.subject import EXAMPLES, Subject
+
+HOW = "1 thread, 2 threads"
+
+
+def threads(subject: Subject) -> Iterator[Finding]:
+    """One thread and two: sums may be cut otherwise, and no more."""
+    if subject.estimator:
+        yield _fitted(subject)
+        return
+    with running(1):
+        expected = losses(subject.parts, subject.split, EXAMPLES)
+    with running(2):
+        found = losses(subject.parts, subject.split, EXAMPLES)
+    one = each_gap(expected, found, EXAMPLES)
+    yield judged(HOW, "loss, targets", one, subject.tolerance(expected["targets"]))
+    try:
+        updates = Updates(subject)
+    except DoesNotApply:
+        return
+    batches = list(islice(updates.batches(), 2))
+    with running(1):
+        alone = [updates.of([batch]) for batch in batches]
+    with running(2):
+        both = [updates.of([batch]) for batch in batches]
+    targets = max(loss["targets"] for loss, _ in alone)
+    gaps = [gap(a, b) for (_, a), (_, b) in zip(alone, both, strict=True)]
+    yield judged(HOW, "gradient", largest(gaps), subject.tolerance(targets))
+
+
+def _fitted(subject: Subject) -> Finding:
+    """Two trainings of an estimator."""
+    with running(1):
+        runs = [subject.train(f"threads-{count}", threads=count) for count in (1, 2)]
+        parts = [load_trained(subject.small, run) for run in runs]
+    said = [outputs(p, subject.split) or p.adapted.state() for p in parts]
+    tolerance = subject.tolerance(subject.parts.dataset.size("train"))
+    what = "outputs" if len(said[0]) < 3 else "state"
+    return judged(f"trained by {HOW}", what, gap(*said), tolerance)
+
+
+@contextmanager
+def running(count: int) -> Iterator[None]:
+    """Inside, torch and NumPy compute with so many threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def processes(subject: Subject) -> Iterator[Finding]:
+    """One process and two that share each batch (torchrun)."""
+    subject.require_torch("it learns in one process")
+    subject.require_training()
+    raise DoesNotApply("training in several processes (torchrun) is not possible yet")
+    yield  # what two processes log and save is compared here with ``subject.whole``
