@@ -91,7 +91,9 @@ def by_kenlm(subject: Subject, parts: Trained, folder: Path) -> Finding:
     model: NGram = parts.model
     tokens, offsets = dataset.sentences(subject.split)
     offsets = offsets[: EXAMPLES + 1]
-    reader = kenlm.Model(str(_write(parts, "arpa", folder)))
+    quiet = kenlm.Config()
+    quiet.show_progress, quiet.arpa_complain = False, kenlm.ARPALoadComplain.NONE
+    reader = kenlm.Model(str(_write(parts, "arpa", folder)), quiet)
     words = arpa_words(dataset.tokenizer.tokens)
     found = [
         word[0]
@@ -137,12 +139,34 @@ def adapter(subject: Subject, parts: Trained, folder: Path) -> Finding:
 
 
 def base_of(parts: Parts) -> Parts:
-    """The model that an adapter was trained on, without it."""
-    base = parts.adapted.base
+    """The model that an adapter was trained on, without it. Quantized layers become plain ones of
+    the same numbers, since peft does not know those of this project."""
+    base, adapted = parts.adapted.base, parts.adapted
     start = Weights.of(Path(base["checkpoint"])) if base and base["kind"] == "run" else None
-    plain = build_parts({**parts.config, "method": {}, "init_from": None}, None, start)
+    left = {key: parts.config["method"][key] for key in parts.config["method"]}
+    for key, method in zip(list(left), adapted.methods, strict=True):
+        if method in adapted.exporting:
+            del left[key]
+    plain = build_parts({**parts.config, "method": left, "init_from": None}, None, start)
+    put_floats(plain.model)
     plain.model.eval()
     return plain
+
+
+def put_floats(model: Any) -> None:
+    """Plain linear layers in the place of quantized ones."""
+    from torch import nn
+
+    from scratchlab.methods.quantized import QuantizedLinear
+    from scratchlab.methods.replace import replace_module
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, QuantizedLinear):
+            layer = nn.Linear(module.in_features, module.out_features, module.bias is not None)
+            layer.weight.data = module.dequantize()
+            if module.bias is not None:
+                layer.bias.data = module.bias.detach()
+            replace_module(model, name, layer)
 
 
 def read_by_peft(plain: Parts, folder: Path, batch: Any) -> Any:

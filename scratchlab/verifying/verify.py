@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -123,6 +124,8 @@ def verify(
     if unknown is not None:
         raise UserError(f"there is no check {unknown!r}", suggest(unknown, CHECKS, "Checks"))
     folder = Path(tempfile.mkdtemp(prefix="verify-", dir=use_own_folder()))
+    quiet = logging.NullHandler()  # what is to be known of the data was said when the run was made
+    LOGGER.addHandler(quiet)
     try:
         started = time.perf_counter()
         subject = Subject(config, run, folder)
@@ -138,6 +141,7 @@ def verify(
             tell(f"{check}: {results} ({done[-1].seconds:.1f} s)")
         return Certificate(name, None if run is None else str(run), done)
     finally:
+        LOGGER.removeHandler(quiet)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -146,7 +150,9 @@ def _checked(name: str, subject: Subject) -> Checked:
     started = time.perf_counter()
     found: list[Finding] = []
     try:
-        found.extend(CHECKS[name](subject))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries that read what was exported
+            found.extend(CHECKS[name](subject))
     except DoesNotApply as reason:
         found.append(Finding("", "", NO_CASE, why=str(reason)))
     except Exception as error:

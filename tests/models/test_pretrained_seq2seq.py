@@ -12,7 +12,7 @@ import torch
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.errors import UserError
-from tests.support.models import Tiny, tiny_models, write_checkpoints
+from tests.support.models import Tiny, tiny_models, write_checkpoints, write_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -112,24 +112,6 @@ def test_an_architecture_whose_logits_are_made_otherwise_is_refused(
     monkeypatch.setattr(PretrainedSeq2Seq, "project", lambda self, h: 2 * plain(self, h))
     with pytest.raises(UserError, match="makes its logits in a way"):
         models["t5"].build()
-
-
-def write_tokenizer(folder: Path, prefix: bool) -> None:
-    """A tokenizer of words for a tiny checkpoint, framed as T5 or as BART frames texts."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    words = ("the", "a", "function", "value", "of", "list", "string", "number", "file", "path")
-    vocabulary = {w: i for i, w in enumerate(["<pad>", "</s>", "<s>", "<unk>", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.add_special_tokens(["<pad>", "</s>", "<s>"])
-    single = "<s> $A </s>" if prefix else "$A </s>"
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=single, special_tokens=[("<s>", 2), ("</s>", 1)]
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    (folder / "special_tokens_map.json").write_text(json.dumps(special))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,3 +158,21 @@ def tiny_models(folder: Path) -> dict[str, Tiny]:
         "bert": Tiny("bert", encoder, tokens),
         "text_encoder": Tiny("text_encoder", own_encoder, tokens),
     }
+
+
+def write_tokenizer(folder: Path, prefix: bool) -> None:
+    """A tokenizer of words for a tiny checkpoint, framed as T5 or as BART frames texts."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = ("the", "a", "function", "value", "of", "list", "string", "number", "file", "path")
+    vocabulary = {w: i for i, w in enumerate(["<pad>", "</s>", "<s>", "<unk>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<s>"])
+    single = "<s> $A </s>" if prefix else "$A </s>"
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[("<s>", 2), ("</s>", 1)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
