@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.commands.hydra_flags import read
+from scratchlab.commands.hydra_flags import parser, read
 from scratchlab.commands.trained import read_run
 from scratchlab.config.overrides import key_of, last_value
 from scratchlab.run.folder import is_checkpoint, refuse_links
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 def _given(words: Sequence[str]) -> tuple[dict[str, Any], Path | None, Path] | None:
     """The configuration, the run if one is named, and where the result goes; None if a flag asked
     to see something instead."""
-    first = next((w for w in words if not w.startswith("-")), "")
+    first = next(iter(parser("verify").parse_intermixed_args(list(words)).overrides), "")
     if "=" in first and not Path(first).exists():
         composed = read(words, HELP, "verify")
         if composed is None:

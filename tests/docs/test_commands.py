@@ -75,8 +75,8 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
         words = words[: words.index("--record")]
     if any(part in word for part in own for word in words) and "--config-dir" not in words:
         words = [*words, "--config-dir", "configs"]
-    if verb in ("eval", "predict"):
-        options = [w for w in words[1:] if verb == "eval" or "=" in w]  # others are texts
+    if verb in ("eval", "predict") or (verb == "verify" and "=" not in words[0]):
+        options = [w for w in words[1:] if verb != "predict" or "=" in w]  # others are texts
         parts_of(words[0])
         if options:
             assert run(verb, made(words[0]), *options, "--cfg", "job") == 0
