@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchlab.data.contract import ArrayBatch
 from scratchlab.errors import UserError
 from scratchlab.estimators.embeddings.base import WordEstimator
 from scratchlab.estimators.embeddings.files import read_vectors
@@ -41,7 +42,7 @@ def exported(subject: Subject) -> Iterator[Finding]:
 
 
 def _format(model: Any) -> str:
-    from scratchlab.models.exporting import FORMATS, OWNERS
+    from scratchlab.models.formats.exporting import FORMATS, OWNERS
 
     found = next((form for form in FORMATS if isinstance(model, OWNERS[form])), None)
     if found is None:
@@ -56,26 +57,36 @@ def _needed(*packages: str) -> None:
 
 
 def _write(parts: Parts, form: str, folder: Path) -> Path:
-    from scratchlab.models.exporting import export_model
+    from scratchlab.models.formats.exporting import export_model
 
     return export_model(parts.adapted.merged(), parts.dataset, form, folder)
 
 
 def by_transformers(subject: Subject, parts: Trained, folder: Path) -> Finding:
-    """Logits of ``AutoModelForCausalLM``."""
+    """Logits of the class of transformers that the export is for."""
     _needed("transformers")
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     from scratchlab.data.sources.pretrained_files import quiet_transformers
+    from scratchlab.models.formats import bert
+    from scratchlab.models.gpt import GPT
 
     quiet_transformers()
     batch = next(iter(few(parts, subject.split, EXAMPLES))).to(parts.device)
+    tokens = batch.inputs if isinstance(batch, ArrayBatch) else batch.tokens
+    more: dict[str, Any] = {}
+    kind = "AutoModelForCausalLM"
+    if not isinstance(parts.model, GPT):
+        kind = bert.kind_of(parts.model)
+        more["attention_mask"] = tokens != parts.dataset.spec.pad_id
+    if kind == "BertModel":
+        raise DoesNotApply("no class of transformers has these classes: it gives hidden states")
     expected = of_batch(parts, batch)
     path = _write(parts, "hf", folder)
-    theirs = AutoModelForCausalLM.from_pretrained(path, local_files_only=True).eval()
+    theirs = getattr(transformers, kind).from_pretrained(path, local_files_only=True).eval()
     with torch.no_grad():
-        found = theirs.to(parts.device)(input_ids=batch.tokens).logits
+        found = theirs.to(parts.device)(input_ids=tokens, **more).logits
     one = gap_of("logits", expected, found)
     return judged("read by transformers", "logits", one, subject.tolerance())
 
@@ -85,7 +96,7 @@ def by_kenlm(subject: Subject, parts: Trained, folder: Path) -> Finding:
     _needed("kenlm")
     import kenlm
 
-    from scratchlab.models.exporting import arpa_words
+    from scratchlab.models.formats.exporting import arpa_words
 
     dataset: Any = parts.dataset
     model: NGram = parts.model

@@ -147,7 +147,7 @@ class Subject:
         if not self.estimator:
             return rounding(products(adapted.model) + more)
         arrays = [a for a in adapted.state().values() if a.dtype.kind == "f"]
-        added = sum(max(a.shape, default=1) for a in arrays) + more
+        added = sum(a.size for a in arrays) + more
         if any(a.dtype.itemsize < 8 for a in arrays):
             return rounding(added)
         return rounding(added, 2.0**-52, "float64")
