@@ -75,7 +75,8 @@ class Updates:
         total, nll, count = state.losses()[0]
         state.window.clear()
         state.model.eval()
-        found = zip(self.names, state.optimizer.found, strict=True)  # type: ignore[attr-defined]
+        optimizer: Any = state.optimizer
+        found = zip(self.names, optimizer.found, strict=True)
         gradients = {name: grad for name, grad in found if grad is not None}
         return {"objective": total, "loss": nll, "targets": count}, gradients
 

@@ -50,7 +50,7 @@ GRADIENT = {
     "compile": False,  # minutes; the arithmetic is the same
 }
 FIT = {"validate_every": 1, "checkpoint_every": 1}
-TRAINER = {
+TRAINER: dict[str, Any] = {
     "keep_every": None,
     "validation_evaluators": [],
     "monitor": "val/loss",
@@ -146,7 +146,8 @@ class Subject:
         adapted = self.parts.adapted
         if not self.estimator:
             return rounding(products(adapted.model) + more)
-        arrays = [a for a in adapted.state().values() if a.dtype.kind == "f"]
+        state: dict[str, Any] = adapted.state()
+        arrays = [a for a in state.values() if a.dtype.kind == "f"]
         added = sum(a.size for a in arrays) + more
         if any(a.dtype.itemsize < 8 for a in arrays):
             return rounding(added)
