@@ -106,7 +106,7 @@ class RNNClassifier(Model):
         super().__init__()
         if spec.n_classes is None or spec.vocab_size is None:
             raise UserError(
-                "rnn_classifier needs texts with classes", "Choose a data set of labelled texts."
+                "rnn_classifier needs texts with classes", "For example dataset=docstring_topics."
             )
         self.config, self.pad_id = config, spec.pad_id
         self.embed = word_embedding(spec.vocab_size, config.d_embedding, config.embedding)

@@ -61,7 +61,7 @@ class TextCNN(Model):
         super().__init__()
         if spec.n_classes is None or spec.vocab_size is None:
             raise UserError(
-                "text_cnn needs texts with classes", "Choose a data set of labelled texts."
+                "text_cnn needs texts with classes", "For example dataset=docstring_topics."
             )
         if not config.widths:
             raise UserError("model.widths: the list is empty", "For example [3,4,5].")
