@@ -77,7 +77,8 @@ def _by_folder(config: Mapping[str, Any], folder: Path, name: str) -> Decided:
     """What a folder of another program decides, which a person calls ``name``."""
     tokens: dict[str, Any] = {"tokenizer": "pretrained", "checkpoint": name}
     if (folder / FILE).is_file():  # exported here, with the vocabulary in our own form
-        tokens = {"tokenizer": require(read_json(folder / FILE), {"kind": "str"}, FILE)["kind"]}
+        kind = require(read_json(folder / FILE), {"kind": "str"}, FILE)["kind"]
+        tokens = tokens if kind == "pretrained" else {"tokenizer": kind}
     return {
         "model": foreign_architecture(config["model"]["name"], folder),
         "dataset": tokens if _reads_tokens(config) else {},

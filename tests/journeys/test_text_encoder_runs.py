@@ -18,6 +18,7 @@ from scratchlab.lab import train as training
 from scratchlab.lab.evaluate import evaluate
 from scratchlab.lab.parts import load_trained
 from scratchlab.run.folder import read_config
+from scratchlab.studies.runs import require_same
 from tests.support.kinds import sentence
 from tests.support.outputs import made_again
 
@@ -35,10 +36,12 @@ def write_texts(folder: Path) -> None:
 def train(folder: Path, run_id: str, *words: str) -> Path:
     if not (folder / "text.txt").exists():
         write_texts(folder)
-    own = [f"output_dir={folder}", "name=x", f"run_id={run_id}", "tracker=[jsonl]",
-           f"cache_dir={folder}/cache"]  # fmt: skip
-    config = compose([*own, *words]).config
-    return training.train(config, list(words), ["train"])
+    return training.train(composed(folder, run_id, *words), list(words), ["train"])
+
+
+def composed(folder: Path, run_id: str, *words: str) -> dict[str, Any]:
+    own = [f"output_dir={folder}", "name=x", f"run_id={run_id}", "tracker=[jsonl]"]
+    return compose([*own, f"cache_dir={folder}/cache", *words]).config
 
 
 def masked(folder: Path, run_id: str, *words: str) -> Path:
@@ -48,9 +51,13 @@ def masked(folder: Path, run_id: str, *words: str) -> Path:
 
 
 def classes(folder: Path, run_id: str, *words: str) -> Path:
-    data = ["dataset=text_classification", f"dataset.path={folder}/rows.tsv",
-            "dataset.max_length=14", "dataset.batch_tokens=60"]  # fmt: skip
-    return train(folder, run_id, "model=text_encoder", *SMALL[3:], *data, *words)
+    return train(folder, run_id, *class_words(folder), *words)
+
+
+def class_words(folder: Path) -> list[str]:
+    data = ["dataset=text_classification", f"dataset.path={folder}/rows.tsv"]
+    data += ["dataset.max_length=14", "dataset.batch_tokens=60"]
+    return ["model=text_encoder", *SMALL[3:], *data]
 
 
 def results(run: Path) -> dict[str, float]:
@@ -112,6 +119,14 @@ def test_masked_words_are_learned_resumed_filled_and_classes_learned_after(
     assert tokens[0] == tokens[1]
     assert (tuned / "plots/encoder_attention_heads.png").is_file()
     assert load_trained(config, tuned).dataset.spec.class_names == ("no", "yes")
+    # asked for again it is the same run, although the command does not say its sizes
+    again = [f"init_from={whole}", "trainer.max_steps=8", "resume=true", "run_id=tuned",
+             "evaluator=[classification,encoder_attention]"]  # fmt: skip
+    asked = composed(tmp_path, "tuned", *class_words(tmp_path), *again)
+    require_same(tuned, asked, again)
+    assert training.already_done(asked, again) == tuned
+    with pytest.raises(UserError, match=r"was made with trainer\.max_steps=8, now it is 9"):
+        require_same(tuned, {**asked, "trainer": {**asked["trainer"], "max_steps": 9}}, again)
     for words, message in (
         (["model.d_model=32"], r"model\.d_model=32: the checkpoint .* has 16"),
         (["dataset.tokenizer=bpe"], r"dataset\.tokenizer=bpe: the checkpoint .* has word"),
@@ -129,7 +144,7 @@ def test_masked_words_are_learned_resumed_filled_and_classes_learned_after(
 def test_labelled_texts_teach_masked_words_without_their_labels(tmp_path: Path) -> None:
     write_texts(tmp_path)
     run = classes(
-        tmp_path, "masked", "task=masked_lm", "dataset.tokenizer=word", *SMALL[:3],
+        tmp_path, "masked", "model=text_encoder_pretraining", "dataset.tokenizer=word", *SMALL[:3],
         "trainer.max_steps=4", "evaluator=[masked_lm]", "task.whole_words=true",
     )  # fmt: skip
     found = results(run)

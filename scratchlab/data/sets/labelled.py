@@ -132,6 +132,7 @@ def _is_utf8(line: bytes) -> bool:
     "dataset",
     "docstring_topics",
     task="classification",
+    also=("masked_lm",),
     sources=("embedded",),
     holds=("texts",),
 )
