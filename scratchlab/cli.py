@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "list": ("list", "what there is to choose from:   scratchlab list model"),
     "inspect": ("inspect", "layers, sizes and memory:       scratchlab inspect model=NAME"),
     "data": ("data", "data sets:                      scratchlab data list"),
+    "exercise": ("exercise", "write a part yourself:          scratchlab exercise list"),
 }
 
 # Verbs whose results are files: they go on when nobody reads what they print.
@@ -51,13 +52,13 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 done, 2 a mistake in the command, 130 stopped)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    verb = arguments[0] if arguments else ""
+    verb = working_verb(arguments)
     warnings.formatwarning = plain_warning
     try:
         with lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"):
             try:
                 with terminated_is_interrupted():
-                    return int(command(verb)(arguments[1:]))
+                    return int(command(arguments[0] if arguments else "")(arguments[1:]))
             except (Exception, KeyboardInterrupt) as error:
                 code = told(error)
                 if code is None:
@@ -68,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:  # the last of the output could not be written
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def working_verb(arguments: Sequence[str]) -> str:
+    """The verb that does the work: what follows ``exercise use FILE`` is another command."""
+    if list(arguments[:2]) != ["exercise", "use"]:
+        return arguments[0] if arguments else ""
+    return arguments[3] if arguments[3:4] and arguments[3] in ("eval", "predict") else "train"
 
 
 def command(verb: str) -> Callable[[Sequence[str]], int]:

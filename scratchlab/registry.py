@@ -47,6 +47,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "evaluator": ("evaluation", "evaluator"),
     "tracker": ("tracking", "tracker"),
     "outputs": ("evaluation/outputs", ""),  # a data set names them; they have no options
+    "exercise": ("exercises", ""),  # a person names them, on the command line
 }
 
 C = TypeVar("C", bound=type)

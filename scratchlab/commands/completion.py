@@ -35,6 +35,14 @@ def complete(arguments: Sequence[str], verbs: Sequence[str]) -> int:
         typed = words[-1] if len(words) > 2 and not line.endswith(" ") else ""
         print("\n".join(name for name in suite_files() if name.startswith(typed)))
         return 0
+    if query and words[1] == "exercise" and words[2:3] != ["use"]:
+        from scratchlab.exercises.checking.solution import exercise_parts
+
+        typed = words[-1] if not line.endswith(" ") else ""
+        named = words[2:3] in (["start"], ["hint"]) and len(words) + line.endswith(" ") > 3
+        ways = exercise_parts() if named else ("list", "start", "check", "hint", "use")
+        print("\n".join(way for way in ways if way.startswith(typed)))
+        return 0
     if query and words[1] in verbs:
         rest = line.split(words[1], 1)[1]
         os.environ["COMP_LINE"] = words[0] + rest

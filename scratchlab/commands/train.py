@@ -12,6 +12,7 @@ from scratchlab.commands.hydra_flags import answered, parser, read, say_overridd
 from scratchlab.commands.recording import take_record
 from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import Stopped, UserError
+from scratchlab.run.own_part import with_own_part
 
 if TYPE_CHECKING:
     from scratchlab.config.compose import Composed
@@ -100,12 +101,12 @@ def _said_of(done: Path) -> str:
         )
     except (UserError, KeyError):
         steps = "its results are there"
-    again = f"scratchlab eval {shlex.quote(str(done))}"
+    again = shlex.join(["scratchlab", *with_own_part(["eval", str(done)])])
     return f"{done} is done: {steps}; nothing was measured again.\n  Measure it again: {again}"
 
 
 def _how_to_go_on(stop: Stopped, folder: Path) -> str:
     saved = any((folder / "checkpoints").glob("[!.]*"))
     state = "a checkpoint is saved" if saved else "it was before the first checkpoint"
-    again = f"scratchlab train resume={shlex.quote(str(folder))}"
+    again = shlex.join(["scratchlab", *with_own_part(["train", f"resume={folder}"])])
     return f"stopped by {stop}; {state}. Go on with:\n  {again}"

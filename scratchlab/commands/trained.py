@@ -57,8 +57,8 @@ def read_run(
             f"the first word must be a run, not {shortened(words[0])}",
             "For example outputs/NAME/latest.",
         )
-    overrides = [w for w in words[1:] if not takes_text or _is_option(w)]
-    rest = [w for w in words[1:] if takes_text and not _is_option(w)] + texts
+    overrides = [w for w in words[1:] if not takes_text or is_option(w)]
+    rest = [w for w in words[1:] if takes_text and not is_option(w)] + texts
     say_overridden(overrides)
     output_dir = last_value(overrides, "output_dir")
     path = find_run(words[0], output_dir or "outputs")
@@ -86,7 +86,7 @@ def _runs_beside(path: Path, saved: str) -> str:
     return str(top) if top.name == Path(saved).name else saved
 
 
-def _is_option(word: str) -> bool:
+def is_option(word: str) -> bool:
     """Whether a word among texts is an option: its key begins with that of a group or of the run,
     or nearly so. ``E=mc2 is`` and ``x=3`` are texts; so is everything after ``--``."""
     read = read_override(word)

@@ -14,6 +14,7 @@ from scratchlab.lab.parts import Parts
 from scratchlab.registry import build, find
 from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.run.manifest import peak_memory_bytes
+from scratchlab.run.own_part import own_part
 from scratchlab.training.memory import is_out_of_memory, out_of_memory
 
 LOGGER = logging.getLogger("scratchlab")
@@ -72,9 +73,10 @@ def measure(
                 failed[name] = out_of_memory(error, parts.config, None) if lacking else error
     written = {name: sink.outputs(records) for name, records in context.records.items()}
     alike = compares(parts.config)
+    own = {"own_part": str(part)} if (part := own_part()) is not None else {}
     for measurement in measurements:
         measurement.split = measurement.split or split
-        measurement.settings = {**measurement.settings, **parts.adapted.settings()}
+        measurement.settings = {**measurement.settings, **parts.adapted.settings(), **own}
         if measurement.examples:
             file = written[measurement.examples["file"]]
             measurement.examples = measurement.examples | file if file else {}

@@ -24,6 +24,7 @@ from scratchlab.registry import build, find, is_estimator
 from scratchlab.regular_files import expanded
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run.decisions import cache_folder
+from scratchlab.run.own_part import own_part
 from scratchlab.run.seeds import seed_everything
 from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
 
@@ -52,8 +53,10 @@ class Parts:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of the data and of what the methods did to the model."""
-        return [*self.dataset.notes, *self.adapted.notes]
+        """What a person should know of the data, of what the methods did to the model, and of what
+        stands in the place of a built-in part."""
+        own = [] if (part := own_part()) is None else [f"with {part} in the place of the built-in"]
+        return [*self.dataset.notes, *self.adapted.notes, *own]
 
 
 def data_context(

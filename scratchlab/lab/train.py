@@ -21,10 +21,11 @@ from scratchlab.regular_files import expanded
 from scratchlab.reporting.plots import draw_curves, loss_label
 from scratchlab.reporting.sink import FolderSink
 from scratchlab.run import checkpoint as checkpoints
+from scratchlab.run import own_part
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
-from scratchlab.run.manifest import begun, gone_on, manifest, read_manifest
+from scratchlab.run.manifest import begun, gone_on, latest, manifest, read_manifest
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.training.contract import TrainingContext
 
@@ -117,6 +118,7 @@ def _write_manifest(
     }
     before = read_manifest(path) if run.resumed else {}
     if before:
+        own_part.check(latest(before), run.folder.path, goes_on=True)
         content, notes = gone_on(before, now, list(overrides), accept)
     else:
         content, notes = begun(now, list(overrides)), []

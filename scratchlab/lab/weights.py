@@ -23,6 +23,7 @@ from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
 from scratchlab.run import checkpoint as checkpoints
+from scratchlab.run import own_part
 from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint, read_config
 
 if TYPE_CHECKING:
@@ -73,7 +74,10 @@ class Weights:
                 f"{folder.path} was trained, but its checkpoints are gone",
                 "Restore its folder checkpoints, or train a new run.",
             )
-        return None if newest is None else cls(*newest)
+        if newest is None:
+            return None
+        own_part.check(newest[1].state, folder.path, goes_on=True)
+        return cls(*newest)
 
     @classmethod
     def to_begin_with(cls, config: Mapping[str, Any]) -> Weights | None:

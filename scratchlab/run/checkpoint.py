@@ -28,6 +28,7 @@ from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError, shortened
 from scratchlab.registry import is_estimator
 from scratchlab.regular_files import irregular, open_regular
+from scratchlab.run import own_part
 from scratchlab.run.atomic import flush_folder, write_error
 from scratchlab.run.folder import dump_yaml, read_config
 
@@ -51,6 +52,7 @@ STATE_SCHEMA = {  # of a checkpoint of any trainer; what older ones lack has a d
     "gradient_norm?": "float | None",
     "spec?": "dict[str, Any]",
     "base?": "dict[str, str] | None",
+    "own_part?": own_part.SCHEMA,
 }
 CONFIG_SCHEMA = {"model?": {"name": "str"}, "method?": "dict[str, dict[str, Any]]"}
 MOST = 2**53
@@ -132,7 +134,8 @@ def _fill(
         with (folder / name).open("rb") as file:
             files[name] = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
-    content = {"format": FORMAT, "files": files, "state": checkpoint.state}
+    state = {**checkpoint.state, **own_part.recorded()}
+    content = {"format": FORMAT, "files": files, "state": state}
     with (folder / STATE).open("w", encoding="utf-8") as file:
         json.dump({**content, "sha256": _digest(content)}, file, indent=1)
         file.flush()
@@ -267,8 +270,12 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, *, with_optimizer: bool = True) -> Checkpoint:
-    """Read a checkpoint after checking it whole; :class:`DamagedCheckpoint` names what is wrong."""
+    """Read a checkpoint after checking it whole; :class:`DamagedCheckpoint` names what is wrong.
+
+    UserError if it was made with a part of a person's own that is not in place now.
+    """
     content = verify(folder)
+    own_part.check(content["state"], folder)
     optimizer = folder / "optimizer.safetensors"
     try:
         path = folder / "config.yaml"

@@ -19,6 +19,7 @@ import threadpoolctl
 import scratchlab
 from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
+from scratchlab.run.own_part import SCHEMA, recorded, with_own_part
 
 PACKAGES = (
     "torch",
@@ -39,13 +40,14 @@ PACKAGES = (
 def manifest(arguments: list[str]) -> dict[str, Any]:
     """Command, code version, package versions and machine. No environment variables, no secrets."""
     return {
-        "command": ["scratchlab", *arguments],
+        "command": ["scratchlab", *with_own_part(arguments)],
         "started": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "scratchlab": scratchlab.__version__,
         "git": git_commit(),
         "python": sys.version.split()[0],
         "packages": versions(),
         "machine": machine(),
+        **recorded(),
     }
 
 
@@ -120,9 +122,9 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """What was written; empty if it cannot be read (a run of before had none)."""
-    sessions = {"data?": "dict[str, Any]", "resumed?": "list[dict[str, Any]]"}
+    session = {"data?": "dict[str, Any]", "own_part?": SCHEMA}
     try:
-        return require(read_json(path), sessions, path)
+        return require(read_json(path), {**session, "resumed?": "list[dict[str, Any]]"}, path)
     except UserError:
         return {}
 

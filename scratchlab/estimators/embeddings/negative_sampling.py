@@ -69,13 +69,13 @@ def learn(
     first_rate: float,
     last_rate: float,
     random: NDArray[np.uint64],
-    update: bool,
+    learns: bool,
 ) -> tuple[float, int]:
     """Go through ``words`` once, in place; the sum of losses and how many places they are of.
 
     ``words`` [n] are numbers of words, ``LEFT_OUT`` or ``LINE_END``; ``inputs`` [rows, d] and
     ``outputs`` [words, d] change. The learning rate falls evenly from ``first_rate`` to
-    ``last_rate``. ``random`` [1] is the state of a generator. Without ``update`` the loss is
+    ``last_rate``. ``random`` [1] is the state of a generator. If it does not learn, the loss is
     measured at every place and nothing changes.
     """
     loss, measured, place, position = 0.0, 0, 0, 0
@@ -94,14 +94,29 @@ def learn(
                                    for w in bag])  # fmt: skip
             ids = np.array(targets + noise)
             labels = np.repeat([1.0, 0.0], [len(targets), len(noise)])
-            found, of_mean, of_outputs = loss_and_gradients(inputs[rows], outputs[ids], labels)
+            if learns:
+                found = update(inputs, outputs, rows, ids, labels, rate)
+            else:
+                found = loss_and_gradients(inputs[rows], outputs[ids], labels)[0]
             place += 1
-            if not update or place % MEASURED == 0:
+            if not learns or place % MEASURED == 0:
                 loss, measured = loss + found, measured + 1
-            if update:
-                np.add.at(inputs, rows, (-rate / len(rows) * of_mean).astype(inputs.dtype))
-                np.add.at(outputs, ids, (-rate * of_outputs).astype(outputs.dtype))
     return loss, measured
+
+
+def update(
+    inputs: NDArray[Any],
+    outputs: NDArray[Any],
+    rows: NDArray[np.int32],
+    ids: NDArray[np.int64],
+    labels: NDArray[np.float64],
+    rate: float,
+) -> float:
+    """A step down the gradient at one place, whose bag are the ``rows``; its loss before."""
+    loss, of_mean, of_outputs = loss_and_gradients(inputs[rows], outputs[ids], labels)
+    np.add.at(inputs, rows, (-rate / len(rows) * of_mean).astype(inputs.dtype))
+    np.add.at(outputs, ids, (-rate * of_outputs).astype(outputs.dtype))
+    return loss
 
 
 def loss_and_gradients(

@@ -116,19 +116,16 @@ def kneser_ney(
             degenerate.append(n)
             discounts = np.array((0.0, *FALLBACK_DISCOUNTS))
         rows.append(discounts[1:])
-        taken = discounts[np.minimum(level.counts, 3)]
-        kept = level.counts - taken
         if n == 1:
-            everything = float(level.counts.sum())
+            taken = discounts[np.minimum(level.counts, 3)]
+            kept, everything = level.counts - taken, float(level.counts.sum())
             probs = (kept + taken.sum() / (vocabulary - 1)) / everything
             probs[BOS] = 0.0
         else:
-            context = level.keys // vocabulary
-            total = np.bincount(context, weights=level.counts, minlength=len(levels[n - 2]))
-            freed = np.bincount(context, weights=taken, minlength=len(levels[n - 2]))
-            weight = np.divide(freed, total, out=np.ones(len(freed)), where=total > 0)
+            contexts, size = level.keys // vocabulary, len(levels[n - 2])
+            of_suffix = below[level.suffix]
+            probs, weight = interpolate(level.counts, contexts, of_suffix, discounts[1:], size)
             tables[-1].weights = _log10(weight)
-            probs = kept / total[context] + weight[context] * below[level.suffix]
         tables.append(NGramTable(level.keys, _log10(probs), np.empty(0)))
         below = probs
         level.release()
@@ -141,17 +138,38 @@ def kneser_ney(
     return tables, np.stack(rows), degenerate
 
 
+def interpolate(
+    counts: IntArray, contexts: IntArray, below: FloatArray, discounts: FloatArray, size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Probabilities [n] of n-grams, and the weight [size] of each context's order below.
+
+    ``counts``, ``contexts`` [n]: how often each was seen, and the number of its context; ``below``
+    [n]: the probability of its word in the order below; ``discounts``: those of 1, 2, 3 and more.
+    """
+    taken = discounts[np.minimum(counts, 3) - 1]
+    total = np.bincount(contexts, weights=counts, minlength=size)
+    freed = np.bincount(contexts, weights=taken, minlength=size)
+    weight = np.divide(freed, total, out=np.ones(size), where=total > 0)
+    return (counts - taken) / total[contexts] + weight[contexts] * below, weight
+
+
+def estimated(counts: IntArray) -> FloatArray:
+    """(D1, D2, D3+) from how many n-grams have the counts 1, 2, 3 and 4; none of the first three
+    may be missing."""
+    of = np.bincount(counts[counts < 5], minlength=5).astype(np.float64)
+    share = of[1] / (of[1] + 2 * of[2])
+    steps = np.arange(1, 4)
+    return steps - (steps + 1) * share * of[2:5] / of[1:4]
+
+
 def _discounts(counts: IntArray, n: int, fallback: bool) -> FloatArray | None:
     """(0, D1, D2, D3+) of one order; None, or UserError without ``fallback``, if there are none."""
-    of = np.bincount(counts[counts < 5], minlength=5).astype(np.float64)
-    missing = [j for j in (1, 2, 3) if of[j] == 0]
+    missing = [j for j in (1, 2, 3) if not (counts == j).any()]
     if missing:
         problem = f"no {n}-gram has the adjusted count {missing[0]}"
     else:
-        share = of[1] / (of[1] + 2 * of[2])
-        steps = np.arange(1, 4)
-        found = steps - (steps + 1) * share * of[2:5] / of[1:4]
-        bad = np.flatnonzero((found < 0) | (found > steps))
+        found = estimated(counts)
+        bad = np.flatnonzero((found < 0) | (found > np.arange(1, 4)))
         if len(bad) == 0:
             return np.concatenate(([0.0], found))
         problem = f"the discount of {n}-grams with count {bad[0] + 1} would be {found[bad[0]]:.3g}"

@@ -1,0 +1,1 @@
+"""Exercises in torch: the layers that models consist of."""

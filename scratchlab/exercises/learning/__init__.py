@@ -1,0 +1,1 @@
+"""Exercises of what training does: losses, gradients by hand, update rules."""

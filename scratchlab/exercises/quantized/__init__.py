@@ -1,0 +1,1 @@
+"""Exercises of weights in few bits."""

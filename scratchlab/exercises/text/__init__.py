@@ -1,0 +1,1 @@
+"""Exercises of texts: pieces of words, search and sampling, counts, a score."""
