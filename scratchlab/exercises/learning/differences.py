@@ -18,7 +18,7 @@ def gradient_by(array: Array, loss: Callable[[], float], width: float = 1e-3) ->
     """
     found = np.empty_like(array)
     for place in np.ndindex(array.shape):
-        kept = array[place]
+        kept = float(array[place])
 
         def slope(step: float, place: tuple[int, ...] = place, kept: float = kept) -> float:
             array[place] = kept + step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -113,7 +112,9 @@ def on_arrays(
     ids = np.array([[start]])
     scores = np.zeros(1)
     free, found = beam_size, []
-    for length in itertools.count(1):
+    length = 0
+    while len(ids) and free:
+        length += 1
         log_p = np.asarray(next_log_p(ids.tolist()), dtype=float).copy()
         if length == max_length:
             only = log_p[:, end].copy()
@@ -128,8 +129,7 @@ def on_arrays(
         for row, score in zip(ids[ended], scores[ended], strict=True):
             found.append((row[1:-1].tolist(), float(score / ((5 + length) / 6) ** alpha)))
         ids, scores, free = ids[~ended], scores[~ended], free - int(ended.sum())
-        if not len(ids) or not free:
-            return sorted(found, key=lambda e: -e[1])
+    return sorted(found, key=lambda e: -e[1])
 
 
 @register(

@@ -56,7 +56,7 @@ def plain(wrong: frozenset[str], hypotheses: Texts, references: Texts) -> float:
                 right += (own & other).total()
             total += (other if "recall" in wrong else own).total()
         shares.append(right / total if total else 0.0)
-    c, r = sum(map(len, hypotheses)), sum(map(len, references))
+    c, reference = sum(map(len, hypotheses)), sum(map(len, references))
     if "arithmetic mean" in wrong:
         mean = sum(shares) / len(shares)
     elif min(shares) == 0:
@@ -66,11 +66,11 @@ def plain(wrong: frozenset[str], hypotheses: Texts, references: Texts) -> float:
         mean = math.exp(logs)
     brevity = 1.0
     if "long ones punished" in wrong:
-        brevity = math.exp(1 - c / r) if c > r and r else 1.0
-    elif "no brevity penalty" not in wrong and c < r:
-        brevity = math.exp(1 - r / c) if c else 0.0
+        brevity = math.exp(1 - c / reference) if c > reference and reference else 1.0
+    elif "no brevity penalty" not in wrong and c < reference:
+        brevity = math.exp(1 - reference / c) if c else 0.0
         if "ratio as penalty" in wrong:
-            brevity = c / r
+            brevity = c / reference
     return (1 if "from 0 to 1" in wrong else 100) * brevity * mean
 
 

@@ -170,8 +170,8 @@ def library_encode(word: str, merges: Sequence[Pair]) -> list[str]:
     pieces = dict.fromkeys([*sorted(set(word).union(*map("".join, merges))),
                             *map("".join, merges)])  # fmt: skip
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    kept = list(dict.fromkeys(map(tuple, merges)))
-    return Tokenizer(models.BPE(vocabulary, kept)).encode(word).tokens if word else []  # type: ignore[no-any-return]
+    kept = list(dict.fromkeys((a, b) for a, b in merges))
+    return Tokenizer(models.BPE(vocabulary, kept)).encode(word).tokens if word else []
 
 
 @register(
@@ -316,9 +316,9 @@ class BytePairEncoding(Exercise):
             counts: Mapping[str, int], characters: Sequence[str], size: int, min_frequency: int
         ) -> tuple[list[str], list[Pair]]:
             room = max(0, size - len(characters))
-            merges = [tuple(p) for p in functions["learn"](dict(counts), room, min_frequency)]
+            merges = [(a, b) for a, b in functions["learn"](dict(counts), room, min_frequency)]
             pieces = [*characters, *map("".join, merges)]
-            return list(dict.fromkeys(pieces)), merges  # type: ignore[return-value]
+            return list(dict.fromkeys(pieces)), merges
 
         def apply(self: bpe.Merges, word: str) -> list[int]:
             pieces = functions["encode"](word, self.pairs)
