@@ -13,6 +13,7 @@ import yaml
 
 from scratchlab.cli import VERBS
 from scratchlab.config.compose import compose
+from scratchlab.exercises.checking.solution import find_exercise
 from scratchlab.registry import find
 from scratchlab.studies.suite_file import load_suite
 
@@ -87,6 +88,8 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
             assert run(verb, *words, "--dry-run") == 0
     elif verb == "data" and words[0] in ("describe", "check", "get"):
         find("dataset", words[1])
+    elif verb == "exercise":
+        check_exercise(words)
     elif verb in ("list", "data") or "--help" in words:
         assert run(verb, *[w for w in words if w != "--config-dir" or verb == "list"]) == 0
     elif verb == "train" and any(w.startswith("resume=") for w in words):
@@ -95,6 +98,21 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
         assert run(verb, *words) == 0
     else:
         assert run(verb, *words, "--cfg", "job") == 0
+
+
+def check_exercise(words: list[str]) -> None:
+    """Files are named after their exercises; what follows ``use FILE`` is another command."""
+    way, names = words[0], [Path(word).stem for word in words[1:]]
+    if way == "use":
+        facts = find_exercise(names[0]).facts
+        assert "use" in facts
+        verb, rest = ("train", words[2:]) if "=" in words[2] else (words[2], words[3:])
+        check(verb, rest, [])
+    elif way == "list":
+        assert run("exercise", "list") == 0
+    else:
+        assert way in ("start", "check", "hint")
+        assert [find_exercise(name) for name in names if name != "*" and not name.isdigit()]
 
 
 def test_every_command_of_the_documentation_is_accepted(
