@@ -18,7 +18,6 @@ SMALL = {
     "text_cnn": ["model.d_embedding=6", "model.maps=4", "model.max_norm=0.5"],
     "rnn_classifier": ["model.d_embedding=6", "model.d_hidden=8", "model.d_attention=4"],
 }
-EQUAL = ("checkpoints/last/model.safetensors", "checkpoints/best/model.safetensors")
 
 
 def train(folder: Path, model: str, run_id: str, *words: str) -> Path:
@@ -28,7 +27,13 @@ def train(folder: Path, model: str, run_id: str, *words: str) -> Path:
         path.write_text("text,label\n" + "\n".join(rows) + "\n")
     own = [f"output_dir={folder}", f"name={model}", f"run_id={run_id}", "tracker=[jsonl]"]
     data = ["dataset=text_classification", f"dataset.path={path}", "dataset.batch_tokens=60"]
-    more = ["evaluate=false", "trainer.precision=fp32", "threads=1", "trainer.patience=null"]
+    more = [
+        "pictures=false",
+        "evaluate=false",
+        "trainer.precision=fp32",
+        "threads=1",
+        "trainer.patience=null",
+    ]
     config = compose([f"model={model}", *SMALL[model], *data, *own, *more, *words]).config
     return training.train(config, [], ["train"])
 
@@ -38,12 +43,10 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_one_left_alone(
     tmp_path: Path, model: str
 ) -> None:
     whole = train(tmp_path, model, "whole", "trainer.max_steps=9")
-    again = train(tmp_path, model, "again", "trainer.max_steps=9")
     train(tmp_path, model, "parts", "trainer.max_steps=4")
     parts = train(tmp_path, model, "parts", "trainer.max_steps=9", "resume=true")
-    for other in (again, parts):
-        for name in EQUAL[: 1 if other == parts else 2]:
-            assert (other / name).read_bytes() == (whole / name).read_bytes(), name
+    last = "checkpoints/last/model.safetensors"
+    assert (parts / last).read_bytes() == (whole / last).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_a_run_that_goes_on_ends_with_the_bits_of_one_left_alone(
 def test_it_learns_is_measured_again_alike_and_answers_lines(
     tmp_path: Path, model: str, words: list[str]
 ) -> None:
-    run = train(tmp_path, model, "run", *words, "trainer.epochs=25", "optimizer.lr=0.02",
+    run = train(tmp_path, model, "run", *words, "trainer.epochs=15", "optimizer.lr=0.02",
                 "evaluate=true")  # fmt: skip
     results = {m["name"]: m["value"] for m in json.loads((run / "results.json").read_text())}
     assert results["accuracy"] > 0.8
