@@ -98,6 +98,22 @@ def test_attention_pooling_gives_the_numbers_worked_out_by_hand() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_gradients_of_attention_pooling_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    pooling = AttentionPooling(3, 4).double()
+    states = torch.randn(2, 5, 3, dtype=torch.float64, requires_grad=True)
+    padding = torch.tensor([[False] * 5, [False, False, True, True, True]])
+    assert torch.autograd.gradcheck(lambda x: pooling(x, padding), (states,))
+    weights = [p.detach().clone().requires_grad_() for p in pooling.parameters()]
+    names = [name for name, _ in pooling.named_parameters()]
+
+    def of_weights(*values: torch.Tensor) -> torch.Tensor:
+        given = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(pooling, given, (states.detach(), padding))
+
+    assert torch.autograd.gradcheck(of_weights, weights)
+
+
 def test_attention_is_recorded_with_weights_that_sum_to_one_over_the_words() -> None:
     model, tokens = build(), padded(TEXTS)
     with torch.no_grad(), recording(model) as maps:
