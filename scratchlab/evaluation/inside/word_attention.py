@@ -123,7 +123,8 @@ class WordAttention(Evaluator):
         best = [i for i in np.argsort(-means, kind="stable")[:MOST_ROWS].tolist() if means[i]]
         words = dataset.tokenizer.labels(best)
         rows = [(w, int(times[i]), float(means[i])) for w, i in zip(words, best, strict=True)]
-        context.sink.table("attended_words", ("word", "times", "mean weight"), rows)
+        if rows:  # in a small split no word is frequent
+            context.sink.table("attended_words", ("word", "times", "mean weight"), rows)
 
     def _chosen(
         self, context: EvaluationContext, dataset: TextClassDataset, found: Sequence[Looked]
