@@ -35,7 +35,8 @@ def representation_faults(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     if not is_text:
         sets = [n for n, p in section_parts("dataset").items() if _holds_texts(p)]
         problem = f"{representation.name} is for texts, which {dataset.name} does not hold"
-        hint = f"Data sets of texts: {', '.join(choices_of('dataset', sets))}."
+        texts = ", ".join(choices_of("dataset", sets))
+        hint = f"Write representation=null for rows of numbers. Data sets of texts: {texts}."
         return [Fault("representation", problem, hint, True)]
     if "texts" in (holds or ()) and model.kind != "estimator":
         problem = f"{model.name} reads the words of {dataset.name} itself"

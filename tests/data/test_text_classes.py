@@ -13,8 +13,8 @@ import torch
 from scratchlab.data.contract import DataContext
 from scratchlab.data.kinds.text_classes import PartedOptions, parted
 from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data
-from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.locating import Located
+from scratchlab.data.sources.two_columns import read_labelled
 from scratchlab.data.splits.examples import text_key
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SPLIT_STREAM, generator
@@ -312,3 +312,35 @@ def test_a_pretrained_encoder_refuses_words_that_are_not_its_own(context: DataCo
         check_fit(spec, Inner(), 128, "minilm")
     assert "dataset.checkpoint=minilm" in str(refused.value)
     check_fit(replace(spec, tokenizer="pretrained"), Inner(), 128, "minilm")
+
+
+def test_questions_with_their_class_before_them_are_read_as_they_are(tmp_path: Path) -> None:
+    lines = [
+        b"DESC:manner How did serfdom develop in and then leave Russia ?",
+        b"ENTY:animal What is a\xf0 group of frogs called ?",
+        b"",
+        b"NUM:date When was it built ?",
+        b"NUM:count ",
+    ]
+    path = file_of(tmp_path / "train_5500.label", b"\n".join(lines))
+    notes: list[str] = []
+    assert read_labelled(path, "text", "label", notes) == [
+        ("How did serfdom develop in and then leave Russia ?", "DESC"),
+        ("What is a\xf0 group of frogs called ?", "ENTY"),
+        ("When was it built ?", "NUM"),
+    ]
+    assert "read as latin-1" in notes[0] and "1 rows without text left out (line 5" in notes[1]
+    fine = read_labelled(path, "text", "label", fine=True)
+    assert [label for _, label in fine] == ["DESC:manner", "ENTY:animal", "NUM:date"]
+    file_of(tmp_path / "b.label", "What is it ?\n")
+    with pytest.raises(UserError, match="line 1: 'What' is no CLASS:sub before the text"):
+        read_labelled(tmp_path / "b.label", "text", "label")
+
+
+def test_a_file_to_test_on_needs_none_to_validate_on(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.label", tmp_path / "test.label"
+    train.write_text("".join(f"{'AB'[i % 2]}:x text {i}\n" for i in range(60)))
+    test.write_text("".join(f"{'AB'[i % 2]}:x other {i}\n" for i in range(10)))
+    config = OwnTextClasses.Config(path=str(train), test_path=str(test))
+    splits = OwnTextClasses.locate(config, DataContext(None, tmp_path)).read()
+    assert {s: len(part) for s, part in splits.items()} == {"train": 54, "val": 6, "test": 10}

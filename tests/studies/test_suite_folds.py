@@ -23,7 +23,7 @@ SUITE: dict[str, Any] = {
         "dataset=wine_cultivars", "evaluator=[classification]", "pictures=false", "tracker=[jsonl]",
     ],
     "runs": {
-        "bayes": {"overrides": ["model=naive_bayes", "dataset.scale=none"]},
+        "bayes": {"overrides": ["model=naive_bayes", "representation=null", "dataset.scale=none"]},
         "tree": {"overrides": ["model=decision_tree"]},
         "on_val": {"eval": "tree", "overrides": ["evaluate_split=val"]},
         "whole": {"overrides": ["model=decision_tree"], "folds": None},

@@ -19,8 +19,8 @@ from scratchlab.data.batching.encoded_texts import encoded, learned
 from scratchlab.data.batching.plans import Plan, Ragged, Shuffle, plan_batches
 from scratchlab.data.contract import ArrayBatch, DataContext, Spec
 from scratchlab.data.kinds.base import TextPairs
-from scratchlab.data.sources.class_files import Labelled, class_name
 from scratchlab.data.sources.locating import Located
+from scratchlab.data.sources.two_columns import Labelled, class_name
 from scratchlab.data.splits.examples import split_off, text_key
 from scratchlab.data.splits.folds import FoldOptions, deal
 from scratchlab.data.tokenizers.choosing import TokenizerOptions, given_tokenizer

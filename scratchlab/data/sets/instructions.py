@@ -11,7 +11,8 @@ from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.data.sources.locating import Located, own_file
-from scratchlab.data.sources.reading import read_objects, sha256_of, text_field
+from scratchlab.data.sources.reading import sha256_of
+from scratchlab.data.sources.two_columns import two_columns
 from scratchlab.data.splits.examples import split_off, text_key
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
@@ -25,7 +26,7 @@ from scratchlab.registry import option, register
     holds=("answers",),
 )
 class Instructions(PromptedDataset):
-    """Prompts with responses: a JSONL file of your own, or a built-in sample about Python.
+    """Prompts with responses: a file of your own (JSONL, CSV, TSV), or a sample about Python.
 
     Only the response has targets. With a pretrained tokenizer the conversation is written by the
     checkpoint's chat template.
@@ -34,19 +35,18 @@ class Instructions(PromptedDataset):
     @dataclass(frozen=True)
     class Config(PromptedOptions):
         path: str | None = option(
-            None, "JSONL file; null: questions made of Python's docstrings", path="data"
+            None, "JSONL, CSV or TSV file; null: questions made of Python's docstrings", path="data"
         )
         val_path: str | None = option(
-            None, "JSONL file to validate on; null: a tenth of path", path="data"
+            None, "file to validate on; null: a tenth of path", path="data"
         )
-        test_path: str | None = option(
-            None, "JSONL file to test on; null: a tenth of path", path="data"
-        )
+        test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
         prompt_field: str = option("prompt", "field of the instruction")
         response_field: str = option("response", "field of the answer")
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
+        notes: list[str] = []
         if config.path is None:
             pairs = _embedded()
             provenance = Provenance(
@@ -58,7 +58,7 @@ class Instructions(PromptedDataset):
             named = {"train": config.path, "val": config.val_path, "test": config.test_path}
             paths = {split: own_file(name, context.root) for split, name in named.items() if name}
             fields = (config.prompt_field, config.response_field)
-            pairs = {split: read_prompts(path, fields) for split, path in paths.items()}
+            pairs = {split: read_prompts(path, fields, notes) for split, path in paths.items()}
             if shares := {split: 0.1 for split in ("val", "test") if split not in pairs}:
                 rows = pairs["train"]
                 chosen = split_off([text_key(prompt) for prompt, _ in rows], shares)
@@ -66,7 +66,7 @@ class Instructions(PromptedDataset):
                 pairs |= {s: [rows[i] for i in sorted(numbers)] for s, numbers in chosen.items()}
             hashes = {str(path): sha256_of(path) for path in paths.values()}
             provenance = Provenance("files", str(paths["train"]), hashes)
-        return Located(provenance, lambda: dict(pairs))
+        return Located(provenance, lambda: dict(pairs), notes)
 
     def example(self, text: str, answer: str = "") -> Example:
         if self.pretrained is None:
@@ -86,10 +86,10 @@ def _embedded() -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def read_prompts(path: Path, fields: tuple[str, str]) -> list[tuple[str, str]]:
+def read_prompts(path: Path, fields: tuple[str, str], notes: list[str]) -> list[tuple[str, str]]:
+    """Prompts and responses of a file; ``notes`` gets remarks."""
     found = []
-    for number, row in read_objects(path, fields):
-        texts = [text_field(path, number, row, name) for name in fields]
+    for number, *texts in two_columns(path, *fields, notes):
         for name, text in zip(fields, texts, strict=True):
             if not text.strip():
                 raise UserError(

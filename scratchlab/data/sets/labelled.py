@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,10 +18,10 @@ from scratchlab.data.kinds.text_classes import (
     TextClassOptions,
     parted,
 )
-from scratchlab.data.sources.class_files import read_labelled
 from scratchlab.data.sources.hub import fingerprint
 from scratchlab.data.sources.locating import Located, Splits, own_file, required_files
-from scratchlab.data.sources.reading import decoded, lines_of, read_unpacked, sha256_of
+from scratchlab.data.sources.reading import sha256_of
+from scratchlab.data.sources.two_columns import lines_in_latin, read_labelled
 from scratchlab.data.splits.examples import text_key
 from scratchlab.data.splits.folds import deal
 from scratchlab.errors import UserError
@@ -102,30 +101,12 @@ class MovieReviews(TextClassDataset):
             rows = [
                 (line.strip(), label)
                 for label, path in zip(("negative", "positive"), files.paths.values(), strict=True)
-                for line in review_lines(path, found.notes)
+                for line in lines_in_latin(path, found.notes)
                 if line.strip()
             ]
             return parted(rows, config, context)
 
         return found
-
-
-def review_lines(path: Path, notes: list[str]) -> list[str]:
-    """The lines of a file that Cornell distributes in latin-1 and others in UTF-8."""
-    content = read_unpacked(path)
-    beyond_ascii = [line for line in content.split(b"\n") if not line.isascii()]
-    if beyond_ascii and not any(map(_is_utf8, beyond_ascii)) and b"\0" not in content:
-        notes.append(f"{path.name}: read as latin-1, since none of its accents is UTF-8")
-        return lines_of(path, content.decode("latin-1"))
-    return lines_of(path, decoded(path, content))
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 @register(
@@ -198,7 +179,8 @@ def _topic_arrays() -> Arrays:
     holds=("texts",),
 )
 class OwnTextClasses(TextClassDataset):
-    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes.
+    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes, or files
+    called .label, whose lines are CLASS:sub and a text (as the TREC questions are).
 
     Whole numbers are one class however they are written (1, 1.0); true and false must not stand
     beside other classes. Rows without text are left out and counted, those without a class refused.
@@ -215,6 +197,9 @@ class OwnTextClasses(TextClassDataset):
         test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
         text_column: str = option("text", "column that holds the text")
         label_column: str = option("label", "column that holds the class")
+        fine_classes: bool = option(
+            False, "of .label files: CLASS:sub is the class; false: CLASS alone"
+        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             (
@@ -236,8 +221,9 @@ class OwnTextClasses(TextClassDataset):
         found = Located(Provenance("files", "your files", hashes), lambda: read())
 
         def read() -> Splits:
+            columns = (config.text_column, config.label_column)
             of_file = {
-                p: read_labelled(p, config.text_column, config.label_column, found.notes)
+                p: read_labelled(p, *columns, found.notes, fine=config.fine_classes)
                 for p in dict.fromkeys(paths.values())
             }
             splits = {s: list(of_file[p]) for s, p in paths.items()}

@@ -18,11 +18,11 @@ from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.kinds.prompted import Example, PromptedDataset, PromptedOptions
 from scratchlab.data.sets.translation import TextOptions
-from scratchlab.data.sources.csv_cells import read_cells
 from scratchlab.data.sources.hub import HubSet, fingerprint, load_hub_pairs
 from scratchlab.data.sources.locating import Located, SourceOptions, Splits, by_hand, locate
 from scratchlab.data.sources.pair_files import without_empty
 from scratchlab.data.sources.reading import sha256_of
+from scratchlab.data.sources.two_columns import two_columns
 from scratchlab.data.splits.examples import text_key, together
 from scratchlab.registry import option, register
 
@@ -188,14 +188,8 @@ def news_pairs(facts: Mapping[str, Any], config: Any, context: DataContext) -> L
 
 
 def read_pairs(path: Path, source: str, target: str, notes: list[str]) -> list[tuple[str, str]]:
-    """Two columns of a CSV file (``.gz`` allowed) with a header.
-
-    Rows that lack one of both are left out; ``notes`` gets remarks.
-    """
-    cells = read_cells(path, wanted=(source, target))
-    a, b = cells.column(source), cells.column(target)
-    notes += cells.notes
-    found = [(row[a], row[b]) for row in cells.rows]
+    """Two columns of a file; rows that lack one of both are left out, and ``notes`` says so."""
+    found = [(a, b) for _, a, b in two_columns(path, source, target, notes)]
     return _complete(found, str(path), notes)
 
 

@@ -212,10 +212,10 @@ def test_instructions_may_be_packed_and_lack_no_answer(tmp_path: Path) -> None:
     fields = ("prompt", "response")
     lines = '{"prompt": "a\u2028b", "response": "c"}\n{"prompt": "d", "response": "NA"}\n'
     path = written(tmp_path / "a.jsonl", gzip.compress(b"\xef\xbb\xbf" + lines.encode()))
-    assert read_prompts(path, fields) == [("a\u2028b", "c"), ("d", "NA")]
+    assert read_prompts(path, fields, []) == [("a\u2028b", "c"), ("d", "NA")]
     for answer in ("null", '" "', "7", '"\\ud800"'):
         bad = lines + f'{{"prompt": "e", "response": {answer}}}\n'
-        message = refusal(read_prompts, written(tmp_path / "b.jsonl", bad), fields)
+        message = refusal(read_prompts, written(tmp_path / "b.jsonl", bad), fields, [])
         assert "b.jsonl, line 3: " in message and "'response'" in message
 
 
