@@ -241,6 +241,8 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     task = next((part.name for part in chosen["task"]), None)
     if task in posed:  # of the tasks that are possible this one is chosen
         posed = (str(task),)
+    for model in chosen["model"]:
+        posed = tuple(p for p in posed if p in model.facts.get("tasks", posed)) or posed
     for section in ("model", "task", "trainer", "decoding"):
         for part in chosen[section]:
             able = (part.name,) if section == "task" else part.facts.get("tasks")

@@ -46,7 +46,8 @@ def evaluator_faults(chosen: Mapping[str, list[Part]], complete: Mapping[str, An
     task = next((part.name for part in chosen["task"]), None)
     every = posed_tasks(dataset)
     posed = (task,) if task in every else every
-    if not set(posed) & set(model.facts.get("tasks", posed)):
+    posed = tuple(p for p in posed if p in model.facts.get("tasks", posed))
+    if every and not posed:
         return []  # model and data set do not fit, which is said of them
     known = section_parts("evaluator")
     named = (complete.get("trainer") or {}).get("validation_evaluators") or []

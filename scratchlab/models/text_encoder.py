@@ -94,7 +94,7 @@ class TextEncoder(Writer):
         if spec.vocab_size is None or not (spec.n_classes or spec.task == "masked_lm"):
             raise UserError(
                 "text_encoder needs texts with classes, or a text to learn masked words of",
-                "For example dataset=mr, or task=masked_lm dataset=python_docs.",
+                "For example dataset=docstring_topics, or model=text_encoder_pretraining.",
             )
         self.config, self.pad_id = config, spec.pad_id
         self.block_size = longest_text(config, spec)

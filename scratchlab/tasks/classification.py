@@ -44,6 +44,6 @@ class Classification(Task):
         return model(batch.inputs).softmax(-1)
 
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> ArrayBatch:
-        inputs, indices = example_rows(self.spec, batch_size, device)
+        inputs, indices = example_rows(self.spec, batch_size, device, length)
         targets = torch.arange(batch_size, device=device) % (self.spec.n_classes or 2)
         return ArrayBatch(inputs, targets, indices)

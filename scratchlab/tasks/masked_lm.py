@@ -63,8 +63,7 @@ class MaskedLM(Task):
         return hidden[rows], target[rows]
 
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> TokenBatch:
-        tokens, indices = example_rows(self.spec, batch_size, device)
-        tokens = tokens[:, :length]
+        tokens, indices = example_rows(self.spec, batch_size, device, length)
         places = torch.arange(tokens.shape[1], device=device)
         every = max(1, round(1 / self.config.share))
         targets = torch.where(places % every == 0, tokens, IGNORE)

@@ -31,5 +31,5 @@ class Reconstruction(Task):
         return Loss(total=total, count=clean.numel(), nll=total.detach())
 
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> ArrayBatch:
-        inputs, indices = example_rows(self.spec, batch_size, device)
+        inputs, indices = example_rows(self.spec, batch_size, device, length)
         return ArrayBatch(inputs, torch.zeros(batch_size, device=device), indices)

@@ -34,5 +34,5 @@ class Regression(Task):
         return model(batch.inputs).reshape(len(batch.targets))
 
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> ArrayBatch:
-        inputs, indices = example_rows(self.spec, batch_size, device)
+        inputs, indices = example_rows(self.spec, batch_size, device, length)
         return ArrayBatch(inputs, torch.ones(batch_size, device=device), indices)

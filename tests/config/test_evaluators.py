@@ -82,7 +82,7 @@ def test_an_evaluator_that_does_not_fit_is_refused_with_those_that_do(case: str)
         ["model=gpt", "method=[nf4,lora]", "evaluator=[quantization_error]"],
         ["dataset=digits", "model=autoencoder", "evaluator=[reconstruction,feature_space]"],
         ["dataset=mr", "model=text_encoder", "evaluator=[classification,encoder_attention]"],
-        ["dataset=mr", "model=text_encoder", "task=masked_lm", "evaluator=[masked_lm]"],
+        ["dataset=mr", "model=text_encoder_pretraining", "evaluator=[masked_lm,size]"],
     ],
 )
 def test_evaluators_that_fit_are_taken(words: list[str]) -> None:
