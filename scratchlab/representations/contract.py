@@ -82,7 +82,7 @@ def save_representation(representation: Representation, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     state = representation.get_state()
-    save_file({name: np.ascontiguousarray(a) for name, a in state.items()}, folder / STATE)
+    save_file({name: np.asarray(a, order="C") for name, a in state.items()}, folder / STATE)
 
 
 def load_representation(representation: Representation, folder: Path) -> None:

@@ -147,7 +147,7 @@ def _save_tensors(tensors: dict[str, Any], path: Path) -> None:
     if all(isinstance(array, np.ndarray) for array in tensors.values()):
         from safetensors.numpy import save_file as save_arrays
 
-        save_arrays({n: np.ascontiguousarray(a) for n, a in tensors.items()}, path)
+        save_arrays({n: np.asarray(a, order="C") for n, a in tensors.items()}, path)
         return
     from safetensors.torch import save_file
 

@@ -13,7 +13,7 @@ BIT_EQUAL, ROUNDING, NOT_EQUAL = "bit-equal", "within rounding", "not equal"
 NO_CASE, FAILED = "does not apply", "failed"
 WRONG = (NOT_EQUAL, FAILED)
 
-FACTOR = 16
+FACTOR = 8
 """Of a rounding error that is not a sum's: norms, softmax, the way back through a layer."""
 
 SMALL_SHARE = 0.01

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scratchlab.errors import UserError, suggest
+from scratchlab.errors import Stopped, UserError, suggest
 from scratchlab.run.manifest import manifest
 from scratchlab.run.temporary import use_own_folder
 from scratchlab.table import Table
@@ -153,6 +153,8 @@ def _checked(name: str, subject: Subject) -> Checked:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries that read what was exported
             found.extend(CHECKS[name](subject))
+    except Stopped:  # the person does not want to wait any longer
+        raise
     except DoesNotApply as reason:
         found.append(Finding("", "", NO_CASE, why=str(reason)))
     except Exception as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,14 @@ import torch
 
 from scratchlab.commands.verify import main
 from scratchlab.config.compose import change, compose
-from scratchlab.errors import UserError
+from scratchlab.errors import Stopped, UserError
 from scratchlab.lab.train import train
 from scratchlab.run.folder import read_trained
 from scratchlab.verifying import findings
+from scratchlab.verifying import verify as module
 from scratchlab.verifying.findings import NO_CASE, NOT_EQUAL, ROUNDING, gap, judged, rounding
+from scratchlab.verifying.subject import Subject
+from scratchlab.verifying.training import Alarm
 from scratchlab.verifying.verify import CHECKS, verify
 
 QUICK = [name for name in CHECKS if name != "kill"]  # which starts a process
@@ -103,6 +108,18 @@ def test_a_run_that_failed_before_its_first_checkpoint_is_refused(
     with pytest.raises(UserError, match="has no checkpoint yet") as error:
         main([str(failed)])
     assert error.value.exit_code == 2
+
+
+def test_who_stops_a_check_stops_the_command(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(subject: Subject) -> Iterator[findings.Finding]:
+        subject.train("mine", [Alarm(2, signal.SIGINT)])
+        yield from ()
+
+    monkeypatch.setattr(module, "CHECKS", {"seed": interrupted, "save": CHECKS["save"]})
+    said: list[str] = []
+    with pytest.raises(Stopped, match="SIGINT"):
+        verify(change(read_trained(run), []), run, tell=said.append)
+    assert len(said) == 1
 
 
 def test_a_gap_is_a_share_of_the_largest_number_and_says_where_it_is() -> None:

@@ -147,7 +147,7 @@ class DocumentQuestions(PromptedDataset):
         super().save_vocabulary(folder)
         if self.index is not None:
             state = self.index.get_state()
-            save_file({name: np.ascontiguousarray(a) for name, a in state.items()}, folder / INDEX)
+            save_file({name: np.asarray(a, order="C") for name, a in state.items()}, folder / INDEX)
 
     def search(self, questions: Sequence[str]) -> list[list[int]]:
         """The numbers of the passages that belong to each question, best first."""
