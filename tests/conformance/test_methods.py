@@ -12,6 +12,9 @@ from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.finetune import Finetune, fresh_names
 from scratchlab.registry import build, find, parts
+from scratchlab.verifying.findings import BIT_EQUAL, WRONG, rounding
+from scratchlab.verifying.subject import multiply_plainly, products
+from scratchlab.verifying.writing import cached_logits, cached_texts
 from tests.support.models import CONTEXT, Tiny
 
 pytest.importorskip("transformers")
@@ -133,17 +136,12 @@ def test_the_checkpoint_of_an_adapter_holds_no_base_weights(
 def test_generation_with_a_cache_agrees_with_generation_without_one(
     models: dict[str, Tiny], kind: str, stack: str
 ) -> None:
-    from scratchlab.decoding.sampling import Sampling
-
     model = adapt(models[kind], STACKS[stack]).model.eval()
+    multiply_plainly(model)
     prompts = [[5, 9, 14], [7, 3, 8, 8, 20, 31]]
-    found = [
-        Sampling(Sampling.Config(temperature=0.0, max_new_tokens=8, cache=cache)).generate_batch(
-            model, prompts, CONTEXT.spec
-        )
-        for cache in (True, False)
-    ]
-    assert found[0] == found[1]
+    texts = cached_texts(model, prompts, CONTEXT.spec)
+    logits = cached_logits(model, prompts, rounding(products(model)))
+    assert texts.result == BIT_EQUAL and logits.result not in WRONG, (texts, logits)
 
 
 def test_finetune_none_freezes_all_weights_new_heads_too(models: dict[str, Tiny]) -> None:

@@ -31,13 +31,14 @@ PAIRS = [
 EXAMPLES = [
     f"dataset.{split}_examples={n}" for split, n in (("train", 80), ("val", 12), ("test", 12))
 ]
+MAX = "dataset.max_length=40"
 # Choices of models that no file of their own name makes: those of other programs, from a folder.
 PRETRAINED = {
-    "gpt2": ["model=gpt2", *EXAMPLES, "dataset.max_length=40"],
-    "llama": ["model=smollm2", *EXAMPLES, "dataset.max_length=40", "dataset.packing=true"],
-    "bert": ["model=bert", "dataset=text_classification", "dataset.path=texts.csv"],
-    "t5": ["model=t5", "dataset.max_length=40", "evaluator=[perplexity]"],
-    "bart": ["model=bart", "dataset.max_length=40", "evaluator=[perplexity]"],
+    "gpt2": ["model=gpt2", *EXAMPLES, MAX],
+    "llama": ["model=smollm2", *EXAMPLES, MAX, "dataset.packing=true"],
+    "bert": ["model=bert", "dataset=text_classification", "dataset.path=texts.csv", MAX],
+    "t5": ["model=t5", MAX, "evaluator=[perplexity]"],
+    "bart": ["model=bart", MAX, "evaluator=[perplexity]"],
 }
 METHODS = {
     "none": [],
