@@ -6,9 +6,11 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.contract import DataContext, Dataset
+from scratchlab.data.kinds.document_questions import DocumentQuestions
 from scratchlab.data.kinds.pairs import PairDataset
 from scratchlab.data.kinds.prompted import PromptedDataset
 from scratchlab.data.kinds.questions import QuestionDataset
+from scratchlab.data.kinds.retrieval import RetrievalDataset
 from scratchlab.data.kinds.rows import RowsDataset
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.kinds.spans import SpanDataset
@@ -22,6 +24,7 @@ from scratchlab.describing.checked import (
     unreadable,
 )
 from scratchlab.describing.copies import contents_of, copies_table
+from scratchlab.describing.documents import describe_document_questions, describe_retrieval
 from scratchlab.describing.pairs import describe_pairs, verify_pairs
 from scratchlab.describing.rows import describe_rows, picture_rows
 from scratchlab.describing.text import (
@@ -51,6 +54,8 @@ describe.register(QuestionDataset, describe_questions)
 describe.register(PromptedDataset, describe_prompted)
 describe.register(TextClassDataset, describe_labelled)
 describe.register(RowsDataset, describe_rows)
+describe.register(RetrievalDataset, describe_retrieval)
+describe.register(DocumentQuestions, describe_document_questions)
 
 
 @functools.singledispatch

@@ -120,12 +120,10 @@ def _asked() -> Iterator[tuple[str, str, str, str]]:
     for entry in entries:
         parent, _, own = entry.name.rpartition(".")
         if parent == entry.module and len(last[own]) == 1 and own not in parent and len(own) > 3:
-            question = f"Which module of Python's standard library defines `{own}`?"
+            question = f"Which Python module has `{own}`?"
             yield "module", question, entry.module, entry.name
         for parameter, default in entry.defaults:
-            question = (
-                f"What is the default value of the parameter `{parameter}` of `{entry.name}`?"
-            )
+            question = f"What is the default of `{parameter}` in `{entry.name}`?"
             yield "default", question, default, entry.name
         raised = {a or b for a, b in _RAISED.findall(entry.docstring)}
         if len(raised) == 1 and entry.signature:

@@ -16,6 +16,7 @@ from scratchlab.data.documents.nearest import Nearest, first, ranks_of
 from scratchlab.data.documents.passages import cut, passages_of
 from scratchlab.data.documents.reading import CollectionOptions, Document, read_collection
 from scratchlab.data.sets.retrieval import OwnDocuments
+from scratchlab.describing.described import described
 from scratchlab.errors import UserError
 
 
@@ -190,3 +191,11 @@ def test_a_querys_scores_do_not_depend_on_what_is_asked_beside_it() -> None:
         (alone,) = nearest.scores(queries[i : i + 1])
         assert np.abs(alone - together[i]).max() < 1e-5
         assert first(alone, 50)[0].tolist() == first(together[i], 50)[0].tolist()
+
+
+def test_a_collection_is_described_by_its_lengths_and_queries(tmp_path: Path) -> None:
+    config = OwnDocuments.Config(path=str(beir(tmp_path / "beir")), passage_words=2)
+    tables = described(OwnDocuments(config, DataContext(None, tmp_path)))
+    assert tables[0].rows == [["3", "3", "2.7 / 3 / 3 / 3"]]
+    assert tables[1].rows == [["val", "1", "2.0", "1.00"], ["test", "2", "3.0", "1.50"]]
+    assert tables[2].rows[0] == ["val", "nobody asks", "d2", "Dogs bark."]
