@@ -344,3 +344,22 @@ def test_a_file_to_test_on_needs_none_to_validate_on(tmp_path: Path) -> None:
     config = OwnTextClasses.Config(path=str(train), test_path=str(test))
     splits = OwnTextClasses.locate(config, DataContext(None, tmp_path)).read()
     assert {s: len(part) for s, part in splits.items()} == {"train": 54, "val": 6, "test": 10}
+
+
+def test_a_folder_holds_a_folder_of_texts_for_each_class(tmp_path: Path) -> None:
+    for number in range(40):
+        file_of(tmp_path / "reviews" / "x", "")  # the folder itself
+        folder = tmp_path / "reviews" / ("pos" if number % 2 else "neg")
+        file_of(folder / f"{number}.txt", f"text\n{number}")
+    file_of(tmp_path / "reviews/neg/empty.txt", " \n")
+    config = OwnTextClasses.Config(path=str(tmp_path / "reviews"))
+    found = OwnTextClasses.locate(config, DataContext(None, tmp_path))
+    splits = found.read()
+    assert sorted(row for part in splits.values() for row in part) == sorted(
+        (f"text\n{n}", "pos" if n % 2 else "neg") for n in range(40)
+    )
+    assert "1 files without text left out (empty.txt first)" in found.notes[0]
+    assert len(found.provenance.sha256) == 41
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="holds no folders with text files"):
+        OwnTextClasses.locate(OwnTextClasses.Config(path=str(tmp_path / "none")), NOWHERE)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from scratchlab.data.batching.cache import Arrays, cached, content_key, pack_text, unpack_text
 from scratchlab.data.contract import DataContext, Provenance
 from scratchlab.data.kinds.text_classes import (
     TENTHS,
@@ -18,15 +15,33 @@ from scratchlab.data.kinds.text_classes import (
     TextClassOptions,
     parted,
 )
-from scratchlab.data.sources.hub import fingerprint
-from scratchlab.data.sources.locating import Located, Splits, own_file, required_files
+from scratchlab.data.sources.hub import HubSet, fingerprint
+from scratchlab.data.sources.locating import (
+    Located,
+    SourceOptions,
+    Splits,
+    by_hand,
+    locate,
+    own_file,
+)
+from scratchlab.data.sources.pair_files import write_lines
 from scratchlab.data.sources.reading import sha256_of
-from scratchlab.data.sources.two_columns import lines_in_latin, read_labelled
-from scratchlab.data.splits.examples import text_key
-from scratchlab.data.splits.folds import deal
+from scratchlab.data.sources.two_columns import (
+    Labelled,
+    class_folders,
+    labelled_folders,
+    lines_in_latin,
+    load_hub_labelled,
+    read_labelled,
+)
+from scratchlab.data.splits.examples import split_off, text_key
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+from scratchlab.regular_files import expanded
 
+POLARITIES = ("negative", "positive")
+MR = ("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos")
+NO_FILES = "See `scratchlab data describe NAME` for the files that are wanted, and where from."
 SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
 
 
@@ -35,44 +50,79 @@ SST2 = ("sst2/train.tsv.gz", "sst2/dev.tsv", "sst2/test.tsv")
     "sst2",
     task="classification",
     also=("masked_lm",),
-    sources=("files",),
+    sources=("files", "hub"),
     holds=("texts",),
     files=SST2,
+    hub="stanfordnlp/sst2",
     origin="https://gluebenchmark.com (SST-2; test.tsv is its dev set)",
 )
 class SST2Data(TextClassDataset):
     """Stanford Sentiment Treebank, two classes (Socher et al. 2013), in GLUE's form.
 
     The test split is GLUE's dev set, 872 sentences. Validation phrases that stand in training, case
-    and punctuation aside, are left out (1,553 of 6,735).
+    and punctuation aside, are left out (1,553 of 6,735). Of the hub's copy, a tenth of its training
+    phrases is validated on.
     """
 
     @dataclass(frozen=True)
-    class Config(TextClassOptions):
-        pass
+    class Config(SourceOptions, TextClassOptions):
+        hub_id: str = option(
+            "stanfordnlp/sst2", "data set on the hub, or a folder of its form", path="name"
+        )
+        hub_config: str | None = option(None, "configuration of that data set")
 
     class_titles = {"0": "negative", "1": "positive"}
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        files = required_files(cls.registered_facts, context)
-        found = Located(files.provenance, lambda: read())
+        files = locate(cls.registered_facts, config, context)
+        if files is None:
+            splits = cls._of_hub(config, by_hand(cls.registered_facts, context.root))
+            found = of_hub(config, splits, lambda: read())
+        else:
+            paths = files.paths.values()
+            found = Located(files.provenance, lambda: read())
 
         def read() -> Splits:
-            splits = {
-                split: read_labelled(path, "sentence", "label", found.notes)
-                for split, path in zip(cls.splits, files.paths.values(), strict=True)
-            }
-            trained = {text_key(text) for text, _ in splits["train"]}
+            raw = (
+                splits
+                if files is None
+                else {
+                    split: read_labelled(path, "sentence", "label", found.notes)
+                    for split, path in zip(cls.splits, paths, strict=True)
+                }
+            )
+            trained = {text_key(text) for text, _ in raw["train"]}
             # Phrases are parts of sentences and come back: what is known by heart chooses nothing.
-            unseen = [row for row in splits["val"] if text_key(row[0]) not in trained]
-            if left_out := len(splits["val"]) - len(unseen):
+            unseen = [row for row in raw["val"] if text_key(row[0]) not in trained]
+            if left_out := len(raw["val"]) - len(unseen):
                 found.notes.append(
                     f"{left_out:,} phrases of val left out, since they stand in train"
                 )
-            return {**splits, "val": unseen}
+            return {**raw, "val": unseen}
 
         return found
+
+    @classmethod
+    def _of_hub(cls, config: Any, advice: str) -> Splits:
+        """The hub's copy: its validation split is the test, since its test has no classes."""
+        raw = load_hub_labelled(HubSet.of(config, "sentence", "label"), advice)
+        names = {"negative": "0", "neg": "0", "positive": "1", "pos": "1"}
+        train, test = ([(t, names.get(c, c)) for t, c in raw.get(s, [])] for s in ("train", "val"))
+        chosen = split_off(range(len(train)), {"val": 0.1})
+        return {s: [train[i] for i in numbers] for s, numbers in chosen.items()} | {"test": test}
+
+    @classmethod
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files; returns what was written."""
+        splits = cls._of_hub(config, NO_FILES)
+        written = []
+        for split, name in zip(cls.splits, SST2, strict=True):
+            lines = (f"{' '.join(text.split())}\t{label}" for text, label in splits[split])
+            path = root / f"{name.removesuffix('.gz')}.gz"
+            write_lines(path, ["sentence\tlabel", *lines])
+            written.append(path)
+        return written
 
 
 @register(
@@ -80,27 +130,37 @@ class SST2Data(TextClassDataset):
     "mr",
     task="classification",
     also=("masked_lm",),
-    sources=("files",),
+    sources=("files", "hub"),
     holds=("texts",),
-    files=("mr_polarity/rt-polarity.neg", "mr_polarity/rt-polarity.pos"),
+    files=MR,
+    hub="cornell-movie-review-data/rotten_tomatoes",
     origin="https://www.cs.cornell.edu/people/pabo/movie-review-data (rt-polaritydata)",
 )
 class MovieReviews(TextClassDataset):
     """10,662 sentences of movie reviews, half of them positive (Pang & Lee 2005), split 8:1:1."""
 
     @dataclass(frozen=True)
-    class Config(PartedOptions):
-        pass
+    class Config(SourceOptions, PartedOptions):
+        hub_id: str = option(
+            "cornell-movie-review-data/rotten_tomatoes",
+            "data set on the hub, or a folder of its form",
+            path="name",
+        )
+        hub_config: str | None = option(None, "configuration of that data set")
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
-        files = required_files(cls.registered_facts, context)
+        files = locate(cls.registered_facts, config, context)
+        if files is None:
+            rows = cls._of_hub(config, by_hand(cls.registered_facts, context.root))
+            return of_hub(config, {"all": rows}, lambda: parted(rows, config, context))
+        paths = dict(zip(POLARITIES, files.paths.values(), strict=True))
         found = Located(files.provenance, lambda: read())
 
         def read() -> Splits:
             rows = [
                 (line.strip(), label)
-                for label, path in zip(("negative", "positive"), files.paths.values(), strict=True)
+                for label, path in paths.items()
                 for line in lines_in_latin(path, found.notes)
                 if line.strip()
             ]
@@ -108,66 +168,29 @@ class MovieReviews(TextClassDataset):
 
         return found
 
-
-@register(
-    "dataset",
-    "docstring_topics",
-    task="classification",
-    also=("masked_lm",),
-    sources=("embedded",),
-    holds=("texts",),
-)
-class DocstringTopics(TextClassDataset):
-    """Which of twenty packages a docstring is of: Python, NumPy, SciPy, scikit-learn; built in.
-
-    The docstrings' prose up to the first example, without the libraries' names. Near copies,
-    which share three tenths of their runs of five words, are in one split.
-    """
-
-    @dataclass(frozen=True)
-    class Config(PartedOptions):
-        pass
+    @classmethod
+    def _of_hub(cls, config: Any, advice: str) -> Labelled:
+        """All sentences of the hub's copy, which has another division: first the negative ones."""
+        raw = load_hub_labelled(HubSet.of(config, "text", "label"), advice)
+        names = {"neg": "negative", "0": "negative", "pos": "positive", "1": "positive"}
+        rows = [(text, names.get(c, c)) for part in raw.values() for text, c in part]
+        return [row for polarity in POLARITIES for row in rows if row[1] == polarity]
 
     @classmethod
-    def locate(cls, config: Any, context: DataContext) -> Located:
-        from scratchlab.data.generated.docstring_topics import LIBRARIES, VERSION
-
-        versions = {name: version(name) for name in LIBRARIES}
-        key = content_key(topics=VERSION, python=sys.version, **versions)
-        arrays = cached(context.cache, "docstring_topics", key, _topic_arrays)
-        texts, packages = (
-            unpack_text(arrays[name], arrays[f"{name}_offsets"]) for name in ("texts", "packages")
-        )
-        rows = list(zip(texts, packages, strict=True))
-        group = config.duplicates == "group"
-        keys = arrays["groups"].tolist() if group else list(range(len(rows)))
-        described = f"docstrings of Python {sys.version.split()[0]}, NumPy, SciPy and scikit-learn"
-        provenance = Provenance("embedded", described, {"texts": fingerprint(rows)})
-
-        def read() -> Splits:
-            if config.folds is not None:
-                return parted(rows, config, context, keys=keys)
-            # Some packages are small: classes alike many, which a random draw does not give.
-            seed = context.seed if config.split_seed is None else config.split_seed
-            dealt = deal(keys, packages, 10, seed).tolist()
-            homes = {8: "val", 9: "test"}
-            splits: Splits = {"train": [], "val": [], "test": []}
-            for row, tenth in zip(rows, dealt, strict=True):
-                splits[homes.get(tenth, "train")].append(row)
-            return splits
-
-        return Located(provenance, read)
+    def fetch(cls, config: Any, root: Path) -> list[Path]:
+        """Write the hub's copy into the layout of the files; returns what was written."""
+        rows = cls._of_hub(config, NO_FILES)
+        written = []
+        for polarity, name in zip(POLARITIES, MR, strict=True):
+            write_lines(root / f"{name}.gz", (text for text, label in rows if label == polarity))
+            written.append(root / f"{name}.gz")
+        return written
 
 
-def _topic_arrays() -> Arrays:
-    """Texts, packages and groups of near copies, as they are kept between runs."""
-    from scratchlab.data.generated.docstring_topics import docstring_topics
-
-    texts, packages, groups = zip(*docstring_topics(), strict=True)
-    arrays: Arrays = {"groups": np.array(groups, dtype=np.int64)}
-    for name, side in (("texts", texts), ("packages", packages)):
-        arrays[name], arrays[f"{name}_offsets"] = pack_text(side)
-    return arrays
+def of_hub(config: Any, splits: Splits, read: Callable[[], Splits]) -> Located:
+    """What was loaded of the hub's copy, since only its content can be hashed."""
+    hashes = {split: fingerprint(rows) for split, rows in splits.items()}
+    return Located(Provenance("hub", HubSet.of(config, "text", "label").description, hashes), read)
 
 
 @register(
@@ -175,12 +198,13 @@ def _topic_arrays() -> Arrays:
     "text_classification",
     task="classification",
     also=("masked_lm",),
-    sources=("files",),
+    sources=("files", "hub"),
     holds=("texts",),
 )
 class OwnTextClasses(TextClassDataset):
-    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes, or files
-    called .label, whose lines are CLASS:sub and a text (as the TREC questions are).
+    """Your own labelled texts: CSV, TSV or JSONL with a column of text and one of classes; files
+    called .label, whose lines are CLASS:sub and a text (as the TREC questions are); a folder with a
+    folder of text files for each class; or a data set of the hub.
 
     Whole numbers are one class however they are written (1, 1.0); true and false must not stand
     beside other classes. Rows without text are left out and counted, those without a class refused.
@@ -197,6 +221,10 @@ class OwnTextClasses(TextClassDataset):
         test_path: str | None = option(None, "file to test on; null: a tenth of path", path="data")
         text_column: str = option("text", "column that holds the text")
         label_column: str = option("label", "column that holds the class")
+        hub_id: str | None = option(
+            None, "in place of files: a data set of the hub, or a folder of its form", path="name"
+        )
+        hub_config: str | None = option(None, "configuration of that data set")
         fine_classes: bool = option(
             False, "of .label files: CLASS:sub is the class; false: CLASS alone"
         )
@@ -210,26 +238,52 @@ class OwnTextClasses(TextClassDataset):
 
     @classmethod
     def locate(cls, config: Any, context: DataContext) -> Located:
+        if config.hub_id is not None:
+            where = HubSet.of(config, config.text_column, config.label_column)
+            splits = load_hub_labelled(where, "Or give files of your own: dataset.path=FILE.")
+            return of_hub(config, splits, lambda: whole(dict(splits), config, context))
         if config.path is None:
             raise UserError(
                 "text_classification needs to know your texts",
-                "Give dataset.path=FILE (CSV, TSV or JSONL).",
+                "Give dataset.path=FILE (CSV, TSV, JSONL, a folder of folders) or dataset.hub_id.",
             )
         named = {"train": config.path, "val": config.val_path, "test": config.test_path}
-        paths = {s: own_file(p, context.root) for s, p in named.items() if p is not None}
-        hashes = {str(p): sha256_of(p) for p in paths.values()}
+        paths = {s: own_texts(p, context.root) for s, p in named.items() if p is not None}
+        hashes = {str(f): sha256_of(f) for p in paths.values() for f in files_of(p)}
         found = Located(Provenance("files", "your files", hashes), lambda: read())
 
         def read() -> Splits:
             columns = (config.text_column, config.label_column)
             of_file = {
-                p: read_labelled(p, *columns, found.notes, fine=config.fine_classes)
+                p: labelled_folders(p, found.notes)
+                if p.is_dir()
+                else read_labelled(p, *columns, found.notes, fine=config.fine_classes)
                 for p in dict.fromkeys(paths.values())
             }
-            splits = {s: list(of_file[p]) for s, p in paths.items()}
-            shares = {split: share for split, share in TENTHS.items() if split not in splits}
-            if shares:
-                splits |= parted(splits["train"], config, context, shares)
-            return splits
+            return whole({s: list(of_file[p]) for s, p in paths.items()}, config, context)
 
         return found
+
+
+def whole(splits: Splits, config: Any, context: DataContext) -> Splits:
+    """The splits that there are, with those that are missing split off the training texts."""
+    if config.folds is not None and len(splits) > 1:
+        raise UserError(
+            f"dataset.folds: the texts have splits of their own ({', '.join(splits)})",
+            "Leave dataset.folds=null, or give all texts as one.",
+        )
+    if "train" not in splits:
+        raise UserError(f"no split to train on, only {', '.join(splits)}")
+    shares = {split: share for split, share in TENTHS.items() if split not in splits}
+    return splits | parted(splits["train"], config, context, shares) if shares else splits
+
+
+def own_texts(name: str, root: Path | None) -> Path:
+    """A user's file, or folder of folders."""
+    places = [expanded(name).absolute(), *([root / name] if root else [])]
+    return next((p for p in places if p.is_dir()), None) or own_file(name, root)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or every text file of a folder of folders."""
+    return [path] if path.is_file() else [f for _, files in class_folders(path) for f in files]

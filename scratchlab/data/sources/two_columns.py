@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.data.sources.csv_cells import read_cells, stripped
+from scratchlab.data.sources.hub import HubSet, known_splits, load_tables, one_line
+from scratchlab.data.sources.locating import Splits
 from scratchlab.data.sources.reading import (
     decoded,
     lines_of,
     read_objects,
     read_unpacked,
+    read_whole,
     text_field,
 )
-from scratchlab.errors import UserError, shortened
+from scratchlab.errors import UserError, shortened, suggest
 
 Labelled = list[tuple[str, str]]  # text, class
 Field = Callable[[Path, int, dict[str, Any], str], str]
@@ -104,6 +107,63 @@ def _label_first(path: Path, notes: list[str], fine: bool) -> list[tuple[int, st
             )
         rows.append((number, text, label if fine else label.partition(":")[0]))
     return rows
+
+
+def class_folders(folder: Path) -> list[tuple[str, list[Path]]]:
+    """The text files (.txt, packed or not) of each folder in a folder, which is their class.
+
+    Raises:
+        UserError: there are none.
+    """
+    found = []
+    for inner in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        files = sorted(f for f in inner.rglob("*") if f.name.lower().endswith((".txt", ".txt.gz")))
+        if files := [f for f in files if not f.name.startswith(".")]:
+            found.append((class_name(inner.name), files))
+    if not found:
+        raise UserError(
+            f"{folder} holds no folders with text files",
+            "Give a folder with a folder for each class, and .txt files in these.",
+        )
+    return found
+
+
+def labelled_folders(folder: Path, notes: list[str]) -> Labelled:
+    """The text of each file of :func:`class_folders` with its class; empty files are left out."""
+    found, empty = [], []
+    for name, files in class_folders(folder):
+        for file in files:
+            text = read_whole(file).strip()
+            found += [(text, name)] if text else []
+            empty += [] if text else [file]
+    if empty:
+        notes.append(f"{folder}: {len(empty)} files without text left out ({empty[0].name} first)")
+    return found
+
+
+def load_hub_labelled(where: HubSet, by_hand: str) -> Splits:
+    """The labelled texts of the splits of a hub data set, classes by their names.
+
+    ``by_hand`` says how they are got without the hub.
+
+    Raises:
+        UserError: as :func:`scratchlab.data.sources.hub.load_tables`, or a column is missing.
+    """
+    text, label = where.columns
+    splits: Splits = {}
+    for split, table in known_splits(where.id, load_tables(where, by_hand)).items():
+        missing = next((c for c in where.columns if c not in table.column_names), None)
+        if missing is not None:
+            hint = suggest(missing, table.column_names, "Columns")
+            raise UserError(f"{where.id}: no column {missing!r}", hint)
+        names = getattr(table.features[label], "names", None)  # of numbers that stand for classes
+        rows = zip(table[text], table[label], strict=True)
+        splits[split] = [
+            (one_line(t), class_name(str(names[c] if names and c in range(len(names)) else c)))
+            for t, c in rows
+            if one_line(t)
+        ]
+    return splits
 
 
 def lines_in_latin(path: Path, notes: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from scratchlab.config.compose import compose
 from scratchlab.data.generated.docstring_topics import NEAR, RUN, TOPICS
-from scratchlab.data.sets.labelled import DocstringTopics
+from scratchlab.data.sets.docstring_topics import DocstringTopics
 from scratchlab.data.splits.examples import COMMON, runs, text_key
 from scratchlab.describing.described import describe
 from scratchlab.lab.parts import data_context

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from scratchlab.data.contract import DataContext
+from scratchlab.data.sets.labelled import MovieReviews, OwnTextClasses, SST2Data
 from scratchlab.data.sets.translation import Multi30k, ParallelText, Tatoeba
 from scratchlab.data.sources.hub import HubSet, load_hub_pairs, load_hub_text
 from scratchlab.errors import MissingPackageError, UserError
@@ -190,3 +191,58 @@ def test_what_describes_a_folder_beside_its_data_is_no_damaged_data(
     (flat / ".cache" / "notes.csv").write_text('"never closed\n')
     config = Multi30k.Config(source="hub", hub_id=str(flat), vocab_size=400)
     assert Multi30k(config, context).sources("val") == [p[0] for p in PAIRS["val"]]
+
+
+def labelled_folder(folder: Path, text: str, splits: dict[str, list[tuple[str, int]]]) -> Path:
+    """A data set of the hub's form whose classes are numbers with names."""
+    folder.mkdir()
+    label = datasets.ClassLabel(names=["neg", "pos"])
+    features = datasets.Features({text: datasets.Value("string"), "label": label})
+    for name, rows in splits.items():
+        columns = {text: [t for t, _ in rows], "label": [c for _, c in rows]}
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(
+            folder / f"{name}.parquet"
+        )
+    return folder
+
+
+def reviews(first: int, last: int) -> list[tuple[str, int]]:
+    return [(f"review number {i}", i % 2) for i in range(first, last)]
+
+
+def test_labelled_texts_are_read_from_the_hubs_form(tmp_path: Path, context: DataContext) -> None:
+    splits = {"train": reviews(0, 60), "validation": reviews(60, 70), "test": reviews(70, 80)}
+    folder = labelled_folder(tmp_path / "mr", "text", splits)
+    own = OwnTextClasses(OwnTextClasses.Config(hub_id=str(folder), tokenizer="word"), context)
+    assert [own.size(s) for s in own.splits] == [60, 10, 10]
+    assert own.classes == ["neg", "pos"] and own.provenance.kind == "hub"
+    assert own.texts("val") == [t for t, _ in reviews(60, 70)]
+    with pytest.raises(UserError, match="no column 'labels'"):
+        config = OwnTextClasses.Config(hub_id=str(folder), label_column="labels")
+        OwnTextClasses.locate(config, context)
+
+    config = MovieReviews.Config(source="hub", hub_id=str(folder), tokenizer="word")
+    mr = MovieReviews(config, context)
+    assert mr.classes == ["negative", "positive"]
+    assert sum(mr.size(s) for s in mr.splits) == 80  # divided here, as the files are
+    root = tmp_path / "data"
+    assert len(MovieReviews.fetch(config, root)) == 2
+    files = MovieReviews(MovieReviews.Config(tokenizer="word"), DataContext(root, tmp_path))
+    for split in files.splits:
+        assert files.labelled(split) == mr.labelled(split)
+
+
+def test_sst2_of_the_hub_is_tested_on_its_validation_sentences(
+    tmp_path: Path, context: DataContext
+) -> None:
+    splits = {"train": reviews(0, 60), "validation": reviews(60, 70)}
+    folder = labelled_folder(tmp_path / "sst2", "sentence", splits)
+    config = SST2Data.Config(source="hub", hub_id=str(folder), tokenizer="word")
+    data = SST2Data(config, context)
+    assert [data.size(s) for s in data.splits] == [54, 6, 10]
+    assert data.spec.class_names == ("negative", "positive")
+    root = tmp_path / "data"
+    assert len(SST2Data.fetch(config, root)) == 3
+    files = SST2Data(SST2Data.Config(tokenizer="word"), DataContext(root, tmp_path))
+    for split in files.splits:
+        assert files.labelled(split) == data.labelled(split)
