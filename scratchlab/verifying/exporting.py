@@ -182,10 +182,12 @@ def put_floats(model: Any) -> None:
 
 def read_by_peft(plain: Parts, folder: Path, batch: Any) -> Any:
     """The outputs for a batch after peft has put an adapter into ``plain``."""
-    import peft
     import torch
 
-    logging.getLogger("peft").setLevel(logging.ERROR)
+    for library in ("peft", "bitsandbytes"):  # the first imports the second, which tells of kernels
+        logging.getLogger(library).setLevel(logging.ERROR)
+    import peft
+
     model = plain.model
     inner = getattr(model, "inner", model)
     settings = peft.PeftConfig.from_pretrained(str(folder))

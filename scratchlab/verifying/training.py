@@ -103,7 +103,7 @@ def _same_run(subject: Subject, run: Path, how: str) -> Finding:
         for kind in ("model", "optimizer"):
             one = gap(getattr(expected, kind), getattr(found, kind))
             gaps.append(Gap(one.value, f"{name}/{kind}: {one.where}", one.same_bits))
-    what = "weights, log" if subject.estimator else "weights, optimizer, chance, log"
+    what = "weights, log" if subject.estimator else "weights, optimizer, random state, log"
     return judged(how, what, largest(gaps))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import tempfile
 import time
@@ -76,6 +77,9 @@ class Certificate:
     def as_dict(self, command: Sequence[str]) -> dict[str, Any]:
         """Everything, with the machine and the versions that it was found with."""
         found = [{"check": check, **asdict(finding)} for check, finding in self.findings]
+        for finding in found:
+            if finding["difference"] == math.inf:  # which JSON has no number for
+                finding["difference"] = None
         return {
             **manifest(list(command)),
             "name": self.name,

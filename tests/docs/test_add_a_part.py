@@ -73,6 +73,10 @@ def test_the_model_works_in_every_verb(
     sweep = ["model.window=2,4", "sweep.workers=1", "name=tuned"]
     assert run("sweep", "model=window_lm", *sweep, *OWN, *package) == 0
     capfd.readouterr()
+    assert run("verify", "model=window_lm", *OWN, *package) == 0
+    found = json.loads(Path("outputs/window_lm-text_file/verify.json").read_text())["findings"]
+    assert {f["result"] for f in found if f["check"] == "kill"} == {"bit-equal"}
+    assert {f["why"] for f in found if f["check"] == "cache"} >= {"the model keeps no cache"}
     (tmp_path / "mine.yaml").write_text(
         "description: windows\nruns:\n  small: {overrides: [model.window=2]}\n"
         "metrics: [perplexity]\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ FOUND_BY: dict[Callable[[Plant], None], str] = {
 def differs(found: Certificate, check: str) -> bool:
     """Whether the check, which was the only one, says that something is not equal."""
     (one,) = found.checked
+    json.dumps(found.as_dict([]), allow_nan=False)
     assert one.check == check
     results = [finding.result for finding in one.findings]
     assert found.equal == (NOT_EQUAL not in results), one.findings
