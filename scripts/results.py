@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "text_classification": ("Classes of sentences", ""),
         "text_classification_sst2": ("Classes of sentences, SST-2", ""),
         "text_classification_embedded": ("Classes of texts, without files", ""),
+        "masked_words": ("Few labels, masked words first", ""),
         "retrieval": ("Passages for a query", ""),
         "rag": ("Answers from documents", ""),
     },

@@ -165,6 +165,25 @@ def test_labelled_texts_teach_masked_words_without_their_labels(tmp_path: Path) 
     assert value == pytest.approx(math.exp(np.mean(nll)), rel=1e-5)
 
 
+def test_words_begin_with_vectors_that_stay_as_they_are(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    write_texts(tmp_path)
+    vectors = np.random.default_rng(0).standard_normal((2, 16))
+    lines = [f"{w} {' '.join(f'{x:.5f}' for x in v)}" for w, v in zip(("cat", "dog"), vectors,
+                                                                      strict=True)]  # fmt: skip
+    (tmp_path / "vectors.txt").write_text("\n".join(lines) + "\n")
+    words = [*SMALL[:3], f"init_from={tmp_path}/vectors.txt", "model.embedding=frozen"]
+    run = classes(tmp_path, "frozen", *words, "trainer.max_steps=3", "evaluate=false")
+    tokens = json.loads((run / "checkpoints/last/text_tokenizer.json").read_text())
+    places = [len(tokens["special"]) + tokens["tokens"].index(w) for w in ("cat", "dog")]
+    with safe_open(run / "checkpoints/last/model.safetensors", "pt") as file:
+        rows = file.get_tensor("embedding.weight")[places].numpy()
+    for row, vector in zip(rows, vectors, strict=True):
+        cosine = row @ vector / np.linalg.norm(row) / np.linalg.norm(vector)
+        assert cosine == pytest.approx(1, abs=1e-5)
+
+
 def test_published_weights_are_begun_with_adapted_measured_and_exported(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     from tests.support.kinds import _write_checkpoint

@@ -164,15 +164,16 @@ def test_padding_takes_no_vector_and_marks_only_their_own() -> None:
     assert (model.embed.weight[unknown] != 7).all()
 
 
-@pytest.mark.parametrize("kind", ["gpt", "rnn_lm"])
+@pytest.mark.parametrize("kind", ["gpt", "rnn_lm", "text_encoder"])
 def test_a_language_model_keeps_the_scale_of_its_embedding(kind: str) -> None:
     words = [f"w{i}" for i in range(50)]
     tokenizer = learn("word", lambda: words, None, 1)
     torch.manual_seed(0)
-    spec = Spec(task="language_modeling", vocab_size=len(tokenizer), max_length=8)
+    task = "masked_lm" if kind == "text_encoder" else "language_modeling"
+    spec = Spec(task=task, vocab_size=len(tokenizer), max_length=8)
     part = find("model", kind)
     assert "vectors" in part.facts["begins_with"]
-    few = {"d_model": 8, "n_layers": 1, **({"n_heads": 2} if kind == "gpt" else {})}
+    few = {"d_model": 8, "n_layers": 1, **({} if kind == "rnn_lm" else {"n_heads": 2})}
     model = build("model", {"name": kind, **part.defaults(), **few}, spec)
     before = float(model.token_layers.embeddings[0].weight.detach().std())
     matrix = np.random.default_rng(0).standard_normal((50, 8)).astype(np.float32)
