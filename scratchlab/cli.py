@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval": ("eval", "evaluate a trained run:         scratchlab eval outputs/NAME/latest"),
     "sweep": ("sweep", "many runs over values of options: scratchlab sweep KEY=A,B …"),
     "suite": ("suite", "several runs and their comparison: scratchlab suite NAME"),
+    "compare": ("compare", "runs beside each other, tested:  scratchlab compare RUN RUN …"),
     "predict": ("predict", "use a trained run:              scratchlab predict RUN < lines.txt"),
     "verify": ("verify", "equal whatever must be equal:   scratchlab verify RUN"),
     "list": ("list", "what there is to choose from:   scratchlab list model"),

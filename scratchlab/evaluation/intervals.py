@@ -10,6 +10,7 @@ known. The scale is one on which errors are about as large on both sides.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.evaluation.rescoring.classes import RankCorrelation
 from scratchlab.evaluation.rescoring.contract import Statistic
-from scratchlab.evaluation.rescoring.scales import Floats
+from scratchlab.evaluation.rescoring.scales import Floats, Scale
 
 Z = 1.959964
 FEW = 10  # examples: of fewer the jackknife says little
@@ -69,6 +70,18 @@ def fisher(correlation: float, n: int) -> Interval | None:
     return Interval(math.tanh(z - half), math.tanh(z + half), FISHER)
 
 
+def difference_of_shares(ours: Floats, theirs: Floats) -> tuple[float, float]:
+    """Ends for the difference of two shares of right answers (1) to the same questions [n]: the
+    large-sample interval after half a question is added to each of the four outcomes (Agresti and
+    Min 2005)."""
+    n = len(ours) + 2
+    only_ours = float(((ours > 0) & (theirs == 0)).sum()) + 0.5
+    only_theirs = float(((theirs > 0) & (ours == 0)).sum()) + 0.5
+    apart = (only_ours - only_theirs) / n
+    half = Z * math.sqrt(only_ours + only_theirs - (only_ours - only_theirs) ** 2 / n) / n
+    return max(-1.0, apart - half), min(1.0, apart + half)
+
+
 def interval(statistic: Statistic) -> Interval | None:
     """The interval of a figure; None where too few examples, or all alike, say nothing.
 
@@ -93,31 +106,41 @@ def interval(statistic: Statistic) -> Interval | None:
 def jackknife(statistic: Statistic) -> Interval | None:
     """Student's t around a figure on its scale; None where it does not vary there."""
     scale = statistic.scale
+    ends = student(*effects(statistic, scale), skewed=scale.skewed)
+    if ends is None:
+        return None
+    low, high = scale.back(np.array(ends))
+    return Interval(float(low), float(high), JACKKNIFE)
+
+
+def effects(statistic: Statistic, scale: Scale) -> tuple[float, list[Floats]]:
+    """A figure on a scale, and what each of its examples does to it there (in a list, since
+    figures of several sets of examples may be joined)."""
     value, others = scale.to(np.array(statistic.value())), scale.to(statistic.without_each())
-    if not (np.isfinite(value) and np.isfinite(others).all()):
+    return float(value), [others.mean() - others]
+
+
+def student(
+    value: float, off: Sequence[Floats], *, skewed: bool = False
+) -> tuple[float, float] | None:
+    """Ends of the interval of a figure that independent sets of examples add to: ``off`` [n] of
+    each is what its examples do to it. None where that is nothing, or no number."""
+    if not math.isfinite(value) or not all(np.isfinite(part).all() for part in off):
         return None
-    off = others.mean() - others  # what each example does to the figure
     error = standard_error(off)
-    if error <= 1e-12 * max(1.0, abs(float(value))):
+    if error <= 1e-12 * max(1.0, abs(value)):
         return None
-    below = above = student(statistic.n - 1)
-    if scale.skewed:
-        below, above = hall(below, off), -hall(-above, off)
-    ends = scale.back(np.array([value - below * error, value + above * error]))
-    return Interval(float(ends[0]), float(ends[1]), JACKKNIFE)
-
-
-def standard_error(off: Floats) -> float:
-    """Of a figure, from what leaving out each example does to it [n]."""
-    n = len(off)
-    return math.sqrt((n - 1) / n * float((off**2).sum()))
-
-
-def student(freedom: int) -> float:
-    """How many standard errors reach from the middle to the ends."""
     from scipy.stats import t
 
-    return float(t.ppf(0.975, freedom))
+    below = above = float(t.ppf(0.975, sum(len(part) - 1 for part in off)))
+    if skewed:
+        below, above = hall(below, off[0]), -hall(-above, off[0])
+    return value - below * error, value + above * error
+
+
+def standard_error(off: Sequence[Floats]) -> float:
+    """Of a figure, from what leaving out each example does to it."""
+    return math.sqrt(sum((len(p) - 1) / len(p) * float((p**2).sum()) for p in off))
 
 
 def hall(t: float, off: Floats) -> float:

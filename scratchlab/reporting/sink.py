@@ -63,6 +63,7 @@ class FolderSink:
             "sha256": hashlib.sha256(content).hexdigest(),
             "data": records.data(),
             **({"cut": records.cut} if records.cut else {}),
+            **({"of": len(records.ids)} if len(records.kept) < len(records.ids) else {}),
         }
 
 

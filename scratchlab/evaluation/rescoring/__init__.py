@@ -29,7 +29,7 @@ STATISTICS: dict[str, Callable[..., Statistic]] = {
     "chrf": corpus.chrf,
 }
 # What ``Measurement.examples`` holds beside the options of the statistic.
-OF_THE_FILE = ("file", "sha256", "data", "cut", "statistic")
+OF_THE_FILE = ("file", "sha256", "data", "cut", "of", "statistic")
 
 
 def statistic(examples: Mapping[str, Any], columns: Columns) -> Statistic:
