@@ -35,7 +35,8 @@ MT = [*TORCH, "model=transformer_mt", "model.d_model=16", "model.n_heads=2", "mo
 RNN = [*TORCH, "model=rnn_lm", "model.cell_impl=scratch", "model.d_model=16", "model.n_layers=1",
        "dataset=text_file", "evaluator=[perplexity]"]  # fmt: skip
 WAYS = {
-    "attention": [GPT, MT, [*GPT, "evaluator=[perplexity,attention_shares]", "dataset.block_size=32"],
+    "attention": [GPT, MT,
+                  [*GPT, "evaluator=[perplexity,attention_shares]", "dataset.block_size=32"],
                   [*GPT, "model.attention_dropout=0.5"]],
     "multi_head_attention": [[*GPT, "model.positions=learned", "decoding.max_new_tokens=5",
                               "evaluator=[perplexity,generation_samples]"]],
