@@ -154,10 +154,12 @@ def test_questions_are_answered_with_and_without_passages(folder: Path, capfd: C
         assert gain == pytest.approx(found[name] - found[f"{name}_without"])
     assert 0 < found["answer_in_passages"] <= 100
     capfd.readouterr()
-    assert main(["predict", "outputs/r/one", "where do Fish swim", "dataset.show_prompt=true"]) == 0
+    asked = ["where do Fish swim", "dataset.show_prompt=true", "dataset.examples=1"]
+    assert main(["predict", "outputs/r/one", *asked]) == 0
     out = capfd.readouterr().out
-    assert "Answer the question from the passages" not in out  # of words that it does not know
-    assert "[ 1 ] Fish swim in water" in out
+    prompt, fish = out.split("\n\n")[0], "[ 1 ] Fish swim in water"
+    assert prompt.count("Question :") == 2 and prompt.count("Answer :") == 2
+    assert prompt.index("Answer :") < prompt.index(fish) < prompt.rindex("Question :")
     assert out.splitlines()[-1].startswith("  [1] fish.txt")
     (folder / "notes/fish.txt").write_text("Fish fly.")
     assert main(["predict", "outputs/r/one", "where do fish swim"]) == 0

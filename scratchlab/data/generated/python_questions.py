@@ -49,8 +49,9 @@ class PythonEntry:
 
     @property
     def text(self) -> str:
-        """The document."""
-        return f"{self.name}{self.signature}\n{self.docstring}"
+        """The document: ``nlargest(n, iterable, key=None), in the module heapq``, the docstring."""
+        inner = self.name.removeprefix(f"{self.module}.")
+        return f"{inner}{self.signature}, in the module {self.module}\n{self.docstring}"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,12 @@ def _asked() -> Iterator[tuple[str, str, str, str]]:
         last[entry.name.rpartition(".")[2]].add(entry.name)
     for entry in entries:
         parent, _, own = entry.name.rpartition(".")
-        if parent == entry.module and len(last[own]) == 1 and own not in parent and len(own) > 3:
+        if (
+            parent == entry.module
+            and len(last[own]) == 1
+            and own.casefold() not in parent.casefold()
+            and len(own) > 3
+        ):
             question = f"Which Python module has `{own}`?"
             yield "module", question, entry.module, entry.name
         for parameter, default in entry.defaults:

@@ -50,7 +50,13 @@ class DocumentQuestionOptions(PassageOptions, PromptedOptions):
     instruction_without: str = option(
         "Answer the question, with a name or a value only.", "the same where there are none"
     )
-    chat: bool = option(True, "ask as the checkpoint's chat template asks, where it has one")
+    examples: int = option(
+        0,
+        "training questions with their answers that stand before, to show the form",
+        min=0,
+        max=32,
+    )
+    chat: bool = option(False, "ask as the checkpoint's chat template asks, where it has one")
     show_prompt: bool = option(False, "predict shows the prompt before the answer")
 
 
@@ -198,12 +204,16 @@ class DocumentQuestions(PromptedDataset):
         """A question with the passages that stand before it."""
         config = self.config
         _, texts = self.fitting(found)
-        shown = "\n\n".join(f"[{place}] {text}" for place, text in enumerate(texts, 1))
-        told = f"{config.instruction}\n\n{shown}" if texts else config.instruction_without
+        solved = [pair for pair in self.pairs["train"] if pair[0] != question][: config.examples]
+        told = [
+            config.instruction if texts else config.instruction_without,
+            *(f"Question: {asked}\nAnswer: {said}" for asked, said in solved),
+            *(f"[{place}] {text}" for place, text in enumerate(texts, 1)),
+        ]
+        before = "\n\n".join(told)
         if config.chat and self.pretrained is not None:
-            before, after = self.chat_frame(f"{told}\n\nQuestion:")
-            return Example(question, answer, before, after)
-        return Example(question, f" {answer}", f"{told}\n\nQuestion: ", "\nAnswer:")
+            return Example(question, answer, *self.chat_frame(f"{before}\n\nQuestion:"))
+        return Example(question, f" {answer}", f"{before}\n\nQuestion: ", "\nAnswer:")
 
     def bare_prompts(self, split: str) -> list[list[int]]:
         """Ids of the same questions without any passage."""
