@@ -13,6 +13,7 @@ from typing import Any
 from scratchlab import __version__
 from scratchlab.errors import LOGGED_IN, Stopped, UserError, shortened, suggest
 from scratchlab.run.interrupt import terminated_is_interrupted
+from scratchlab.run.processes import Place, as_one_voice, only_first_speaks, place
 from scratchlab.run.streams import ReaderLeft, lasting_streams
 
 # verb -> (module of the command, what it is for)
@@ -55,13 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     verb = working_verb(arguments)
     warnings.formatwarning = plain_warning
+    here = Place()
     try:
-        with lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"):
+        here = place()
+        with (
+            only_first_speaks(here),
+            lasting_streams(output_needed=verb not in FILLS_FOLDERS, lossy=verb != "predict"),
+        ):
             try:
                 with terminated_is_interrupted():
+                    require_one_process(verb, here)
                     return int(command(arguments[0] if arguments else "")(arguments[1:]))
             except (Exception, KeyboardInterrupt) as error:
-                code = told(error)
+                with as_one_voice(here, error):
+                    code = told(error)
                 if code is None:
                     raise
                 return code
@@ -70,6 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:  # the last of the output could not be written
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def require_one_process(verb: str, here: Place) -> None:
+    """UserError if torchrun has started several for something that is done once."""
+    if here.count > 1 and verb != "train":
+        raise UserError(
+            f"{verb or 'this'} is done by one process, and torchrun has started {here.count}",
+            "Start it without torchrun; only train shares its work.",
+        )
 
 
 def working_verb(arguments: Sequence[str]) -> str:

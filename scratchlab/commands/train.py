@@ -13,6 +13,7 @@ from scratchlab.commands.recording import take_record
 from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import Stopped, UserError
 from scratchlab.run.own_part import with_own_part
+from scratchlab.run.processes import place
 
 if TYPE_CHECKING:
     from scratchlab.config.compose import Composed
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise
             print(_how_to_go_on(stop, stop.folder), file=sys.stderr)
             return 130
-    if into is not None:
+    if into is not None and place().rank == 0:
         from scratchlab.reporting.recorded import record_run
 
         print(f"recorded: {record_run(into, done)}", file=sys.stderr)

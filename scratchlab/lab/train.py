@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from scratchlab.config.check import check
 from scratchlab.config.root import NO_MATTER
-from scratchlab.errors import Stopped, UserError
+from scratchlab.errors import LOGGED_IN, Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.lab.architecture import with_architecture
 from scratchlab.lab.export import check_export, export
@@ -16,7 +18,7 @@ from scratchlab.lab.measure import build_evaluators, costs, measure, raise_faile
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
 from scratchlab.lab.weights import Weights, checkpoint_folder
-from scratchlab.registry import build
+from scratchlab.registry import build, is_estimator
 from scratchlab.regular_files import expanded
 from scratchlab.reporting.plots import draw_curves, loss_label
 from scratchlab.reporting.sink import FolderSink
@@ -26,8 +28,13 @@ from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.manifest import begun, gone_on, latest, manifest, read_manifest
+from scratchlab.run.processes import Processes, joined, place
+from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
+from scratchlab.tracking.guard import Trackers
 from scratchlab.training.contract import TrainingContext
+
+LOGGER = logging.getLogger("scratchlab")
 
 
 def train(
@@ -38,9 +45,26 @@ def train(
 ) -> Path:
     """Train (or go on training) and evaluate; returns the run folder.
 
-    ``watchers`` are told what the trackers of the configuration are.
+    ``watchers`` are told what the trackers of the configuration are. Of several processes the first
+    does all of it; the others take part in the training alone.
     """
+    if place().count > 1 and is_estimator(config):
+        problem = f"model: {config['model']['name']} learns in one process"
+        raise UserError(problem, "Start it without torchrun.")
     config = with_architecture(config, overrides)
+    with joined(config["device"]) as processes:
+        if processes.rank:
+            return _take_part(processes)
+        return _train(config, overrides, command, watchers, processes)
+
+
+def _train(
+    config: dict[str, Any],
+    overrides: Sequence[str],
+    command: Sequence[str],
+    watchers: Sequence[Tracker],
+    processes: Processes,
+) -> Path:
     folder, resumed = open_folder(config)
     keep = config["resume"] is True  # a study looks for its runs where it named them
     opened = session(
@@ -66,8 +90,13 @@ def train(
         context = training_context(parts, folder, run.tracker)
         context.validate = validation(parts, evaluators)
         context.resume = newest.content if newest else None
+        context.processes = processes
+        told: list[Any] = [str(folder.path), resumed, config]
+        processes.from_first(lambda: told)
         _introduce(run, parts, trainer.total_steps(context), newest, start, warnings)
-        progress = trainer.train(context)
+        with processes.as_one():
+            progress = trainer.train(context)
+        processes.leave()
         if config["pictures"]:
             for path in draw_curves(folder.path, loss_label=loss_label(config)):
                 run.tracker.image(progress.step, path.stem, path)
@@ -82,6 +111,30 @@ def train(
         run.results(f"Results of {folder.name}/{folder.run_id}", measurements)
         export(folder.path, parts, config, run.tracker)
         raise_failed(failed)
+    return folder.path
+
+
+def _take_part(processes: Processes) -> Path:
+    """Train in a process that is not the first: it reads what is in the run folder, and writes
+    nothing but why it failed."""
+    told: list[Any] = processes.from_first(list)
+    path, resumed, config = told
+    folder = RunFolder.open(Path(path))
+    try:
+        newest = Weights.to_go_on_from(folder, lambda _: None) if resumed else None
+        parts = build_parts(config, newest, None if newest else Weights.to_begin_with(config))
+        context = training_context(parts, folder, Trackers([]))
+        context.resume = newest.content if newest else None
+        context.processes = processes
+        context.validate = validation(parts, build_evaluators(config))
+        build("trainer", config["trainer"]).train(context)
+    except Exception as error:
+        if not isinstance(error, (UserError, Stopped)) and processes.failed_first(error):
+            with log_file(folder.log):
+                LOGGER.error("%s failed:\n%s", processes.place, traceback.format_exc())
+            error.add_note(f"{LOGGED_IN}{folder.log}")
+        raise
+    processes.leave()
     return folder.path
 
 

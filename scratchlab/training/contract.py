@@ -13,6 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import option
 from scratchlab.run.checkpoint import Checkpoint
+from scratchlab.run.processes import Processes
 from scratchlab.tracking.contract import Tracker
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class TrainingContext:
     """All that a trainer is given. ``validate`` runs the quick evaluators on the model as it is.
 
-    The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator.
+    The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator. Of the
+    ``processes`` of a run each has its own context; only the first one tracks and writes.
     """
 
     adapted: Adapted
@@ -39,6 +41,7 @@ class TrainingContext:
     seed: int
     validate: Callable[[], Mapping[str, float]] | None = None
     resume: Checkpoint | None = None
+    processes: Processes = field(default_factory=Processes)
     _batch_counts: dict[int, int] = field(default_factory=dict)
 
     @property

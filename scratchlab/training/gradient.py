@@ -13,8 +13,9 @@ from torch import nn
 
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import option, register
-from scratchlab.run.interrupt import Interrupt
+from scratchlab.tasks.contract import Loss
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
+from scratchlab.training.distributed import loss_of_own_rows, rows_of, summing
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.precision import autocast
 from scratchlab.training.state import State
@@ -74,7 +75,7 @@ class Gradient(Trainer):
             tracker.message(f"training was complete after {at.step:,} updates")
             return at
         tracker.message(f"precision: {state.precision}")
-        with Interrupt() as interrupt, memory_advice(context.config, lambda: at.step):
+        with state.interrupt, memory_advice(context.config, lambda: at.step):
             if not state.total_steps:
                 at.finished = True
                 self.validate(state)
@@ -93,10 +94,11 @@ class Gradient(Trainer):
                     state.save("last")
                 else:
                     saved = False
-                if interrupt.requested:
+                stop = state.stop if state.processes.count > 1 else state.interrupt.requested
+                if stop:
                     if not saved:
                         state.save("last")
-                    raise Stopped(interrupt.requested)
+                    raise Stopped(stop)
                 if at.finished:
                     break
         return at
@@ -129,23 +131,34 @@ class Gradient(Trainer):
     def update(self, state: State, group: list[Any]) -> None:
         """One update of the weights from the batches of ``group``.
 
-        The sums are divided by the targets of the first batch, which keeps gradients in the range
-        of floats, and the gradients by what that leaves out of the targets of all.
+        The sums are divided by the targets of the first batch (of several processes: its rows),
+        which keeps gradients in the range of floats, and the gradients by what that leaves out of
+        the targets of all. Several processes sum their gradients with the last batch.
         """
         at, context = state.progress, state.context
         factor = context.scheduler.factor(at.step, state.total_steps)
         for base, settings in zip(state.base_rates, state.optimizer.param_groups, strict=True):
             settings["lr"] = base * factor
         state.model.train()
+        processes = state.processes
         totals, nlls, count, first = [], [], 0, 0
-        for batch in group:
-            with autocast(context.device, state.dtype):
-                loss = state.loss(batch.to(context.device))
-            first = first or max(loss.count, 1)
-            state.scaler.scale(loss.total / first).backward()
+        if processes.count > 1:
+            first, state.rows = rows_of(group[0]), rows_of(group[-1])
+
+        def loss_of(rows: Any) -> Loss:
+            return state.loss(rows.to(context.device))
+
+        for number, batch in enumerate(group, 1):
+            with summing(state.loss, last=number == len(group)):
+                with autocast(context.device, state.dtype):
+                    loss = loss_of_own_rows(processes, batch, loss_of)
+                first = first or max(loss.count, 1)
+                # the mean over the processes of N times their sums is the sum
+                state.scaler.scale(loss.total / (first / processes.count)).backward()
             totals.append(loss.total.detach())
             nlls.append(loss.nll.detach())
             count += loss.count
+        count = state.agree(count)
         state.scaler.unscale_(state.optimizer)
         if count != first:
             gradients = [p.grad for p in state.parameters if p.grad is not None]
@@ -210,14 +223,22 @@ def validation_scalars(state: State) -> dict[str, float]:
     context = state.context
     nlls, count = [], 0
     batches = context.dataset.batches("val", seed=context.seed, epoch=0)
+
+    def loss_of(rows: Any) -> Loss:
+        return context.task.loss(state.model, rows.to(context.device))
+
     for batch in islice(batches, state.config.validation_batches):
         with autocast(context.device, state.dtype):
-            loss = context.task.loss(state.model, batch.to(context.device))
+            loss = loss_of_own_rows(state.processes, batch, loss_of)
         nlls.append(loss.nll.double())
         count += loss.count
-    scalars = {"val/loss": float(torch.stack(nlls).sum()) / max(count, 1)}
-    if context.validate is not None:
-        scalars.update(context.validate())
+    total = torch.stack(nlls).sum()
+    if state.processes.count > 1:
+        total, all_counts = state.processes.added(torch.stack([total, total.new_tensor(count)]))
+        count = int(all_counts)
+    scalars = {"val/loss": float(total) / max(count, 1)}
+    if (validate := context.validate) is not None:
+        scalars.update(state.processes.from_first(lambda: dict(validate())))
     return scalars
 
 

@@ -70,9 +70,14 @@ def choose_precision(
         (loss.total / loss.count).backward()
         model.zero_grad(set_to_none=True)
 
-    with memory_advice(context.config, lambda: 0):
+    def measured() -> tuple[str, str]:
         folder = context.checkpoints.parent
-        return precision_here(context.config, context.device, model, step, folder)
+        dtype, why = precision_here(context.config, context.device, model, step, folder)
+        return _name(dtype), why
+
+    with memory_advice(context.config, lambda: 0):
+        name, why = context.processes.from_first(measured)
+    return BY_NAME[name], why
 
 
 def precision_here(

@@ -19,12 +19,23 @@ from torch import nn
 
 from scratchlab.errors import TrainingError, UserError
 from scratchlab.run.checkpoint import Checkpoint, save
-from scratchlab.run.seeds import random_state, restore_random_state
+from scratchlab.run.interrupt import Interrupt
+from scratchlab.run.seeds import restore_random_state
 from scratchlab.tasks.contract import Loss
-from scratchlab.training.carried import carried_tensors, restore_carried
+from scratchlab.training.carried import restore_carried
 from scratchlab.training.clock import Clock
 from scratchlab.training.compiling import compiled
 from scratchlab.training.contract import Progress, TrainingContext
+from scratchlab.training.distributed import (
+    agreed,
+    carried_rows,
+    gathered_carried,
+    own_carried,
+    parallel,
+    random_states,
+    restore_own_random_state,
+    start_random_stream,
+)
 from scratchlab.training.loss_module import LossModule
 from scratchlab.training.precision import choose_precision
 from scratchlab.training.updates.average import WeightAverage
@@ -48,14 +59,22 @@ class State:
         unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
         self.optimizer = context.optimizer.build(named or unused, self.model.tables())
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        module: nn.Module = LossModule(context.adapted, context.task)
-        self.loss: Callable[[Any], Loss] = compiled(module) if config.compile else module
+        module: Any = LossModule(context.adapted, context.task)
+        module = compiled(module) if config.compile else module
         wanted = config.precision if total_steps else "fp32"
         self.dtype, self.precision = choose_precision(context, self.model, wanted)
+        self.processes = context.processes
+        self.loss: Callable[[Any], Loss] = (
+            parallel(module, self.processes) if total_steps else module
+        )
+        start_random_stream(self.processes, context.seed, 0)
+        self.interrupt = Interrupt()
+        self.stop: str | None = None
+        self.rows = 0
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=self.dtype == torch.float16)
         self.average = WeightAverage(self.model, config.average) if config.average else None
         self.progress = Progress()
-        self.window = Window(context.device)
+        self.window = Window(context.device, self.processes)
         self.gradient_norm: torch.Tensor | None = None
         if context.resume is not None:
             self._restore(context.resume)
@@ -72,6 +91,11 @@ class State:
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the model is what is measured and saved: the average, where one is kept."""
         return self.average.applied() if self.average else contextlib.nullcontext()
+
+    def agree(self, count: int) -> int:
+        """The targets of an update in all processes; ``stop`` is then the same in all of them."""
+        count, self.stop = agreed(self.processes, count, self.interrupt.requested)
+        return count
 
     def losses(self) -> list[tuple[float, float, int]]:
         """The losses since the last log as numbers; :class:`TrainingError` at the first bad one."""
@@ -110,8 +134,8 @@ class State:
         context.tracker.flush()
         numbers = {
             **optimizer_tensors(self.optimizer),
-            **random_state(),
-            **carried_tensors(self.model),
+            **random_states(self.processes, context.device),
+            **gathered_carried(self.processes, self.model, self.rows),
             **(self.average.raw_weights() if self.average else {}),
         }
         record = {
@@ -124,6 +148,8 @@ class State:
             "spec": context.dataset.spec.as_dict(),
             "base": context.adapted.record(),
         }
+        if self.processes.rank:
+            return
         with self.averaged():
             content = Checkpoint(context.adapted.state(), numbers, record, context.config)
             save(context.checkpoints, content, roles, self._save_files)
@@ -149,11 +175,15 @@ class State:
                 "Train another run, or leave the optimizer (its options may change).",
             )
         restore_optimizer(self.optimizer, checkpoint.optimizer)
-        restore_random_state(checkpoint.optimizer)
-        restore_carried(self.model, checkpoint.optimizer)
+        if self.processes.rank == 0:
+            restore_random_state(checkpoint.optimizer)
+        elif not restore_own_random_state(self.processes, context.device, checkpoint.optimizer):
+            start_random_stream(self.processes, context.seed, at.step)
+        restore_carried(self.model, own_carried(self.processes, checkpoint.optimizer))
+        self.rows = carried_rows(checkpoint.optimizer)
         if record.get("scaler"):
             self.scaler.load_state_dict(record["scaler"])
-        self.window = Window(context.device, at.window)
+        self.window = Window(context.device, self.processes, at.window)
         norm = record.get("gradient_norm")
         self.gradient_norm = None if norm is None else torch.tensor(norm)
         if at.finished and at.step < self.total_steps:

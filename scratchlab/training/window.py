@@ -8,14 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scratchlab.run.processes import Processes
+
 LONGEST_WINDOW = 1000  # losses kept one by one until they are logged
 
 
 class Window:
-    """Of each update the sums that were minimised and of the plain losses, and the target count."""
+    """Of each update the sums that were minimised and of the plain losses, and the target count.
 
-    def __init__(self, device: Any, entries: Iterable[Sequence[float]] = ()) -> None:
-        self.device = device
+    The sums are those of this process, the counts those of all: only who asks for numbers waits.
+    """
+
+    def __init__(
+        self, device: Any, processes: Processes, entries: Iterable[Sequence[float]] = ()
+    ) -> None:
+        self.device, self.processes = device, processes
         self.entries: list[tuple[Tensor, Tensor, int]] = []
         for total, nll, count in entries:
             self._put(total, nll, count)
@@ -39,8 +46,9 @@ class Window:
         """All entries as numbers, the oldest first."""
         if not self.entries:
             return []
-        totals = torch.stack([total.double() for total, _, _ in self.entries]).tolist()
-        nlls = torch.stack([nll.double() for _, nll, _ in self.entries]).tolist()
+        sums = [[value.double() for value in entry[:2]] for entry in self.entries]
+        own = torch.stack([torch.stack(column) for column in zip(*sums, strict=True)])
+        totals, nlls = self.processes.added(own).tolist()
         counts = [count for _, _, count in self.entries]
         return list(zip(totals, nlls, counts, strict=True))
 
@@ -48,5 +56,7 @@ class Window:
         self.entries = []
 
     def _put(self, total: float, nll: float, count: float) -> None:
+        if self.processes.rank:  # the sums of all are kept once
+            total = nll = 0.0
         pair = torch.tensor([total, nll], dtype=torch.float64, device=self.device)
         self.entries.append((pair[0], pair[1], int(count)))

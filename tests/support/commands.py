@@ -114,6 +114,7 @@ def environment() -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # torch is imported before a command could ask for that
         "COLUMNS": "200",
     }
 
