@@ -8,6 +8,7 @@ included.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,7 +77,11 @@ class PromptedEncoder(Prompted):
     """A classifier of texts with a prompt."""
 
     def forward(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """tokens [B, T] → logits [B, classes]."""
+        """tokens [B, T] → logits [B, classes]. Models that are not told of padding find it by its
+        token, which no id of the prompt is."""
+        if "padding" not in signature(self.inner.forward).parameters:
+            found: Tensor = self.inner(self.prompted(tokens))
+            return found
         if padding is None and self.inner.pad_id is not None:
             padding = tokens == self.inner.pad_id
         if padding is not None:

@@ -191,6 +191,8 @@ def read_by_peft(plain: Parts, folder: Path, batch: Any) -> Any:
     model = plain.model
     inner = getattr(model, "inner", model)
     settings = peft.PeftConfig.from_pretrained(str(folder))
+    if settings.is_prompt_learning and inner is model:
+        raise DoesNotApply("peft puts a prompt before models of transformers only")
     heads = [n for n in getattr(settings, "modules_to_save", None) or () if not hasattr(inner, n)]
     for name in heads:  # of this project's, around the library's model
         setattr(inner, name, getattr(model, name))
@@ -199,8 +201,6 @@ def read_by_peft(plain: Parts, folder: Path, batch: Any) -> Any:
         setattr(model, name, getattr(inner, name))
     if not settings.is_prompt_learning:
         return of_batch(plain, batch)
-    if inner is model:
-        raise DoesNotApply("peft puts a prompt before models of transformers only")
     tokens = batch.tokens
     with torch.no_grad():
         logits = theirs(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits

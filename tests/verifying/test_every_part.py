@@ -22,7 +22,7 @@ CHOSEN = [name for name in CHECKS if name != "kill"]  # a process each; see test
 SMALL: dict[str, Any] = {
     "d_model": 16, "n_heads": 2, "n_layers": 1, "encoder_layers": 1, "decoder_layers": 1,
     "d_ff": 32, "d_hidden": 16, "d_embedding": 16, "maps": 8, "dense": 16, "code": 8,
-    "channels": "[4,8]",
+    "channels": "[4,8]", "block_size": 64, "max_length": 160,
 }  # fmt: skip
 PAIRS = [
     *("dataset.train_pairs=300", "dataset.val_pairs=20", "dataset.test_pairs=20"),
@@ -57,7 +57,10 @@ METHODS = {
     "lora+int8": ["method=[lora,int8]", "method.lora.rank=2"],
 }
 # What a method says to a model that it does not fit.
-MISFITS = ("for language models and encoders", "matches no", "no linear layer", "no block")
+MISFITS = (
+    *("soft_prompt is for", "soft_prompt needs", "names no embedding", "packed rows"),
+    *("matches no", "no linear layer", "no block"),
+)
 
 
 def scratch_words(name: str, part: Part) -> list[str]:
