@@ -86,10 +86,8 @@ def _values_differ(theirs: np.ndarray, right: np.ndarray, tolerance: float) -> s
     if right.size == 1:
         return text
     gaps = np.abs(a - b)[~equal]
-    largest = (
-        f", the largest difference is {_number(gaps.max())}" if np.isfinite(gaps).all() else ""
-    )
-    return f"{text} ({len(wrong):,} of {number_of(right.size, 'number')} differ{largest})"
+    by = f" by up to {_number(gaps.max())}" if np.isfinite(gaps).all() else ""
+    return f"{text} ({len(wrong):,} of {number_of(right.size, 'number')} differ{by})"
 
 
 def _number(value: float) -> str:
