@@ -44,6 +44,7 @@ class Represented(ArrayDataset):
         self.splits = texts.splits  # type: ignore[misc]
         self._rows: dict[str, Matrix] = {}
         if context.vocabulary is None:
+            texts.require_classes()
             y = texts.labels("train")
             self._rows["train"] = representation.fit_transform(texts.texts("train"), y)
         else:

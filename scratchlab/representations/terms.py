@@ -225,10 +225,6 @@ class Terms(Representation):
             bound * texts if isinstance(bound, float) else bound
             for bound in (self.min_df, self.max_df)
         )
-        if most < least:
-            raise InputError(
-                f"max_df={self.max_df} is fewer of the {texts:,} texts than min_df={self.min_df}"
-            )
         in_texts = np.bincount(counts.indices, minlength=len(terms))
         chosen = np.flatnonzero((in_texts >= least) & (in_texts <= most))
         if not len(chosen):

@@ -363,3 +363,19 @@ def test_a_folder_holds_a_folder_of_texts_for_each_class(tmp_path: Path) -> None
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="holds no folders with text files"):
         OwnTextClasses.locate(OwnTextClasses.Config(path=str(tmp_path / "none")), NOWHERE)
+
+
+def test_classes_that_cannot_be_learnt_are_refused_before_training(tmp_path: Path) -> None:
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("text,label\n" + "".join(f"text {i},{'ab'[i % 2]}\n" for i in range(60)))
+    test.write_text("text,label\nfine,a\nodd,c\n")
+    config = OwnTextClasses.Config(path=str(train), test_path=str(test), tokenizer="word")
+    with pytest.raises(UserError, match="the class 'c' of test is not in the training texts"):
+        OwnTextClasses(config, DataContext(None, tmp_path)).batch_count("train", seed=0, epoch=0)
+    train.write_text("text,label\n" + "".join(f"text {i},a\n" for i in range(60)))
+    config = OwnTextClasses.Config(path=str(train), tokenizer="word")
+    with pytest.raises(UserError, match="all 48 training texts have the class 'a'"):
+        OwnTextClasses(config, DataContext(None, tmp_path)).batch_count("train", seed=0, epoch=0)
+    config = OwnTextClasses.Config(path=str(train), tokenizer="word", min_frequency=1000)
+    with pytest.raises(UserError, match="leaves no token of 49: the most frequent word occurs 48"):
+        assert OwnTextClasses(config, DataContext(None, tmp_path)).tokenizer

@@ -195,7 +195,7 @@ def test_what_was_learnt_is_saved_and_found_again(tmp_path: Path, name: str) -> 
     ("options", "message"),
     [
         ({"min_df": 5}, "leave no term: the most frequent of 24 is in 3 of 6 texts"),
-        ({"max_df": 0.1}, "is fewer of the 6 texts than min_df=1"),
+        ({"max_df": 0.1}, "min_df=1 and max_df=0.1 leave no term"),
         ({"min_df": 1.5}, "neither a whole number of texts nor a share"),
         ({"ngram_range": (2, 1)}, "must be two numbers, the smaller first"),
         ({"ngram_range": (1, 2, 3)}, "must be two numbers"),

@@ -201,6 +201,20 @@ class TextClassDataset(TextPairs):
             self._labels[split] = self._numbers(split)
         return self._labels[split]
 
+    def require_classes(self) -> None:
+        """UserError, before anything is learnt, if there is one class only, or if another split
+        has a class that training has not."""
+        if self._saved or self.context.masks:
+            return
+        if len(self.classes) < 2:
+            raise UserError(
+                f"{self.registered_name}: all {self.size('train'):,} training texts have the class "
+                f"{shortened(self.classes[0])}",
+                "A classifier needs texts of at least two classes.",
+            )
+        for split in self.splits:
+            self.labels(split)
+
     def _numbers(self, split: str) -> NDArray[np.int64]:
         numbers = {name: i for i, name in enumerate(self.classes)}
         for name, number in list(numbers.items()):  # of checkpoints that name them otherwise
@@ -250,6 +264,8 @@ class TextClassDataset(TextPairs):
         )
 
     def plan_epoch(self, split: str, shuffle: Shuffle) -> Plan:
+        if split == "train":
+            self.require_classes()
         config = self.config
         tokens = config.batch_tokens if split == "train" else config.eval_batch_tokens
         lengths = np.array([len(row) for row in self._ids(split)])

@@ -353,13 +353,25 @@ def learn(
     size = None if vocab_size is None else max(0, vocab_size - len(special) - mask)
     if kind == "char":
         counts = Counter(chain.from_iterable(texts))
-        return Characters(_most_frequent(counts, size, min_frequency), **layout)
+        return Characters(_frequent(kind, counts, size, min_frequency), **layout)
     counts = counted(texts, kind, lines=lines)
     if kind == "bpe":
         return _learn_pieces(counts, vocab_size or 8000, min_frequency, layout)
     for name in special:
         counts.pop(name, None)
-    return Words(_most_frequent(counts, size, min_frequency), kind=kind, **layout)
+    return Words(_frequent(kind, counts, size, min_frequency), kind=kind, **layout)
+
+
+def _frequent(kind: str, counts: Counter[str], size: int | None, min_frequency: int) -> list[str]:
+    """The tokens that are kept; a UserError if the texts hold some, but none is frequent enough."""
+    kept = _most_frequent(counts, size, min_frequency)
+    if counts and not kept and min_frequency > max(counts.values()):
+        raise UserError(
+            f"dataset.min_frequency={min_frequency} leaves no token of {len(counts):,}: the most "
+            f"frequent {kind} occurs {max(counts.values()):,} times",
+            "Lower it.",
+        )
+    return kept
 
 
 CUT: dict[str, Callable[[str], list[str]]] = {
