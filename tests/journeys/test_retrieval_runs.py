@@ -176,3 +176,12 @@ def test_documents_without_questions_can_be_asked(folder: Path, capfd: Captured)
     assert "nothing is measured: no questions are given" in told.err + told.out
     assert main(["predict", "outputs/r/one", "who purrs when they are happy"]) == 0
     assert "  [1] cats.txt" in capfd.readouterr().out
+
+
+def test_word_vectors_of_a_file_say_what_is_near(folder: Path, capfd: Captured) -> None:
+    Path("v.txt").write_text("4 2\npurr 1 0\nmeow 1 0.1\nbark 0 1\nhoot -1 0\n")
+    assert index("representation=word_vectors", "init_from=v.txt", "run_id=one") == 0
+    capfd.readouterr()
+    assert main(["predict", "outputs/x/one", "meow"]) == 0  # in no note, but near a word of one
+    found = [line.split("  ")[2] for line in capfd.readouterr().out.splitlines()]
+    assert found[:2] == ["cats.txt", "dogs.txt"]
