@@ -121,15 +121,17 @@ def _report(
     call: _Call, folder: StudyFolder, members: Sequence[Member], source: SuiteSource
 ) -> list[dict[str, Any]]:
     """Compare, and show; returns the tables that were shown."""
+    from scratchlab.reporting.compare.suites import write_differences
     from scratchlab.reporting.comparison import write_comparison
     from scratchlab.studies.suite import compared
     from scratchlab.tracking.console import print_table
 
     suite = call.suite
+    beside = compared(suite, members, source.outcomes)
     comparison = write_comparison(
         folder.path,
         suite.name,
-        compared(suite, members, source.outcomes),
+        beside,
         metrics=suite.metrics,
         curves=suite.curves,
         tables=suite.tables,
@@ -137,6 +139,13 @@ def _report(
     )
     for title, columns, rows, notes in comparison.tables:
         print_table(title, columns, rows, notes=notes)
+    try:
+        found = write_differences(folder.path, beside, suite.metrics)
+    except UserError as error:
+        say(f"warning: no paired differences: {error}")
+    else:
+        if found is not None:
+            print_table(found.title, found.columns, found.rows, notes=found.notes)
     for line in comparison.missing:
         say(f"warning: {line}")
     say_unlike([m.job.folder for m in members])

@@ -67,6 +67,29 @@ def _option(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
+def differences_table(found: Comparison) -> Shown:
+    """The figures' table without what a table of the figures themselves has."""
+    title, columns, rows, notes = figures_table(found)
+    kept = [i for i, name in enumerate(columns) if name != "value" and not name.startswith("±")]
+    lines = [[row[i] for i in kept] for row in rows if row[1] != found.base.label]
+    named = ""
+    for line, metric in zip(lines, _metrics_of(rows, found.base.label), strict=True):
+        line[0], named = (metric if metric != named else ""), metric
+    about = [note for note in notes if not note.startswith("[ ] 95")]
+    title = f"Paired differences to {found.base.label}"
+    return Shown(title, [columns[i] for i in kept], lines, about)
+
+
+def _metrics_of(rows: Sequence[Sequence[str]], base: str) -> list[str]:
+    """The metric of each row but those of the base; it stands in the first row of its own only."""
+    found, metric = [], ""
+    for row in rows:
+        metric = row[0] or metric
+        if row[1] != base:
+            found.append(metric)
+    return found
+
+
 def figures_table(found: Comparison) -> Shown:
     """Metric by metric a line for each row."""
     base = found.base.label
