@@ -79,7 +79,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         ["train", MT, "dataset=python_docs"],
         [
             "the model transformer_mt is for seq2seq, but the data set python_docs poses",
-            "Models for language_modeling or word_vectors: cbow, fasttext, glove, gpt",
+            "Models for language_modeling or word_vectors or masked_lm: cbow, fasttext, glove, gpt",
             "Data sets for transformer_mt: ",
             "phrasebook_en_fr",
         ],
@@ -142,8 +142,8 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "choices that are there": (
         ["train", MT, "dataset=python_docs"],
         [
-            "Models for language_modeling or word_vectors: cbow, fasttext, glove, gpt, gpt2, "
-            "ngram, rag, rnn_lm, skipgram, smollm2."
+            "Models for language_modeling or word_vectors or masked_lm: cbow, fasttext, glove, "
+            "gpt, gpt2, ngram, rnn_lm, skipgram, smollm2, text_encoder, text_encoder_pretraining."
         ],
     ),
     "a flag of --cfg alone": (

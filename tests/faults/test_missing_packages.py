@@ -61,7 +61,8 @@ def test_the_command_that_installs_it_is_named(
     monkeypatch.delenv("SCRATCHLAB_DATA", raising=False)
     monkeypatch.setitem(sys.modules, package, None)  # type: ignore[arg-type]
     Path("text.txt").write_text("the quick brown fox\n" * 40)
-    Path("rows.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
+    rows = [f"good {number},1\nbad {number},0\n" for number in range(20)]
+    Path("rows.csv").write_text("text,label\n" + "".join(rows))
     Path("folder").mkdir()
     Path("folder/config.json").write_text('{"model_type": "gpt2"}')
     save_file({"x": np.zeros(1)}, "folder/model.safetensors")

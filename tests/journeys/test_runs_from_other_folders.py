@@ -82,7 +82,7 @@ def test_paths_are_whole_where_there_is_a_file_and_names_stay_names(
 
 def test_every_option_that_speaks_of_a_file_or_folder_says_which_path_it_is() -> None:
     # Names of folders that are made, and of files of a known layout below the data folder.
-    others = {"run_id", "name", "output_dir", "train_file", "test_file", "test_set"}
+    others = {"run_id", "name", "output_dir", "train_file", "test_file", "test_set", "pattern"}
     declared = list(root_options())
     for section in SECTIONS:
         declared += [o for part in section_parts(section).values() for o in part.options]

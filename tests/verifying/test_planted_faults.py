@@ -22,7 +22,7 @@ from scratchlab.models.layers.cache import KeyValueCache
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.contract import Loss
 from scratchlab.tasks.seq2seq import Seq2Seq
-from scratchlab.training import state
+from scratchlab.training import distributed
 from scratchlab.verifying.findings import NOT_EQUAL
 from scratchlab.verifying.verify import Certificate, verify
 
@@ -91,7 +91,7 @@ def shuffled_resume(patch: Plant) -> None:
 
 def chance_forgotten(patch: Plant) -> None:
     """The state of the random generator is not in the checkpoint."""
-    patch.setattr(state, "random_state", dict)
+    patch.setattr(distributed, "random_state", dict)
 
 
 def merged_without_scale(patch: Plant) -> None:
