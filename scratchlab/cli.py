@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sweep": ("sweep", "many runs over values of options: scratchlab sweep KEY=A,B …"),
     "suite": ("suite", "several runs and their comparison: scratchlab suite NAME"),
     "compare": ("compare", "runs beside each other, tested:  scratchlab compare RUN RUN …"),
+    "report": ("report", "runs as a page to open and print: scratchlab report RUN RUN …"),
     "predict": ("predict", "use a trained run:              scratchlab predict RUN < lines.txt"),
     "verify": ("verify", "equal whatever must be equal:   scratchlab verify RUN"),
     "list": ("list", "what there is to choose from:   scratchlab list model"),
@@ -32,7 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 # Verbs whose results are files: they go on when nobody reads what they print.
-FILLS_FOLDERS = ("train", "eval", "sweep", "suite")
+FILLS_FOLDERS = ("train", "eval", "sweep", "suite", "report")
 
 GUIDE = """
 Options are KEY=VALUE; groups are GROUP=CHOICE (model, dataset, optimizer, experiment, …).

@@ -14,6 +14,7 @@ import yaml
 from scratchlab.cli import VERBS
 from scratchlab.commands.compare import KEYS as COMPARE_KEYS
 from scratchlab.commands.compare import read_words
+from scratchlab.commands.report import KEYS as REPORT_KEYS
 from scratchlab.config.compose import compose
 from scratchlab.exercises.checking.solution import find_exercise
 from scratchlab.registry import find
@@ -94,6 +95,8 @@ def check(verb: str, words: list[str], own: list[str]) -> None:
         check_exercise(words)
     elif verb == "compare":
         assert read_words(words, COMPARE_KEYS, "").runs
+    elif verb == "report":
+        assert read_words(words, REPORT_KEYS, "").runs
     elif verb in ("list", "data") or "--help" in words:
         assert run(verb, *[w for w in words if w != "--config-dir" or verb == "list"]) == 0
     elif verb == "train" and any(w.startswith("resume=") for w in words):

@@ -48,9 +48,9 @@ def tables(found: Comparison) -> list[Shown]:
     return [table for table in shown if table.rows]
 
 
-def options_table(found: Comparison) -> Shown:
+def options_table(found: Comparison, most: int = MOST_OPTIONS) -> Shown:
     """The options that differ: a line for each row, or for each option where those are more."""
-    keys = list(found.differing)[:MOST_OPTIONS]
+    keys = list(found.differing)[:most]
     left = len(found.differing) - len(keys)
     notes = [f"and {left:,} more options, which --out FILE.json has"] if left else []
     labels = [row.label for row in found.rows]

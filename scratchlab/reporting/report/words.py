@@ -1,0 +1,88 @@
+"""A comparison in sentences: what is best, what is shown to be better, and what is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scratchlab.formatting import decimals_of, format_measurement, title_of
+from scratchlab.reporting.compare.comparing import Comparison
+from scratchlab.reporting.compare.differences import Figure
+from scratchlab.reporting.compare.tables import chance
+
+MOST = 6  # metrics that are told of; the table has all
+NAMED = 4  # rows of a sentence
+
+
+def summary(found: Comparison) -> list[str]:
+    """A sentence on what is compared, then one or more for each metric."""
+    runs = sum(len(row.runs) for row in found.rows)
+    if len(found.rows) == 1:
+        about = f"{found.base.label}: {_count(runs, 'run')}."
+    else:
+        about = (
+            f"{_count(len(found.rows), 'setting')} in {_count(runs, 'run')}, each compared with "
+            f"{found.base.label}; {_count(len(found.differing), 'option')} differ."
+        )
+    lines = [about]
+    for metric in found.metrics[:MOST]:
+        lines.append(_of_metric([f for f in found.figures if f.metric == metric], found))
+    if len(found.metrics) > MOST:
+        lines.append(f"{len(found.metrics) - MOST} more metrics stand in the table.")
+    return lines
+
+
+def _of_metric(figures: Sequence[Figure], found: Comparison) -> str:
+    first = figures[0]
+    name = title_of(first.metric)
+    name = f"{name[:1].upper()}{name[1:]}" if name.islower() else name
+    ranked = sorted(figures, key=lambda f: f.value, reverse=first.better == "higher")
+    best = ranked[0]
+    if len(figures) == 1:
+        ends = f" [{_text(best, best.low)}, {_text(best, best.high)}]" if best.interval else ""
+        return f"{name}: {_with_unit(best)}{ends}."
+    parts = [f"{name} is best in {best.row} ({_with_unit(best)})."]
+    base = found.base.label
+    for verdict in ("better", "worse"):
+        shown = [f for f in ranked if f.verdict == verdict]
+        if shown:
+            parts.append(f"Shown to be {verdict} than {base}: {_list(shown, told=True)}.")
+    open_ = [f for f in ranked if f.difference is not None and not f.verdict and _tested(f)]
+    if open_:
+        parts.append(f"No difference to {base} is shown for {_list(open_, told=True)}.")
+    untested = [f for f in ranked if f.difference is not None and not _tested(f)]
+    if untested:
+        parts.append(f"Not tested: {_list(untested, told=False)}.")
+    return " ".join(parts)
+
+
+def _tested(figure: Figure) -> bool:
+    return figure.examples.p is not None or figure.runs.p is not None
+
+
+def _list(figures: Sequence[Figure], *, told: bool) -> str:
+    shown = [_difference(f) if told else f.row for f in figures[:NAMED]]
+    more = len(figures) - NAMED
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+
+
+def _difference(one: Figure) -> str:
+    tested = one.runs if one.runs.p is not None else one.examples
+    p = chance(tested.corrected if tested.corrected is not None else tested.p)
+    apart = _text(one, one.difference)
+    sign = "" if apart.startswith("-") else "+"
+    equal = "" if p.startswith("<") else "= "
+    return f"{one.row} ({sign}{apart}, p {equal}{p})"
+
+
+def _with_unit(one: Figure) -> str:
+    return f"{_text(one, one.value)} {one.unit}".strip()
+
+
+def _text(one: Figure, value: float | None) -> str:
+    if value is None:
+        return ""
+    return format_measurement(value, None, "", None, decimals_of([one.value]))[0]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
