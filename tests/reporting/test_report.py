@@ -104,6 +104,8 @@ def test_a_page_tells_what_differs_what_is_better_and_how_it_was_made(
     text = " ".join(page.text)
     assert "2 settings in 2 runs, each compared with weak" in text
     assert re.search(r"Shown to be better than weak: good \(\+\d", text)
+    known = json.loads((two[1] / "results.json").read_text(encoding="utf-8"))[0]["examples"]
+    assert len(known["sha256"]) == 64 and known["sha256"] in page.text
     for part in ("model.right", "0.4", "a processor", "0123abcd", "'note=two words'"):
         assert part in text
     assert f"scratchlab report {two[0]} {two[1]}" in text
@@ -264,6 +266,25 @@ def test_long_curves_are_thinned_and_keep_their_peaks(two: list[Path]) -> None:
     for chart in charts:
         inside = [chart.at(*pair) for line in chart.lines for pair in zip(line.x, line.y)]
         assert all(0 <= a <= 640 and 0 <= b <= 300 for a, b in inside)
+
+
+def test_values_that_no_scale_holds_are_not_drawn(two: list[Path]) -> None:
+    lines = [
+        *({"step": i, "a": value} for i, value in enumerate((1, 2, 1e308, None, "x", True))),
+        {"step": "3", "a": 1.0},
+    ]
+    (two[0] / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    charts, _ = charts_of(rows_of([str(two[0])]))
+    assert [(one.lines[0].x, one.lines[0].y) for one in charts] == [([0.0, 1.0], [1.0, 2.0])]
+
+
+def test_half_a_character_that_a_model_said_is_written_as_a_question_mark(tmp_path: Path) -> None:
+    records = {"predictions": {"expected": ["a", "b"], "said": ["a", "b\ud800"]}}
+    figures = [Measurement("accuracy", 0.0, examples=by("predictions", "share"))]
+    run = make_run(tmp_path / "a" / "b", records, figures)
+    assert main(["report", str(run)]) == 0
+    said = Parsed((run / "report.html").read_text(encoding="utf-8")).data["samples"][0]
+    assert [one["said"] for one in said["examples"]] == [["b?"], ["a"]]
 
 
 def test_a_picture_that_is_none_or_a_link_is_left_out(two: list[Path], tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scratchlab.formatting import title_of
-from scratchlab.reporting.compare.runs import Row
+from scratchlab.regular_files import open_regular
+from scratchlab.reporting.compare.runs import Row, Run
 from scratchlab.tracking.jsonl import METRICS, read_lines
 
 WIDTH, HEIGHT = 640, 300
@@ -86,9 +87,7 @@ class Chart:
 def charts_of(rows: Sequence[Row]) -> tuple[list[Chart], list[str]]:
     """The charts, validation first, and the names of those that are left out."""
     read = [
-        (row.label, place, run, read_lines(run.path / METRICS))
-        for place, row in enumerate(rows)
-        for run in row.runs
+        (row.label, place, run, _entries(run)) for place, row in enumerate(rows) for run in row.runs
     ]
     names = dict.fromkeys(n for *_, entries in read for e in entries for n in e if n not in APART)
     found = []
@@ -103,6 +102,14 @@ def charts_of(rows: Sequence[Row]) -> tuple[list[Chart], list[str]]:
         if lines:
             found.append(_chart(name, lines))
     return found[:MOST], [one.title for one in found[MOST:]]
+
+
+def _entries(run: Run) -> list[dict[str, Any]]:
+    """The lines of a run, which may be somebody else's: a pipe or a device is no file."""
+    path = run.path / METRICS
+    if path.exists():
+        open_regular(path).close()
+    return read_lines(path)
 
 
 def _repeat(repeat: tuple[int, int | None]) -> str:
@@ -120,13 +127,14 @@ def points(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float]
     found = [
         (float(e["step"]), float(e[name]))
         for e in entries
-        if isinstance(e.get("step"), int | float) and _number(e.get(name))
+        if _number(e.get("step")) and _number(e.get(name))
     ]
     return [x for x, _ in found], [y for _, y in found]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value can be drawn: a number, finite and not beyond all scales."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _chart(name: str, lines: list[Line]) -> Chart:

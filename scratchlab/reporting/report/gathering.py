@@ -23,19 +23,22 @@ from scratchlab.reporting.report.pictures import Picture, pictures_of
 from scratchlab.reporting.report.samples import Samples, samples_of
 from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RESULTS
+from scratchlab.run.manifest import latest, read_manifest
 
 UNMEASURED = "These runs have no figure in common: scratchlab eval RUN measures them."
 CONFIG_CHARACTERS = 20_000  # of one configuration
+FACT_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
 class Made:
-    """Where, when and from what a run was made: names with values, and the command."""
+    """Where, when and from what a run was made: names with values, and the commands, first the
+    training, then the evaluations that figures were taken from."""
 
     row: str
     folder: str
     facts: list[tuple[str, str]]
-    command: str
+    commands: list[str]
     config: str
 
 
@@ -109,6 +112,7 @@ def _made(label: str, run: Run) -> Made:
     machine, data = _mapping(about, "machine"), _mapping(about, "data")
     packages, git = _mapping(about, "packages"), _mapping(about, "git")
     commit = f"{git.get('commit', '')}{' and changes' if git.get('changed') else ''}"
+    folders = dict.fromkeys((run.path, *run.measured))
     seed, fold = run.repeat
     facts = [
         ("started", about.get("started")),
@@ -127,17 +131,25 @@ def _made(label: str, run: Run) -> Made:
         sums.append((f"sha256 of {shown}", hashlib.sha256(read_regular(path)).hexdigest()))
     outputs = [one.examples for _, one in run.figures.values() if one.examples]
     sums += dict.fromkeys((f"sha256 of {e.get('file')}", e.get("sha256")) for e in outputs)
-    command = about.get("command")
     config = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
     if len(config) > CONFIG_CHARACTERS:
         config = f"{config[:CONFIG_CHARACTERS]}… (all of it is in config.yaml)"
     return Made(
         label,
         str(run.path),
-        [(name, shortened(str(value))) for name, value in [*facts, *sums] if value],
-        shlex.join(map(str, command)) if isinstance(command, list) else "",
+        [(name, _cut(str(value))) for name, value in [*facts, *sums] if value],
+        [command for folder in folders if (command := _command(folder))],
         config,
     )
+
+
+def _command(folder: Path) -> str:
+    command = latest(read_manifest(folder / "manifest.json")).get("command")
+    return shlex.join(map(str, command)) if isinstance(command, list) else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= FACT_CHARACTERS else f"{text[:FACT_CHARACTERS]}…"
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

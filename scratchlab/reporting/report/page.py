@@ -24,7 +24,7 @@ from scratchlab.reporting.report import curves
 from scratchlab.reporting.report.gathering import Report
 from scratchlab.reporting.report.samples import Samples
 from scratchlab.reporting.report.words import summary
-from scratchlab.run.atomic import write_text
+from scratchlab.run.atomic import write_bytes
 
 NAME = "report.html"
 MARK = '<meta name="generator" content="scratchlab report">'
@@ -54,7 +54,8 @@ def check_target(path: Path) -> None:
 def write_page(report: Report, path: Path, words: Sequence[str]) -> None:
     """Write the page in one go; what stood there before must be a report."""
     check_target(path)
-    write_text(path, page(report, words))
+    # A text of a model may hold halves of characters that no file can have.
+    write_bytes(path, page(report, words).encode("utf-8", "replace"))
 
 
 def page(report: Report, words: Sequence[str]) -> str:

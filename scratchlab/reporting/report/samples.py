@@ -20,6 +20,7 @@ LONGEST = 600  # characters of a text
 SCORES = 6
 # Kept beside scores, and none itself.
 NO_SCORES = ("id", "targets", "said", "expected", "given")
+LOSSES = ("absolute error", "nats per target", "nats")  # of others more is better
 LENGTHS = ((1, 5), (6, 10), (11, 20), (21, 40), (41, None))  # words
 COUNTS = ((1, 1), (2, 5), (6, 20), (21, None))  # of the rarest word among these texts
 
@@ -103,8 +104,9 @@ def _samples(
     def unlike(i: int) -> tuple[float, ...]:
         apart = [_spread([one[name][i] for one in scored]) for name in names]
         said = {repr(o.columns["said"][i]) for _, o in together if "said" in o.columns}
-        worst = [-abs(v) for one in scored for name in names[:1] if (v := one[name][i]) is not None]
-        return (*(-a for a in apart[:1]), -len(said), *(-a for a in apart[1:]), *worst[:1])
+        values = [v for one in scored for name in names[:1] if (v := one[name][i]) is not None]
+        worst = sum(values) if not names or names[0] not in LOSSES else -sum(values)
+        return (*(-a for a in apart[:1]), -len(said), *(-a for a in apart[1:]), worst)
 
     order = sorted(range(total), key=unlike)
     chosen = order if total <= MOST else order[:MOST]
