@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     check_target(path)
     named = [m.strip() for m in options.get("metric", "").strip("[]").split(",") if m.strip()]
     report = gather(rows, base, folders(words, output_dir), metrics=named, test=test)
-    write_page(report, path, arguments)
+    write_page(report, path, ["report", *arguments])
     print(f"written: {path} ({path.stat().st_size / 1e6:.1f} MB)", file=sys.stderr)
     for what, left in (("curves", report.charts_left), ("pictures", report.pictures_left)):
         if left:

@@ -31,8 +31,9 @@ usage: scratchlab suite NAME [GROUP=CHOICE …] [KEY=VALUE …] [RUN.KEY=VALUE �
        scratchlab suite                  what there is
 
 Runs everything that the suite names (configs/suite/NAME.yaml, or a YAML file of yours) and
-compares it: one table (console, Markdown, CSV) and its pictures in outputs/NAME/. The same command
-again runs only what is missing: runs that are done are kept, those that were stopped go on.
+compares it: one table (console, Markdown, CSV), its pictures and a page (report.html) in
+outputs/NAME/. The same command again runs only what is missing: runs that are done are kept, those
+that were stopped go on.
 
   workers=2           runs at a time, each a process with its share of the cores (or threads=N)
   seeds=[0,1,2]       every run once for each seed
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
             done = sum(is_done(m.job.folder) for m in members)
             say(f"{done} of {len(members)} runs are done; the same command goes on")
             raise
-        tables = _report(call, folder, members, source)
+        tables = _report(call, folder, members, source, ["suite", *words])
     finally:
         lock.unlock()
     missing = source.missing()
@@ -118,11 +119,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report(
-    call: _Call, folder: StudyFolder, members: Sequence[Member], source: SuiteSource
+    call: _Call,
+    folder: StudyFolder,
+    members: Sequence[Member],
+    source: SuiteSource,
+    words: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Compare, and show; returns the tables that were shown."""
-    from scratchlab.reporting.compare.suites import write_differences
+    """Compare, and show; returns the tables that were shown. ``words`` are the whole command."""
+    from scratchlab.reporting.compare.suites import against_first, write_differences
     from scratchlab.reporting.comparison import write_comparison
+    from scratchlab.reporting.report.gathering import report_of
+    from scratchlab.reporting.report.page import NAME, write_page
     from scratchlab.studies.suite import compared
     from scratchlab.tracking.console import print_table
 
@@ -140,12 +147,14 @@ def _report(
     for title, columns, rows, notes in comparison.tables:
         print_table(title, columns, rows, notes=notes)
     try:
-        found = write_differences(folder.path, beside, suite.metrics)
-    except UserError as error:
-        say(f"warning: no paired differences: {error}")
-    else:
+        found = against_first(beside, suite.metrics)
         if found is not None:
-            print_table(found.title, found.columns, found.rows, notes=found.notes)
+            shown = write_differences(folder.path, found)
+            print_table(shown.title, shown.columns, shown.rows, notes=shown.notes)
+            write_page(report_of(found, [folder.path]), folder.path / NAME, words)
+            say(f"as a page: {folder.path / NAME}")
+    except UserError as error:
+        say(f"warning: no paired differences, and no page: {error}")
     for line in comparison.missing:
         say(f"warning: {line}")
     say_unlike([m.job.folder for m in members])

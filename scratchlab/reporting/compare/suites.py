@@ -17,11 +17,9 @@ from scratchlab.run.folder import RESULTS, read_config
 MOST = 4  # metrics of a table that is still read
 
 
-def write_differences(
-    folder: Path, compared: Sequence[Compared], metrics: Sequence[str]
-) -> Shown | None:
-    """Write tables/differences.{csv,md}, and return the table; None where nothing can be paired:
-    fewer than two rows have results, or runs of before kept no outputs.
+def against_first(compared: Sequence[Compared], metrics: Sequence[str]) -> Comparison | None:
+    """The rows beside the first; None where nothing can be paired: fewer than two rows have
+    results, or runs of before kept no outputs.
 
     The metrics are the suite's own as far as rows share them, else the first that are told.
 
@@ -38,9 +36,11 @@ def write_differences(
         if one.better and one.examples and any(name in row.metrics for row in others)
     ]
     chosen = [m for m in metrics if m in shared and m not in cost_metrics()] or shared
-    if not chosen:
-        return None
-    found: Comparison = compare(rows, base, metrics=chosen[:MOST])
+    return compare(rows, base, metrics=chosen[:MOST]) if chosen else None
+
+
+def write_differences(folder: Path, found: Comparison) -> Shown:
+    """Write tables/differences.{csv,md}, and return the table."""
     shown = differences_table(found)
     text = markdown(shown.columns, shown.rows, shown.notes)
     write_text(folder / "tables" / "differences.md", text)

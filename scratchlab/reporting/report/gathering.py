@@ -73,10 +73,19 @@ def gather(
         found = compare(rows, base, metrics=metrics, test=test, reader=reader)
     else:
         found = _alone(base, metrics, reader)
+    return report_of(found, studies_of(words), reader)
+
+
+def report_of(found: Comparison, studies: Sequence[Path], reader: Reader | None = None) -> Report:
+    """What belongs to a comparison; ``studies`` are suites and sweeps with pictures of their own.
+
+    Raises:
+        UserError: outputs were changed.
+    """
     charts, charts_left = charts_of(found.rows)
-    pictures, pictures_left = pictures_of(found.rows, studies_of(words))
+    pictures, pictures_left = pictures_of(found.rows, studies)
     made = [_made(row.label, run) for row in found.rows for run in row.runs]
-    samples = samples_of(found.rows, base, reader)
+    samples = samples_of(found.rows, found.base, reader or Reader())
     return Report(found, charts, charts_left, samples, pictures, pictures_left, made)
 
 

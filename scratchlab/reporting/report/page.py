@@ -95,7 +95,7 @@ def page(report: Report, words: Sequence[str]) -> str:
         shown=SHOWN,
         bucket_kinds=bucket_kinds,
         scored=scored,
-        command=shlex.join(["scratchlab", "report", *words]),
+        command=shlex.join(["scratchlab", *words]),
         version=__version__,
     )
 

@@ -19,7 +19,7 @@ from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.compare.comparing import Comparison, compare
 from scratchlab.reporting.compare.costs import front
 from scratchlab.reporting.compare.runs import base_of, rows_of
-from scratchlab.reporting.compare.suites import write_differences
+from scratchlab.reporting.compare.suites import against_first, write_differences
 from scratchlab.reporting.scores import Compared
 from scratchlab.run.atomic import write_json
 from tests.support.commands import environment
@@ -305,13 +305,15 @@ def test_a_suite_ends_in_the_paired_differences_of_its_rows(tmp_path: Path) -> N
         for name, share in (("a", 0.9), ("b", 0.75), ("c", 0.9))
     }
     rows = [Compared(f"row {name}", paths) for name, paths in folders.items()]
-    shown = write_differences(tmp_path / "suite", rows, ["training_time", "accuracy"])
-    assert shown is not None and shown.title == "Paired differences to row a"
+    found = against_first(rows, ["training_time", "accuracy"])
+    assert found is not None
+    shown = write_differences(tmp_path / "suite", found)
+    assert shown.title == "Paired differences to row a"
     assert [row[:2] for row in shown.rows] == [["accuracy ↑", "row b"], ["", "row c"]]
     assert "value" not in shown.columns and shown.rows[0][2].startswith("-0.1")
     written = (tmp_path / "suite/tables/differences.md").read_text(encoding="utf-8")
     assert "row b" in written and (tmp_path / "suite/tables/differences.csv").is_file()
-    assert write_differences(tmp_path / "suite", rows[:1], []) is None
+    assert against_first(rows[:1], []) is None
     for path in folders["a"]:
         edited(path, lambda one: one.pop("examples"))
-    assert write_differences(tmp_path / "suite", rows, ["accuracy"]) is None
+    assert against_first(rows, ["accuracy"]) is None
