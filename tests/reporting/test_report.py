@@ -18,7 +18,7 @@ from scratchlab.cli import main
 from scratchlab.evaluation.contract import Measurement
 from scratchlab.reporting.compare.outputs import Reader
 from scratchlab.reporting.compare.runs import rows_of
-from scratchlab.reporting.report.curves import charts_of, thinned, ticks
+from scratchlab.reporting.report.curves import charts_of, log_ticks, thinned, ticks
 from scratchlab.reporting.report.page import inert
 from scratchlab.reporting.report.pictures import PNG, pictures_of
 from scratchlab.reporting.report.samples import samples_of, scores_of, word_f1
@@ -261,6 +261,9 @@ def test_long_curves_are_thinned_and_keep_their_peaks(two: list[Path]) -> None:
     short, values = thinned(x, y, 100)
     assert len(short) <= 102 and values[short.index(7777.0)] == 5.0
     assert ticks(0.0, 1.0) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert log_ticks(-1.6, 1.0) == [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
+    assert log_ticks(-8.0, 0.5) == [1e-8, 1e-6, 1e-4, 1e-2, 1.0]
+    assert len(log_ticks(0.31, 0.33)) > 2
     charts, left = charts_of(rows_of(map(str, two)))
     assert not left and [line.label for line in charts[0].lines] == ["weak", "good"]
     for chart in charts:

@@ -66,11 +66,9 @@ class Chart:
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
         left, _, low, high = self.ends
-        values = ticks(low, high)
         if self.log:
-            values = [10.0**v for v in values]
-            return [(self.at(left, v)[1], f"{v:.3g}") for v in values]
-        return [(self.at(left, v)[1], f"{v:,.10g}") for v in values]
+            return [(self.at(left, v)[1], f"{v:.4g}") for v in log_ticks(low, high)]
+        return [(self.at(left, v)[1], f"{v:,.10g}") for v in ticks(low, high)]
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script needs to draw the lines anew."""
@@ -172,3 +170,15 @@ def ticks(low: float, high: float, about: int = 6) -> list[float]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round numbers between two powers of ten; of very many decades every second, third …"""
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    within = [10.0**e * m for e in decades for m in (1, 2, 5) if low <= math.log10(m) + e <= high]
+    if len(within) < 2:
+        return [float(f"{10.0**v:.4g}") for v in ticks(low, high, 4)]
+    if len(within) > most:
+        powers = [10.0**e for e in decades if low <= e <= high]
+        within = powers[:: -(-len(powers) // most)]
+    return [float(f"{v:.10g}") for v in within]

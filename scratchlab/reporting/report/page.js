@@ -2,7 +2,7 @@
 (() => {
   document.body.classList.remove("scripts-off");
   const data = JSON.parse(document.getElementById("data").textContent);
-  const W = 640, H = 300, LEFT = 62, RIGHT = 12, TOP = 12, BOTTOM = 38;
+  const W = 640, H = 300, LEFT = 62, RIGHT = 12, TOP = 12, BOTTOM = 38, READ = 6;
   const SVG = document.documentElement.querySelector("svg")?.namespaceURI;
 
   const element = (name, attributes, text) => {
@@ -20,6 +20,21 @@
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i <= high / step + 1e-9; i++) found.push(i * step);
     return found;
+  };
+
+  // Round numbers between two powers of ten, as powers.
+  const logTicks = (low, high) => {
+    const found = [], powers = [];
+    for (let e = Math.floor(low); e <= Math.ceil(high); e++) {
+      for (const m of [1, 2, 5]) {
+        const v = Math.log10(m) + e;
+        if (low <= v && v <= high) found.push(v);
+      }
+      if (low <= e && e <= high) powers.push(e);
+    }
+    if (found.length < 2) return ticks(low, high);
+    const every = Math.ceil(powers.length / 8);
+    return found.length > 8 ? powers.filter((_, i) => i % every === 0) : found;
   };
 
   // A picture of curves: drag to zoom, move or use arrow keys to read.
@@ -56,7 +71,7 @@
       for (const v of ticks(left, right)) {
         axes.append(element("path", { class: "grid", d: `M${X(v)} ${TOP}V${H - BOTTOM}` }), element("text", { x: X(v), y: H - BOTTOM + 15, "text-anchor": "middle" }, short(v)));
       }
-      for (const v of ticks(low, high)) {
+      for (const v of (log ? logTicks : ticks)(low, high)) {
         axes.append(element("path", { class: "grid", d: `M${LEFT} ${Y(v)}H${W - RIGHT}` }), element("text", { x: LEFT - 6, y: Y(v) + 4, "text-anchor": "end" }, short(log ? 10 ** v : v)));
       }
       svg.querySelectorAll(".lines path").forEach((path, i) => {
@@ -74,15 +89,18 @@
       if (at !== null) show(at);
     };
     const all = () => { [left, right, low, high] = ends; draw(); };
-    const show = (step) => {
+    // Of very many lines those are read out that the pointer is nearest to.
+    const show = (step, py = null) => {
       at = step;
       cursor.setAttribute("d", step >= left && step <= right ? `M${X(step)} ${TOP}V${H - BOTTOM}` : "");
-      const values = lines.map(({ label, x, y }) => {
+      const values = lines.filter(({ x }) => x[0] <= step && step <= x[x.length - 1]).map(({ label, x, y }) => {
         let near = 0;
         x.forEach((v, k) => { if (Math.abs(v - step) < Math.abs(x[near] - step)) near = k; });
-        return `${label} ${short(y[near])}`;
+        return { text: `${label} ${short(y[near])}`, far: py === null ? 0 : Math.abs(Y(up(y[near])) - py) };
       });
-      read.textContent = `update ${step.toLocaleString("en")}: ${values.join(" · ")}`;
+      if (values.length > READ) values.sort((one, other) => one.far - other.far);
+      const more = values.length > READ ? ` · and ${values.length - READ} more` : "";
+      read.textContent = `update ${step.toLocaleString("en")}: ${values.slice(0, READ).map((one) => one.text).join(" · ")}${more}`;
     };
     const nearest = (x) => steps.reduce((best, v) => (Math.abs(v - x) < Math.abs(best - x) ? v : best), steps[0]);
 
@@ -90,7 +108,8 @@
     svg.addEventListener("pointerdown", (event) => { from = inside(event); svg.setPointerCapture(event.pointerId); });
     svg.addEventListener("pointermove", (event) => {
       const px = inside(event);
-      show(nearest(back(px)));
+      const box = svg.getBoundingClientRect();
+      show(nearest(back(px)), ((event.clientY - box.top) / box.height) * H);
       if (from !== null) { band.setAttribute("x", Math.min(from, px)); band.setAttribute("width", Math.abs(px - from)); }
     });
     const end = (event) => {

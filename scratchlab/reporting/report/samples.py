@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.formatting import title_of
 from scratchlab.reporting.compare.outputs import Outputs, Reader, why_unlike
 from scratchlab.reporting.compare.runs import Row
 
@@ -20,6 +21,7 @@ LONGEST = 600  # characters of a text
 SCORES = 6
 # Kept beside scores, and none itself.
 NO_SCORES = ("id", "targets", "said", "expected", "given")
+FEWEST = 5  # examples of two buckets that are worth a table
 LOSSES = ("absolute error", "nats per target", "nats")  # of others more is better
 LENGTHS = ((1, 5), (6, 10), (11, 20), (21, 40), (41, None))  # words
 COUNTS = ((1, 1), (2, 5), (6, 20), (21, None))  # of the rarest word among these texts
@@ -80,9 +82,10 @@ def samples_of(rows: Sequence[Row], base: Row, reader: Reader) -> list[Samples]:
 
 
 def _files(row: Row, base: Row) -> dict[str, tuple[Any, Measurement]]:
-    """A figure of each file of outputs, of the run that had the same fold as the base's first."""
-    fold = base.runs[0].repeat[1]
-    run = next((r for r in row.runs if r.repeat[1] == fold), row.runs[0])
+    """A figure of each file of outputs, of the run with the seed and the fold of the base's first,
+    else with its fold."""
+    seed, fold = base.runs[0].repeat
+    run = min(row.runs, key=lambda r: (r.repeat[1] != fold, r.repeat[0] != seed))
     found: dict[str, tuple[Any, Measurement]] = {}
     for figure in run.figures.values():
         if figure[1].examples.get("file"):
@@ -160,7 +163,7 @@ def scores_of(columns: Mapping[str, Any]) -> dict[str, list[float | None]]:
     for name, values in columns.items():
         numbers = name not in NO_SCORES and all(v is None or _number(v) for v in values)
         if numbers and not (name == "nats" and targets is not None):
-            found[name.replace("_", " ")] = [None if v is None else float(v) for v in values]
+            found[title_of(name)] = [None if v is None else float(v) for v in values]
     return found
 
 
@@ -205,7 +208,7 @@ def _buckets(
     measured: Sequence[int],
     score: Sequence[Sequence[float | None]],
 ) -> list[Bucket]:
-    """Means of a score by a whole number of each example; nothing where all fall into one."""
+    """Means of a score by a whole number of each example; none where almost all fall into one."""
     found = []
     for low, high in bounds:
         places = [i for i, v in enumerate(measured) if low <= v and (high is None or v <= high)]
@@ -215,4 +218,5 @@ def _buckets(
         known = [[v for i in places if (v := row[i]) is not None] for row in score]
         means = [_rounded(statistics.fmean(part)) if part else None for part in known]
         found.append(Bucket(kind, name, len(places), means))
-    return found if len(found) > 1 else []
+    sizes = sorted(bucket.n for bucket in found)
+    return found if len(found) > 1 and sizes[-2] >= FEWEST else []
