@@ -195,6 +195,8 @@
     show();
   };
 
+  // On paper nothing can be opened; configurations stay shut, they are long.
+  addEventListener("beforeprint", () => document.querySelectorAll("#runs > details").forEach((one) => { one.open = true; }));
   document.querySelectorAll("svg[data-chart]").forEach((svg) => { svg.setAttribute("role", "application"); chart(svg); });
   document.querySelectorAll("section[data-samples]").forEach(examples);
 })();
