@@ -308,3 +308,16 @@ def as_one_voice(here: Place, error: BaseException) -> Iterator[None]:
         with contextlib.redirect_stderr(_standard_error()):
             sys.stderr.write(f"{here}: ")
             yield
+            sys.stderr.flush()
+        _hang_up()
+
+
+def _hang_up() -> None:
+    """Tell the others by a closed connection, and leave process 0 the time to write down how the
+    run has ended, before who has started all sees this process end and ends the others."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_initialized():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the exit code is to be that of the failure
+        if distributed.get_backend() == "gloo":  # NCCL may wait for what others never send
+            distributed.destroy_process_group()
+        time.sleep(PATIENCE)
