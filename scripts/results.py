@@ -33,7 +33,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "multi30k_en_fr": ("English to French, Multi30k", "multi30k_bleu.png"),
         "multi30k_choices": ("One choice at a time", ""),
         "attention": ("With and without attention", "attention_by_length.png"),
-        "attention_embedded": ("With and without attention, without files", ""),
+        "attention_embedded": (
+            "With and without attention, without files",
+            "attention_embedded_by_length.png",
+        ),
         "positions_mt": ("Positions in translation", ""),
         "transformer_sizes": ("Sizes of a Transformer", ""),
     },
@@ -84,6 +87,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 FINDINGS: dict[str, str] = {
     "embeddings": "All that learn from windows are above gensim's figures at its settings; "
     "n-grams of characters answer the analogies that are about grammar.",
+    "attention_embedded": "One last state cannot hold a sentence, the less the longer it is; with a "
+    "look at every word of the source recurrent networks translate most of them.",
+    "rag": "With a passage the same model answers more than twice as many questions; most of what "
+    "is left wrong stands in the passage that it was given.",
     "retrieval": "A pretrained encoder that saw none of these queries ranks best; BM25 is ahead of "
     "TF-IDF, and means of word vectors from so little text are behind counting words.",
 }
