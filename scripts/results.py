@@ -87,8 +87,8 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 FINDINGS: dict[str, str] = {
     "embeddings": "All that learn from windows are above gensim's figures at its settings; "
     "n-grams of characters answer the analogies that are about grammar.",
-    "attention_embedded": "One last state cannot hold a sentence, the less the longer it is; with a "
-    "look at every word of the source recurrent networks translate most of them.",
+    "attention_embedded": "One last state cannot hold a sentence, least of all a long one; with "
+    "a look at every word of the source recurrent networks translate most of them.",
     "rag": "With a passage the same model answers more than twice as many questions; most of what "
     "is left wrong stands in the passage that it was given.",
     "retrieval": "A pretrained encoder that saw none of these queries ranks best; BM25 is ahead of "
