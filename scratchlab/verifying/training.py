@@ -21,6 +21,14 @@ from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.verifying.findings import DoesNotApply, Finding, Gap, gap, gap_of, judged, largest
 from scratchlab.verifying.subject import Subject
 
+# What a process that is to be killed runs: nothing is imported from the folder that the command was
+# given in (-P), which may hold a stranger's files.
+DIE = f"""
+import sys
+sys.path.append({str(Path(__file__).resolve().parents[2])!r})
+from scratchlab.verifying.training import die
+die(sys.argv[1], int(sys.argv[2]))
+"""
 METRICS = "metrics.jsonl"
 CHECKPOINTS = ("last", "best")
 
@@ -75,7 +83,7 @@ def killed(subject: Subject) -> Iterator[Finding]:
     config = subject.training("killed", resume=True)
     folder = RunFolder.create(config["output_dir"], config["name"], "killed")
     folder.write_config(config, [])
-    words = [sys.executable, "-m", "scratchlab.verifying.training", str(folder.path), str(at)]
+    words = [sys.executable, "-P", "-c", DIE, str(folder.path), str(at)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != -signal.SIGKILL:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -137,13 +145,9 @@ def interrupting() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def die(folder: Path, update: int) -> None:
+def die(folder: str, update: int) -> None:
     """The training that a folder describes, up to an update that is its process's last."""
     from scratchlab.lab.train import train
 
-    config: dict[str, Any] = read_config(folder / "config.yaml")
+    config: dict[str, Any] = read_config(Path(folder) / "config.yaml")
     train(config, [], ["verify", "killed"], [Alarm(update, signal.SIGKILL)])
-
-
-if __name__ == "__main__":
-    die(Path(sys.argv[1]), int(sys.argv[2]))

@@ -143,3 +143,14 @@ def test_what_must_be_exact_may_not_differ_by_rounding() -> None:
     assert judged("", "", findings.Gap(1e-3, "w", False), rounding(100)).result == NOT_EQUAL
     assert judged("", "", findings.Gap(0.0, "w", False)).result == NOT_EQUAL
     assert rounding(100, 2.0**-52, "float64").value < 1e-13
+
+
+def test_a_process_that_is_killed_imports_nothing_from_the_folder_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``python -m`` would look there first, and find what a stranger has put beside a run."""
+    for name in ("json", "scratchlab", "torch"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["model=mlp", "dataset=wine_cultivars", "checks=kill", "threads=1"]) == 0
+    assert not (tmp_path / "ran").exists()
