@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
-from scratchlab.errors import UserError
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.alignment import Additive, Alignment, Multiplicative, Source
 from scratchlab.models.layers.attention import padding_mask
@@ -36,6 +35,7 @@ from scratchlab.models.layers.recurrent_cells import (
     turned_order,
 )
 from scratchlab.models.layers.token_layers import TokenLayers, distinct
+from scratchlab.models.layers.translation_tables import translation_tables
 from scratchlab.registry import option, register
 
 
@@ -112,20 +112,13 @@ class RNNSeq2Seq(Seq2SeqModel):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
-        if spec.vocab_size is None or spec.source_vocab_size is None or spec.pad_id is None:
-            raise UserError(
-                "rnn_seq2seq needs a data set with a source and a target vocabulary",
-                "Choose a data set of task seq2seq.",
-            )
         self.config = config
         self.pad_id = spec.pad_id
         d_model, impl, cell = config.d_model, config.cell_impl, config.cell
-        # Small as an output layer, about one as an input: embeddings are scaled by √D when read.
-        self.target_embedding = embedding(spec.vocab_size, d_model)
-        self.source_embedding = self.target_embedding
-        if not (config.tie_embeddings and spec.shared_vocabulary):
-            self.source_embedding = embedding(spec.source_vocab_size, d_model)
-        self.output = Linear(d_model, spec.vocab_size, bias=False)
+        self.target_embedding, self.source_embedding = translation_tables(
+            "rnn_seq2seq", spec, d_model, config.tie_embeddings
+        )
+        self.output = Linear(d_model, self.target_embedding.num_embeddings, bias=False)
         if config.tie_embeddings:
             self.output.weight = self.target_embedding.weight
         self.encoder = nn.ModuleList(
@@ -277,10 +270,3 @@ class RNNSeq2Seq(Seq2SeqModel):
     def read_out(self, hidden: Tensor, context: Tensor) -> Tensor:
         """h̃ = tanh(W [h; c]): hidden, context [R, T, D] → [R, T, D]."""
         return self.dropout(self.readout(torch.cat([hidden, context], -1)).tanh())
-
-
-def embedding(rows: int, d_model: int) -> nn.Embedding:
-    """A table of tokens, normal with standard deviation 1/√D."""
-    table = nn.Embedding(rows, d_model)
-    nn.init.normal_(table.weight, std=d_model**-0.5)
-    return table

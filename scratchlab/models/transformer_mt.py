@@ -15,7 +15,6 @@ from typing import ClassVar, TypeVar, cast
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
-from scratchlab.errors import UserError
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.attention import CrossAttention, SelfAttention, padding_mask
 from scratchlab.models.layers.block import Block, KeysAndValues
@@ -25,6 +24,7 @@ from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.positions import Positions, Rotary, Rotation
 from scratchlab.models.layers.token_layers import TokenLayers, distinct
+from scratchlab.models.layers.translation_tables import translation_tables
 from scratchlab.registry import option, register
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -117,22 +117,13 @@ class TransformerMT(Seq2SeqModel):
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
-        if spec.vocab_size is None or spec.source_vocab_size is None or spec.pad_id is None:
-            raise UserError(
-                "transformer_mt needs a data set with a source and a target vocabulary",
-                "Choose a data set of task seq2seq.",
-            )
         self.config = config
         self.pad_id = spec.pad_id
         d_model = config.d_model
-        self.target_embedding = nn.Embedding(spec.vocab_size, d_model)
-        nn.init.normal_(self.target_embedding.weight, std=d_model**-0.5)
-        if config.tie_embeddings and spec.shared_vocabulary:
-            self.source_embedding = self.target_embedding
-        else:
-            self.source_embedding = nn.Embedding(spec.source_vocab_size, d_model)
-            nn.init.normal_(self.source_embedding.weight, std=d_model**-0.5)
-        self.output = Linear(d_model, spec.vocab_size, bias=False)
+        self.target_embedding, self.source_embedding = translation_tables(
+            "transformer_mt", spec, d_model, config.tie_embeddings
+        )
+        self.output = Linear(d_model, self.target_embedding.num_embeddings, bias=False)
         if config.tie_embeddings:
             self.output.weight = self.target_embedding.weight
         else:
