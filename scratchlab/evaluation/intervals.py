@@ -117,7 +117,8 @@ def effects(statistic: Statistic, scale: Scale) -> tuple[float, list[Floats]]:
     """A figure on a scale, and what each of its examples does to it there (in a list, since
     figures of several sets of examples may be joined)."""
     value, others = scale.to(np.array(statistic.value())), scale.to(statistic.without_each())
-    return float(value), [others.mean() - others]
+    with np.errstate(invalid="ignore"):  # a figure at an end of its scale: student() finds it
+        return float(value), [others.mean() - others]
 
 
 def student(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -163,3 +164,12 @@ def test_the_interval_of_a_rank_correlation_covers_what_it_says() -> None:
 def test_a_figure_that_does_not_vary_is_not_said_to_be_certain() -> None:
     same = Sums(np.ones((20, 2)), lambda sums: sums[..., 0] / sums[..., 1], PLAIN)
     assert interval(same) is None
+
+
+def test_a_figure_at_the_end_of_its_scale_has_no_interval_and_no_warning() -> None:
+    """A BLEU of 0 lies at minus infinity on its scale: nothing is said of how far it is off."""
+    columns = {"said": ["a b c d e"] * 30, "expected": ["v w x y z"] * 30}
+    made = STATISTICS["bleu"](columns, lowercase=False, tokenize="13a")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert made.value() == 0.0 and interval(made) is None
