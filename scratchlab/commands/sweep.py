@@ -16,12 +16,12 @@ from scratchlab.commands.study_options import (
     say_unlike,
 )
 from scratchlab.errors import Stopped
-from scratchlab.studies.sweep_options import read_sweep_options, sweep_options
+from scratchlab.studies.sweep.options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
     from scratchlab.studies.runs import StudyFolder
-    from scratchlab.studies.sweep import SweepSource
-    from scratchlab.studies.sweep_plan import Sweep
+    from scratchlab.studies.sweep.plan import Sweep
+    from scratchlab.studies.sweep.source import SweepSource
 
 HELP = """
 usage: scratchlab sweep model=NAME KEY=A,B KEY=range(…) … [sweep.KEY=VALUE]
@@ -58,8 +58,8 @@ def main(arguments: Sequence[str]) -> int:
     sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
     place, rest = read_study_options(words, STUDY_OPTIONS)
     from scratchlab.studies.runs import StudyFolder
-    from scratchlab.studies.search_space import first, point_words
-    from scratchlab.studies.sweep_plan import plan_sweep
+    from scratchlab.studies.sweep.plan import plan_sweep
+    from scratchlab.studies.sweep.space import first, point_words
     from scratchlab.studies.workers import share_of_threads
 
     sweep = plan_sweep(rest, sweep_config, flags.config_dir)
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
     from scratchlab.data.catalog import require_data
-    from scratchlab.studies.sweep import SweepSource, open_study, tried
+    from scratchlab.studies.sweep.source import SweepSource, open_study, tried
     from scratchlab.studies.workers import run_all
 
     require_data([sweep.config])
@@ -109,9 +109,9 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
     from scratchlab.reporting.results import arithmetic
     from scratchlab.reporting.search import Search, write_trials
     from scratchlab.reporting.search_pictures import write_pictures
-    from scratchlab.studies.best_config import write_best
-    from scratchlab.studies.search_space import point_words
-    from scratchlab.studies.sweep import importance, tried
+    from scratchlab.studies.sweep.best_config import write_best
+    from scratchlab.studies.sweep.source import importance, tried
+    from scratchlab.studies.sweep.space import point_words
     from scratchlab.tracking.console import print_table
 
     folder, options = source.folder, sweep.options

@@ -14,8 +14,8 @@ import pytest
 from optuna.storages.journal import JournalStorage
 
 from scratchlab.errors import UserError
-from scratchlab.studies import journal as module
-from scratchlab.studies.journal import Journal
+from scratchlab.studies.sweep import journal as module
+from scratchlab.studies.sweep.journal import Journal
 
 
 def study(path: Path, **options: object) -> optuna.Study:

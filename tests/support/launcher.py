@@ -41,7 +41,7 @@ HEAVY = (
     "scratchlab.data.sets.translation", "scratchlab.decoding.greedy", "scratchlab.lab.evaluate",
     "scratchlab.lab.predict", "scratchlab.lab.train", "scratchlab.models.gpt",
     "scratchlab.models.transformer_mt", "scratchlab.reporting.comparison",
-    "scratchlab.reporting.plots", "scratchlab.studies.sweep", "scratchlab.training.fit",
+    "scratchlab.reporting.plots", "scratchlab.studies.sweep.source", "scratchlab.training.fit",
     "scratchlab.training.gradient",
 )  # fmt: skip
 

@@ -14,7 +14,9 @@ from scratchlab.config.overrides import key_of
 from scratchlab.config.root import NO_MATTER
 from scratchlab.errors import ConfigError, Fault, UserError
 from scratchlab.registry import is_estimator, section_parts
-from scratchlab.studies.search_space import (
+from scratchlab.studies.sweep.metric import choose_metric
+from scratchlab.studies.sweep.options import Config
+from scratchlab.studies.sweep.space import (
     MOST_TRIALS,
     Dimension,
     first,
@@ -22,8 +24,6 @@ from scratchlab.studies.search_space import (
     point_words,
     read_space,
 )
-from scratchlab.studies.sweep_metric import choose_metric
-from scratchlab.studies.sweep_options import Config
 
 
 @dataclass(frozen=True)

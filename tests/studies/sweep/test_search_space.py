@@ -8,8 +8,10 @@ import optuna
 import pytest
 
 from scratchlab.config.compose import compose
-from scratchlab.studies.best_config import write_best
-from scratchlab.studies.search_space import (
+from scratchlab.studies.sweep.best_config import write_best
+from scratchlab.studies.sweep.options import Config
+from scratchlab.studies.sweep.source import sampler_of
+from scratchlab.studies.sweep.space import (
     Dimension,
     first,
     grid,
@@ -17,8 +19,6 @@ from scratchlab.studies.search_space import (
     read_space,
     seed_of,
 )
-from scratchlab.studies.sweep import sampler_of
-from scratchlab.studies.sweep_options import Config
 
 
 def dimension(word: str) -> Dimension:

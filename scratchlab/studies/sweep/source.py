@@ -19,11 +19,11 @@ from scratchlab.errors import UserError
 from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import read_results
 from scratchlab.reporting.search import Tried, shown_value
-from scratchlab.studies.journal import LOCK, Journal
 from scratchlab.studies.runs import StudyFolder, completed, differences, is_done
-from scratchlab.studies.search_space import grid, point_words, seed_of
-from scratchlab.studies.sweep_options import Config
-from scratchlab.studies.sweep_plan import Sweep
+from scratchlab.studies.sweep.journal import LOCK, Journal
+from scratchlab.studies.sweep.options import Config
+from scratchlab.studies.sweep.plan import Sweep
+from scratchlab.studies.sweep.space import grid, point_words, seed_of
 from scratchlab.studies.workers import Job, Outcome
 from scratchlab.tracking.jsonl import METRICS, read_lines
 

@@ -12,8 +12,8 @@ import pytest
 from scratchlab.errors import ConfigError
 from scratchlab.evaluation.comparable import directions, expected
 from scratchlab.registry import section_parts
-from scratchlab.studies.sweep_options import read_sweep_options
-from scratchlab.studies.sweep_plan import Sweep, plan_sweep
+from scratchlab.studies.sweep.options import read_sweep_options
+from scratchlab.studies.sweep.plan import Sweep, plan_sweep
 
 
 def planned(*words: str) -> Sweep:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import outcomes
+from ..conftest import outcomes
 
 GRID = ["optimizer.lr=1e-3,3e-3,1e-2", "model.dropout=choice(0.0,0.1,0.2)"]
 

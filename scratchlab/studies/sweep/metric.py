@@ -12,7 +12,7 @@ from typing import Any
 from scratchlab.config.overrides import key_of
 from scratchlab.errors import ConfigError, Fault, suggest
 from scratchlab.evaluation.comparable import Metric, expected, targets_of
-from scratchlab.studies.sweep_options import Config
+from scratchlab.studies.sweep.options import Config
 
 KEY = "sweep.metric"
 USUAL = "val/loss"
