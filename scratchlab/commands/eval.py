@@ -11,6 +11,7 @@ from scratchlab.commands.trained import read_run
 from scratchlab.config.overrides import key_of
 from scratchlab.errors import UserError
 from scratchlab.run.folder import RunFolder, is_checkpoint
+from scratchlab.run.phases import Phases
 
 HELP = """
 usage: scratchlab eval RUN [GROUP=CHOICE …] [KEY=VALUE …]
@@ -33,6 +34,7 @@ be written, to evaluations/<time>/ here); the run's own results stay as they are
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
+    phases = Phases()
     given = read_run(arguments, HELP, "eval")
     if given is None:
         return 0
@@ -48,5 +50,5 @@ def main(arguments: Sequence[str]) -> int:
     where: Path | RunFolder = given.path if own else Path.cwd()
     if "resume=true" in arguments:  # a folder of one's own: output_dir, name and run_id
         where, _ = open_folder(given.config)
-    evaluate(given.config, given.path, where, ["eval", *arguments])
+    evaluate(given.config, given.path, where, ["eval", *arguments], phases)
     return 0

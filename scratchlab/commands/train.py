@@ -13,6 +13,7 @@ from scratchlab.commands.recording import take_record
 from scratchlab.config.overrides import key_of, last_value
 from scratchlab.errors import Stopped, UserError
 from scratchlab.run.own_part import with_own_part
+from scratchlab.run.phases import Phases
 from scratchlab.run.processes import place
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ set, optimizer, schedule and evaluators that fit it; what you write wins.
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb."""
+    phases = Phases()
     words, into = take_record(arguments)
     run = last_value(words, "resume")
     goes_on = run and run.lower() not in ("true", "false")
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         print(_said_of(done), file=sys.stderr)
     else:
         try:
-            done = train(composed.config, composed.overrides, ["train", *words])
+            command = ["train", *words]
+            done = train(composed.config, composed.overrides, command, phases=phases)
         except Stopped as stop:
             if stop.folder is None:
                 raise

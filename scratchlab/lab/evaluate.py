@@ -17,12 +17,17 @@ from scratchlab.reporting.sink import FolderSink, PictureSink
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RunFolder, read_trained, refuse_links
 from scratchlab.run.manifest import changed_data, latest, manifest, read_manifest
+from scratchlab.run.phases import EVALUATION, Phases
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.jsonl import METRICS
 
 
 def evaluate(
-    config: dict[str, Any], run: Path, where: Path | RunFolder, command: Sequence[str]
+    config: dict[str, Any],
+    run: Path,
+    where: Path | RunFolder,
+    command: Sequence[str],
+    phases: Phases | None = None,
 ) -> list[Measurement]:
     """Measure a trained run; results go to a new folder ``where/evaluations/<time>``.
 
@@ -31,7 +36,8 @@ def evaluate(
     if where == run:
         refuse_links(run)
     folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
-    with session(folder, config, command, command, trackers=("console",)) as now:
+    opened = session(folder, config, command, command, trackers=("console",), phases=phases)
+    with opened as now:
         trained = load_trained(config, run)
         check_splits(config, trained.dataset, ["evaluate_split"])
         check_export(trained, config)
@@ -60,7 +66,9 @@ def evaluate(
             tracker.message(f"note: {note}")
         failed: dict[str, Exception] = {}
         sink = FolderSink(folder.path, tracker, pictures=config["pictures"])
-        found = measure(trained, evaluators, split, sink, failed=failed) + costs()
+        with now.phases(EVALUATION):
+            found = measure(trained, evaluators, split, sink, failed=failed)
+        found += costs(now.phases)
         now.results(f"Results of {trained.checkpoint}", found)
         export(folder.path, trained, config, tracker)
         tracker.message(f"written to {folder.path}")

@@ -15,6 +15,7 @@ from scratchlab.registry import build, find
 from scratchlab.reporting.sink import FolderSink, NullSink
 from scratchlab.run.manifest import peak_memory_bytes
 from scratchlab.run.own_part import own_part
+from scratchlab.run.phases import Phases
 from scratchlab.training.memory import is_out_of_memory, out_of_memory
 
 LOGGER = logging.getLogger("scratchlab")
@@ -130,10 +131,13 @@ def validation(
     return scores if quick else None
 
 
-def costs(training_seconds: float | None = None) -> list[Measurement]:
-    """What a run cost in time and memory."""
+def costs(phases: Phases, training_seconds: float | None = None) -> list[Measurement]:
+    """What a run cost in time and memory; the time of the command so far with its phases."""
+    spent = phases.so_far()
+    settings = {"seconds": {name: round(seconds, 3) for name, seconds in spent.items()}}
     memory = Measurement("peak_memory", peak_memory_bytes(), "bytes", "lower", timing=True)
+    run = Measurement("run_time", sum(spent.values()), "s", "lower", timing=True, settings=settings)
     if training_seconds is None:
-        return [memory]
+        return [run, memory]
     seconds = Measurement("training_time", training_seconds, "s", "lower", timing=True)
-    return [seconds, memory]
+    return [seconds, run, memory]

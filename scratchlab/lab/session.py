@@ -18,6 +18,7 @@ from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import write_results
 from scratchlab.reporting.tables import results_notes, results_table
 from scratchlab.run.folder import RunFolder
+from scratchlab.run.phases import Phases, in_a_line
 from scratchlab.run.record import Record, log_file, record_failure
 from scratchlab.tracking.contract import Tracker
 from scratchlab.tracking.guard import Trackers
@@ -35,6 +36,7 @@ class Session:
     tracker: Trackers
     resumed: bool
     record: Record
+    phases: Phases
 
     def begin(self) -> None:
         """From here on the command is right: it may be the latest one, and changes what is there.
@@ -49,11 +51,14 @@ class Session:
         self.tracker.message(f"warning: {text}")
 
     def results(self, title: str, found: list[Measurement]) -> None:
-        """Write what was measured, and show it."""
+        """Write what was measured, and show it, and where the time went."""
         write_results(self.folder.path, found)
         self.tracker.table(title, *results_table(found))
         for note in results_notes(found):
             self.tracker.remark(note)
+        took = in_a_line(self.phases.so_far())
+        LOGGER.info("took %s", took)
+        self.tracker.message(f"took {took}")
 
 
 def open_folder(config: dict[str, Any]) -> tuple[RunFolder, bool]:
@@ -78,13 +83,14 @@ def session(
     keep: bool = True,
     trackers: Sequence[str] | None = None,
     watchers: Sequence[Tracker] = (),
+    phases: Phases | None = None,
 ) -> Iterator[Session]:
     """Inside, ``command`` fills ``folder``; only these ``trackers`` of the configuration are told,
-    and ``watchers``.
+    and ``watchers``. ``phases`` is the clock of the command, if that was started before.
 
     Unless it is to be kept, a folder with nothing in it goes where the command was a mistake.
     """
-    started = time.perf_counter()
+    started, phases = time.perf_counter(), phases or Phases()
     refused = False
     folder.lock()
     try:
@@ -101,11 +107,11 @@ def session(
                 chosen = config["tracker"]
                 names = [name for name in chosen if trackers is None or name in trackers]
                 built = [build("tracker", chosen[name]) for name in names]
-                tracker = Trackers([*built, *watchers])
+                tracker = Trackers([*built, *watchers], phases)
                 ended = "failed"
                 try:
                     with memory_advice(config):
-                        yield Session(folder, config, tracker, resumed, record)
+                        yield Session(folder, config, tracker, resumed, record, phases)
                         tracker.flush()  # a run whose metrics cannot be written is not done
                         seconds = round(time.perf_counter() - started, 1)
                         folder.write_status("done", seconds=seconds)

@@ -28,11 +28,12 @@ from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.manifest import begun, gone_on, latest, manifest, read_manifest
+from scratchlab.run.phases import EVALUATION, Phases
 from scratchlab.run.processes import Processes, joined, place
 from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.tracking.guard import Trackers
-from scratchlab.training.contract import TrainingContext
+from scratchlab.training.contract import Progress, TrainingContext
 
 LOGGER = logging.getLogger("scratchlab")
 
@@ -42,11 +43,13 @@ def train(
     overrides: Sequence[str],
     command: Sequence[str],
     watchers: Sequence[Tracker] = (),
+    phases: Phases | None = None,
 ) -> Path:
     """Train (or go on training) and evaluate; returns the run folder.
 
     ``watchers`` are told what the trackers of the configuration are. Of several processes the first
-    does all of it; the others take part in the training alone.
+    does all of it; the others take part in the training alone. ``phases`` is the clock of the
+    command, if that was started before.
     """
     if place().count > 1 and is_estimator(config):
         problem = f"model: {config['model']['name']} learns in one process"
@@ -55,7 +58,7 @@ def train(
     with joined(config["device"]) as processes:
         if processes.rank:
             return _take_part(processes)
-        return _train(config, overrides, command, watchers, processes)
+        return _train(config, overrides, command, watchers, processes, phases or Phases())
 
 
 def _train(
@@ -64,11 +67,16 @@ def _train(
     command: Sequence[str],
     watchers: Sequence[Tracker],
     processes: Processes,
+    phases: Phases,
 ) -> Path:
     folder, resumed = open_folder(config)
     keep = config["resume"] is True  # a study looks for its runs where it named them
     opened = session(
-        *(folder, config, overrides, command), resumed=resumed, keep=keep, watchers=watchers
+        *(folder, config, overrides, command),
+        resumed=resumed,
+        keep=keep,
+        watchers=watchers,
+        phases=phases,
     )
     with opened as run:
         config = run.config
@@ -90,28 +98,38 @@ def _train(
         context = training_context(parts, folder, run.tracker)
         context.validate = validation(parts, evaluators)
         context.resume = newest.content if newest else None
-        context.processes = processes
+        context.processes, context.phases = processes, phases
         told: list[Any] = [str(folder.path), resumed, config]
         processes.from_first(lambda: told)
         _introduce(run, parts, trainer.total_steps(context), newest, start, warnings)
         with processes.as_one():
             progress = trainer.train(context)
         processes.leave()
-        if config["pictures"]:
-            for path in draw_curves(folder.path, loss_label=loss_label(config)):
-                run.tracker.image(progress.step, path.stem, path)
-        measurements: list[Measurement] = []
-        failed: dict[str, Exception] = {}
-        if measured or config["export"]:
-            chosen = Weights.of_run(folder.path, config["evaluate_checkpoint"])
-            parts.adapted.load(chosen.content.model, chosen.path)
-            if measured:
-                measurements = _measure_checkpoint(run, parts, evaluators, chosen, failed)
-        measurements += costs(progress.seconds if progress.step else None)  # else none was trained
-        run.results(f"Results of {folder.name}/{folder.run_id}", measurements)
-        export(folder.path, parts, config, run.tracker)
-        raise_failed(failed)
+        with phases(EVALUATION):
+            _finish(run, parts, progress, evaluators if measured else None)
     return folder.path
+
+
+def _finish(
+    run: Session, parts: Parts, progress: Progress, evaluators: Mapping[str, Evaluator] | None
+) -> None:
+    """Curves, measurements (by ``evaluators``, where something is measured) and export."""
+    folder, config = run.folder, run.config
+    if config["pictures"]:
+        for path in draw_curves(folder.path, loss_label=loss_label(config)):
+            run.tracker.image(progress.step, path.stem, path)
+    measurements: list[Measurement] = []
+    failed: dict[str, Exception] = {}
+    if evaluators is not None or config["export"]:
+        chosen = Weights.of_run(folder.path, config["evaluate_checkpoint"])
+        parts.adapted.load(chosen.content.model, chosen.path)
+        if evaluators is not None:
+            measurements = _measure_checkpoint(run, parts, evaluators, chosen, failed)
+    trained = progress.seconds if progress.step else None  # none: nothing was trained
+    measurements += costs(run.phases, trained)
+    run.results(f"Results of {folder.name}/{folder.run_id}", measurements)
+    export(folder.path, parts, config, run.tracker)
+    raise_failed(failed)
 
 
 def _take_part(processes: Processes) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.errors import Stopped, UserError
+from scratchlab.run.phases import TRACKERS, Phases
 from scratchlab.tracking.contract import RunInfo, Tracker
 
 LOGGER = logging.getLogger(__name__)
@@ -23,12 +24,13 @@ class Trackers(Tracker):
     What a tracker raises (no network, full disk, missing package) is said once, in the log and on
     the trackers that are left, and that tracker is not called again. ``Stopped`` passes through: a
     signal that arrives during a call is no fault of the tracker. What an essential tracker raises
-    passes through once the others were called.
+    passes through once the others were called. What they take counts for a phase of its own.
     """
 
-    def __init__(self, trackers: Sequence[Tracker]) -> None:
+    def __init__(self, trackers: Sequence[Tracker], phases: Phases | None = None) -> None:
         super().__init__(None)
         self._active = list(trackers)
+        self._phases = phases or Phases()
 
     @property
     def active(self) -> tuple[Tracker, ...]:
@@ -63,6 +65,10 @@ class Trackers(Tracker):
         self._each("finish", status)
 
     def _each(self, call: str, *arguments: Any) -> None:
+        with self._phases(TRACKERS):
+            self._call(call, *arguments)
+
+    def _call(self, call: str, *arguments: Any) -> None:
         failed: Exception | None = None
         for tracker in tuple(self._active):
             try:

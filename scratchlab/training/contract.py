@@ -13,6 +13,7 @@ from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.registry import option
 from scratchlab.run.checkpoint import Checkpoint
+from scratchlab.run.phases import Phases
 from scratchlab.run.processes import Processes
 from scratchlab.tracking.contract import Tracker
 
@@ -25,7 +26,8 @@ class TrainingContext:
     """All that a trainer is given. ``validate`` runs the quick evaluators on the model as it is.
 
     The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator. Of the
-    ``processes`` of a run each has its own context; only the first one tracks and writes.
+    ``processes`` of a run each has its own context; only the first one tracks and writes. What
+    the training takes is told to ``phases``.
     """
 
     adapted: Adapted
@@ -42,6 +44,7 @@ class TrainingContext:
     validate: Callable[[], Mapping[str, float]] | None = None
     resume: Checkpoint | None = None
     processes: Processes = field(default_factory=Processes)
+    phases: Phases = field(default_factory=Phases)
     _batch_counts: dict[int, int] = field(default_factory=dict)
 
     @property

@@ -24,6 +24,7 @@ from scratchlab.estimators.scoring import score
 from scratchlab.registry import option, register
 from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.interrupt import Interrupt
+from scratchlab.run.phases import CHECKPOINTS, FIT, VALIDATION
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -74,12 +75,15 @@ class _Fitting:
             self.validation = self._examples("val")
         examples = self._examples("train")
         self.clock = self.saved_clock = time.perf_counter()
-        if isinstance(self.estimator, IterativeEstimator):
-            self._fit_epochs(examples)
-        else:
+        phases = self.context.phases
+        with phases(FIT):
+            if isinstance(self.estimator, IterativeEstimator):
+                self._fit_epochs(examples)
+                return state
             self.estimator.fit(*examples.arguments, **examples.options)
             fitted = time.perf_counter()
-            metrics = score(self.estimator, examples.arguments)
+            with phases(VALIDATION):
+                metrics = score(self.estimator, examples.arguments)
             self.clock += time.perf_counter() - fitted  # measuring is no part of training
             self._end_epoch(metrics, last=True)
         return state
@@ -148,10 +152,11 @@ class _Fitting:
                 self.best = self._checkpoint()
             return
         started = time.perf_counter()
-        measured = score(self.estimator, self.validation.arguments)
-        scalars = {f"val/{name}": value for name, value in measured.items()}
-        if context.validate is not None:
-            scalars.update(context.validate())
+        with context.phases(VALIDATION):
+            measured = score(self.estimator, self.validation.arguments)
+            scalars = {f"val/{name}": value for name, value in measured.items()}
+            if context.validate is not None:
+                scalars.update(context.validate())
         context.tracker.log(state.step, {"epoch": self._epoch, **scalars}, {})
         loss = scalars["val/loss"]
         if not math.isfinite(loss):
@@ -190,12 +195,14 @@ class _Fitting:
         context, step, keep = self.context, self.progress.step, self.config.keep_every
         started = time.perf_counter()
         roles = ["last", *([f"step-{step}"] if keep and step % keep == 0 else [])]
-        if self.best is not None and self.best.state["step"] == step:
-            roles.append("best")
-        elif self.best is not None:
-            save(context.checkpoints, self.best, ("best",), context.dataset.save_vocabulary)
-        self.best = None
-        save(context.checkpoints, self._checkpoint(), tuple(roles), context.dataset.save_vocabulary)
+        vocabulary = context.dataset.save_vocabulary
+        with context.phases(CHECKPOINTS):
+            if self.best is not None and self.best.state["step"] == step:
+                roles.append("best")
+            elif self.best is not None:
+                save(context.checkpoints, self.best, ("best",), vocabulary)
+            self.best = None
+            save(context.checkpoints, self._checkpoint(), tuple(roles), vocabulary)
         self.saved_clock = time.perf_counter()
         self.clock += self.saved_clock - started
 

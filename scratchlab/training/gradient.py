@@ -13,6 +13,7 @@ from torch import nn
 
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import option, register
+from scratchlab.run.phases import BACKWARD, BATCHES, FORWARD, LOOP, OPTIMIZER, VALIDATION
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
 from scratchlab.training.distributed import loss_of_own_rows, rows_of, summing
@@ -75,7 +76,8 @@ class Gradient(Trainer):
             tracker.message(f"training was complete after {at.step:,} updates")
             return at
         tracker.message(f"precision: {state.precision}")
-        with state.interrupt, memory_advice(context.config, lambda: at.step):
+        whole = state.phase(LOOP)
+        with whole, state.interrupt, memory_advice(context.config, lambda: at.step):
             if not state.total_steps:
                 at.finished = True
                 self.validate(state)
@@ -113,14 +115,16 @@ class Gradient(Trainer):
         if at.position and at.position >= context.batch_count(at.epoch) > 0:
             at.epoch, at.position = at.epoch + 1, 0  # other batches than before: it is over
         while True:
-            batches = context.dataset.batches(
-                "train", seed=context.seed, epoch=at.epoch, start=at.position
-            )
+            with context.phases(BATCHES):
+                batches = context.dataset.batches(
+                    "train", seed=context.seed, epoch=at.epoch, start=at.position
+                )
+                upcoming = next(batches, None)
             group: list[Any] = []
-            upcoming = next(batches, None)
             while upcoming is not None:
                 group.append(upcoming)
-                upcoming = next(batches, None)
+                with context.phases(BATCHES):
+                    upcoming = next(batches, None)
                 if len(group) == self.config.accumulate or upcoming is None:
                     at.position += len(group)
                     if upcoming is None:
@@ -150,29 +154,31 @@ class Gradient(Trainer):
 
         for number, batch in enumerate(group, 1):
             with summing(state.loss, last=number == len(group)):
-                with autocast(context.device, state.dtype):
+                with state.phase(FORWARD), autocast(context.device, state.dtype):
                     loss = loss_of_own_rows(processes, batch, loss_of)
                 first = first or max(loss.count, 1)
                 # the mean over the processes of N times their sums is the sum
-                state.scaler.scale(loss.total / (first / processes.count)).backward()
+                with state.phase(BACKWARD):
+                    state.scaler.scale(loss.total / (first / processes.count)).backward()
             totals.append(loss.total.detach())
             nlls.append(loss.nll.detach())
             count += loss.count
         count = state.agree(count)
-        state.scaler.unscale_(state.optimizer)
-        if count != first:
-            gradients = [p.grad for p in state.parameters if p.grad is not None]
-            torch._foreach_mul_(gradients, first / max(count, 1))
-        if self.config.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(state.parameters, self.config.clip_norm)
-            state.gradient_norm = norm
-        state.scaler.step(state.optimizer)  # here the weights change
-        state.scaler.update()
-        state.optimizer.zero_grad(set_to_none=True)
-        at.step += 1
-        at.targets += count
-        if state.average is not None:
-            state.average.update(at.step)
+        with state.phase(OPTIMIZER):
+            state.scaler.unscale_(state.optimizer)
+            if count != first:
+                gradients = [p.grad for p in state.parameters if p.grad is not None]
+                torch._foreach_mul_(gradients, first / max(count, 1))
+            if self.config.clip_norm is not None:
+                norm = nn.utils.clip_grad_norm_(state.parameters, self.config.clip_norm)
+                state.gradient_norm = norm
+            state.scaler.step(state.optimizer)  # here the weights change
+            state.scaler.update()
+            state.optimizer.zero_grad(set_to_none=True)
+            at.step += 1
+            at.targets += count
+            if state.average is not None:
+                state.average.update(at.step)
         state.window.add(totals, nlls, count)
         if state.window.is_full:
             state.window.fold(state.losses())
@@ -206,7 +212,7 @@ class Gradient(Trainer):
         best = at.finished
         with state.clock.not_training():
             if context.validates:
-                with state.averaged():
+                with context.phases(VALIDATION), state.averaged():
                     scalars = validation_scalars(state)
                 context.tracker.log(at.step, {"epoch": state.epoch, **scalars}, {})
                 if not math.isfinite(scalars["val/loss"]):

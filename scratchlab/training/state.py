@@ -20,6 +20,7 @@ from torch import nn
 from scratchlab.errors import TrainingError, UserError
 from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.interrupt import Interrupt
+from scratchlab.run.phases import CHECKPOINTS, UPDATES
 from scratchlab.run.seeds import restore_random_state
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.carried import restore_carried
@@ -119,8 +120,17 @@ class State:
             f"{advice}, or a longer warm-up. Checkpoints from before are kept.",
         )
 
+    def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """A phase of an update. A GPU computes while this process goes on: how long what takes
+        there can only be told of all of them together."""
+        return self.context.phases(name if self.context.device.type == "cpu" else UPDATES)
+
     def save(self, *roles: str) -> None:
         """Write a checkpoint; what was logged is brought to disk first, so that they agree."""
+        with self.context.phases(CHECKPOINTS):
+            self._save(*roles)
+
+    def _save(self, *roles: str) -> None:
         at, context, keep = self.progress, self.context, self.config.keep_every
         if keep and at.step % keep == 0:
             roles = (*roles, f"step-{at.step}")
