@@ -16,13 +16,14 @@ from scratchlab.evaluation.contract import Measurement
 from scratchlab.registry import build
 from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import write_results
-from scratchlab.reporting.tables import results_notes, results_table
+from scratchlab.reporting.tables import results_notes, results_table, write_table
 from scratchlab.run.folder import RunFolder
 from scratchlab.run.phases import Phases, in_a_line
 from scratchlab.run.record import Record, log_file, record_failure
 from scratchlab.tracking.contract import Tracker
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.memory import memory_advice
+from scratchlab.training.profiling import TRACE, Profile
 
 LOGGER = logging.getLogger("scratchlab")
 
@@ -49,6 +50,13 @@ class Session:
     def warn(self, text: str) -> None:
         LOGGER.warning(text)
         self.tracker.message(f"warning: {text}")
+
+    def profiled(self, profile: Profile) -> None:
+        """Write and show where the time of training went."""
+        for table in profile.tables():
+            write_table(self.folder.path / "tables", table.file_name, table.columns, table.rows)
+            self.tracker.table(table.title, table.columns, table.rows)
+        self.tracker.message(f"trace for chrome://tracing or Perfetto: {self.folder.path / TRACE}")
 
     def results(self, title: str, found: list[Measurement]) -> None:
         """Write what was measured, and show it, and where the time went."""

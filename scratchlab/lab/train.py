@@ -34,6 +34,7 @@ from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.contract import Progress, TrainingContext
+from scratchlab.training.profiling import Profile
 
 LOGGER = logging.getLogger("scratchlab")
 
@@ -97,6 +98,8 @@ def _train(
         trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
         context = training_context(parts, folder, run.tracker)
         context.validate = validation(parts, evaluators)
+        if config["trainer"].get("profile"):
+            context.profile = Profile(phases, folder.path)
         context.resume = newest.content if newest else None
         context.processes, context.phases = processes, phases
         told: list[Any] = [str(folder.path), resumed, config]
@@ -106,6 +109,8 @@ def _train(
             progress = trainer.train(context)
         processes.leave()
         with phases(EVALUATION):
+            if context.profile is not None and context.profile.updates:
+                run.profiled(context.profile)
             _finish(run, parts, progress, evaluators if measured else None)
     return folder.path
 

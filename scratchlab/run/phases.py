@@ -19,6 +19,7 @@ VALIDATION = "validation"
 CHECKPOINTS = "checkpoints"
 TRACKERS = "trackers"
 EVALUATION = "evaluation"
+PROFILE = "profile"
 
 # A tenth is what is shown; a phase of less is left out of the line, not of the figures.
 SHOWN = 0.05

@@ -19,6 +19,7 @@ from scratchlab.tracking.contract import Tracker
 
 if TYPE_CHECKING:
     from scratchlab.models.contract import Model
+    from scratchlab.training.profiling import Profile
 
 
 @dataclass
@@ -27,7 +28,7 @@ class TrainingContext:
 
     The trainer ``fit`` needs no optimizer, scheduler or device; its model is an estimator. Of the
     ``processes`` of a run each has its own context; only the first one tracks and writes. What
-    the training takes is told to ``phases``.
+    the training takes is told to ``phases``, and looked at closely by ``profile``.
     """
 
     adapted: Adapted
@@ -45,6 +46,7 @@ class TrainingContext:
     resume: Checkpoint | None = None
     processes: Processes = field(default_factory=Processes)
     phases: Phases = field(default_factory=Phases)
+    profile: Profile | None = None
     _batch_counts: dict[int, int] = field(default_factory=dict)
 
     @property

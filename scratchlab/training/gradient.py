@@ -56,6 +56,9 @@ class Gradient(Trainer):
         keep_every: int | None = option(
             None, "updates between two checkpoints that are kept for good as step-N", min=1
         )
+        profile: bool = option(
+            False, "time by phase as a table, and a trace of three updates in profile/trace.json"
+        )
 
     def total_steps(self, context: TrainingContext) -> int:
         """Updates from start to end; an epoch counts as long as the first one."""
@@ -76,14 +79,15 @@ class Gradient(Trainer):
             tracker.message(f"training was complete after {at.step:,} updates")
             return at
         tracker.message(f"precision: {state.precision}")
-        whole = state.phase(LOOP)
-        with whole, state.interrupt, memory_advice(context.config, lambda: at.step):
+        memory = memory_advice(context.config, lambda: at.step)
+        with state.watched() as updated, state.phase(LOOP), state.interrupt, memory:
             if not state.total_steps:
                 at.finished = True
                 self.validate(state)
                 return at
             for group, end_of_epoch in self.groups(state):
                 self.update(state, group)
+                updated()
                 last = at.step >= state.total_steps
                 if last or at.step == 1 or _is_due(at.step, self.config.log_every):
                     self.log(state)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,11 @@ from scratchlab.training.precision import choose_precision
 from scratchlab.training.updates.average import WeightAverage
 from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
 from scratchlab.training.window import Window
+
+
+@contextlib.contextmanager
+def _unwatched() -> Iterator[Callable[[], None]]:
+    yield lambda: None
 
 
 class State:
@@ -89,6 +94,12 @@ class State:
             return float(at.epoch)
         return at.epoch + at.position / self.context.batch_count(at.epoch)
 
+    def watched(self) -> contextlib.AbstractContextManager[Callable[[], None]]:
+        """Inside, calling what this gives tells the profile that is asked for of an update."""
+        left = self.total_steps - self.progress.step
+        profile = self.context.profile
+        return profile.watching(self.context.device, left) if profile else _unwatched()
+
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the model is what is measured and saved: the average, where one is kept."""
         return self.average.applied() if self.average else contextlib.nullcontext()
@@ -121,9 +132,10 @@ class State:
         )
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """A phase of an update. A GPU computes while this process goes on: how long what takes
-        there can only be told of all of them together."""
-        return self.context.phases(name if self.context.device.type == "cpu" else UPDATES)
+        """A phase of an update. A GPU computes while this process goes on: unless a profile waits
+        for it, how long what takes can only be told of all of them together."""
+        apart = self.context.device.type == "cpu" or self.context.profile is not None
+        return self.context.phases(name if apart else UPDATES)
 
     def save(self, *roles: str) -> None:
         """Write a checkpoint; what was logged is brought to disk first, so that they agree."""
