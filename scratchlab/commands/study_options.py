@@ -27,10 +27,14 @@ STUDY_OPTIONS = (
 )
 
 
-def read_flags(arguments: Sequence[str], verb: str) -> Namespace | None:
-    """Flags and words of a command; None where Hydra's help was asked for, and shown."""
+def read_flags(
+    arguments: Sequence[str], verb: str, more: Sequence[tuple[str, str]] = ()
+) -> Namespace | None:
+    """Flags (``more`` of the verb, with their meanings) and words of a command; None where Hydra's
+    help was asked for, and shown."""
     p = parser(verb)
-    p.add_argument("--dry-run", action="store_true")
+    for flag, meaning in (("--dry-run", "show what would be run"), *more):
+        p.add_argument(flag, action="store_true", help=meaning)
     flags = p.parse_intermixed_args(list(arguments))
     if flags.hydra_help and not flags.help:
         hand_to_hydra(["--hydra-help"], verb)

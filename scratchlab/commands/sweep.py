@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,10 @@ from scratchlab.errors import Stopped
 from scratchlab.studies.sweep.options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
+    from optuna import Study
+
     from scratchlab.studies.runs import StudyFolder
     from scratchlab.studies.sweep.plan import Sweep
-    from scratchlab.studies.sweep.source import SweepSource
 
 HELP = """
 usage: scratchlab sweep model=NAME KEY=A,B KEY=range(…) … [sweep.KEY=VALUE]
@@ -41,15 +43,22 @@ syntax; quote parentheses for the shell:
 Everything lies in outputs/<model>-<dataset>-sweep/ (name=NAME, output_dir=FOLDER): a run folder and
 a log for each trial, the study, tables/trials.{csv,md}, plots/, and configs/experiment/best.yaml.
 The same command again does only what is missing: failed trials are tried again, stopped ones go on.
+While it runs, the same command elsewhere (another terminal, or a machine that shares the folder or
+sweep.storage) helps: no trial is run twice, those of a worker that died are run by another, and the
+tables are made whole by whoever ends last.
 
 """
 
+FLAGS = (
+    ("--status", "show how the trials stand and what runs where"),
+    ("--worker", "help with a sweep: failed trials are not tried again, the last makes the tables"),
+)
 SHOWN_ROWS = 20
 
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb; exit code 1 if a trial failed."""
-    flags = read_flags(arguments, "sweep")
+    flags = read_flags(arguments, "sweep", FLAGS)
     if flags is None:
         return 0
     if flags.help or not flags.overrides:
@@ -72,50 +81,71 @@ def main(arguments: Sequence[str]) -> int:
     if flags.dry_run:
         _show(sweep, folder)
         return 0
-    return _run(sweep, folder, threads)
+    if flags.status:
+        _show_status(sweep, folder)
+        return 0
+    return _run(sweep, folder, threads, flags.worker)
 
 
-def _run(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
+def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool) -> int:
     from scratchlab.data.catalog import require_data
-    from scratchlab.studies.sweep.source import SweepSource, open_study, tried
+    from scratchlab.studies.sweep.leases import place_of
+    from scratchlab.studies.sweep.ledger import Ledger, tried
+    from scratchlab.studies.sweep.source import SweepSource
+    from scratchlab.studies.sweep.study import open_study
     from scratchlab.studies.workers import run_all
 
     require_data([sweep.config])
-    lock = folder.open()
+    lock = folder.open(shared=True)
     try:
         study = open_study(sweep, folder, say)
-        source = SweepSource(sweep, study, folder, say, threads)
-        kind = sweep.options.sampler
-        if sweep.note:
-            say(sweep.note)
-        say(f"sweep {folder.path.name} ({kind}): {sweep.trials} trials, {source.missing()} to do")
-        try:
-            run_all(source, sweep.options.workers, threads, say)
-        except Stopped:
-            source.record()
-            done = sweep.trials - source.missing()
-            say(f"{done} of {sweep.trials} trials are done; the same command goes on")
-            raise
-        failed = [t for t in tried(study, folder) if t.status == "failed"]
+        with Ledger(study, sweep.trials, sweep.options.lease) as ledger:
+            if not is_worker:
+                ledger.ask_for_failed()
+            source = SweepSource(sweep, ledger, folder, say, threads)
+            if sweep.note:
+                say(sweep.note)
+            title = f"sweep {folder.path.name} ({sweep.options.sampler})"
+            say(f"{title}: {sweep.trials} trials, {source.missing()} to do")
+            try:
+                run_all(source, sweep.options.workers, threads, say)
+            except Stopped:
+                source.record()
+                done = sweep.trials - source.missing()
+                say(f"{done} of {sweep.trials} trials are done; the same command goes on")
+                raise
+            finally:
+                source.release()
+            elsewhere = ledger.elsewhere
+        for name, worker in elsewhere.items():
+            say(f"{name} is run by {place_of(worker)}")
+        failed = [t for t in tried(study) if t.status == "failed"]
         for t in failed:
             say(f"{t.run} failed: {t.reason}\n    log: {t.log or '-'}")
-        _report(sweep, source)
+        if is_worker and elsewhere:
+            say("the tables are made by the worker that ends last")
+            return 1 if failed else 0
+        with folder.reporting():
+            _report(sweep, study, folder)
+        if elsewhere:
+            say("the tables lack what is run elsewhere; whoever ends last makes them again")
     finally:
         lock.unlock()
     return 1 if failed else 0
 
 
-def _report(sweep: Sweep, source: SweepSource) -> None:
+def _report(sweep: Sweep, study: Study, folder: StudyFolder) -> None:
     from scratchlab.reporting.results import arithmetic
     from scratchlab.reporting.search import Search, write_trials
     from scratchlab.reporting.search_pictures import write_pictures
     from scratchlab.studies.sweep.best_config import write_best
-    from scratchlab.studies.sweep.source import importance, tried
+    from scratchlab.studies.sweep.ledger import tried
     from scratchlab.studies.sweep.space import point_words
+    from scratchlab.studies.sweep.values import importance
     from scratchlab.tracking.console import print_table
 
-    folder, options = source.folder, sweep.options
-    trials = tried(source.study, folder)
+    options = sweep.options
+    trials = tried(study)
     notes = [sweep.note] if sweep.note else []
     notes += arithmetic({t.run: [folder.path / t.run] for t in trials})
     search = Search(
@@ -126,7 +156,7 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         trials,
         frozenset(d.key for d in sweep.dimensions if d.log),
         frozenset(d.key for d in sweep.dimensions if d.finite),
-        importance(source.study),
+        importance(study),
         notes,
     )
     columns, rows = write_trials(folder.path, search)
@@ -144,7 +174,8 @@ def _report(sweep: Sweep, source: SweepSource) -> None:
         configs, path = write_best(folder.path, words, heading, sweep.config_dir)
         say(f"best: {best.run}, written to {path}; train it with")
         say(f"  scratchlab train --config-dir {configs} experiment=best")
-        _draw(folder.path / best.run)
+        if (folder.path / best.run).is_dir():  # else another machine has it
+            _draw(folder.path / best.run)
     say_unlike([folder.path / t.run for t in search.tried])
     say(f"tables and pictures: {folder.path}")
 
@@ -179,6 +210,25 @@ def _show(sweep: Sweep, folder: StudyFolder) -> None:
     print("every trial: " + shlex.join(["scratchlab", "train", *sweep.words, *sweep.defaults]))
 
 
+def _show_status(sweep: Sweep, folder: StudyFolder) -> None:
+    """How many trials have ended how, and who runs the others."""
+    from scratchlab.studies.sweep.leases import place_of
+    from scratchlab.studies.sweep.ledger import running, tried
+    from scratchlab.studies.sweep.study import find_study
+    from scratchlab.tracking.console import print_table
+
+    study = find_study(sweep, folder)
+    trials = tried(study) if study is not None else []
+    counted = Counter(t.status for t in trials)
+    if (left := sweep.trials - len(trials)) > 0:
+        counted["to run"] = left
+    stand = ", ".join(f"{n} {status}" for status, n in counted.items())
+    print(f"{folder.path.name}: {sweep.trials} trials: {stand}")
+    if study is not None and (found := running(study)):
+        rows = [(run, place_of(worker), since) for run, worker, since in found]
+        print_table("running", ("trial", "worker", "since"), rows)
+
+
 def _described() -> str:
     """The options of a sweep with their meanings, from where they are declared."""
     lines = ["sweep=grid, random or tpe (or a file of yours in configs/sweep), and:"]
@@ -186,4 +236,5 @@ def _described() -> str:
         default = "null" if o.default is None else o.default
         lines.append(f"  {f'sweep.{o.name}={default}':<24} {o.meaning}")
     lines.append("  --dry-run                show what would be run")
+    lines += [f"  {flag:<24} {meaning}" for flag, meaning in FLAGS]
     return "\n".join(lines)

@@ -161,15 +161,17 @@ class RunFolder:
             temporary.symlink_to(self.path.name)
             temporary.replace(link)
 
-    def lock(self) -> None:
-        """Keep other processes from training into this folder for as long as this process lives.
+    def lock(self, *, shared: bool = False) -> None:
+        """Keep other processes from training into this folder for as long as this process lives,
+        or (``shared``) those that would have it for themselves.
 
         UserError if a link in it would lead what is written somewhere else.
         """
         refuse_links(self.path)
         handle = open_to_append(self.path / LOCK)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.close()
             raise UserError(

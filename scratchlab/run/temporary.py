@@ -19,19 +19,25 @@ import socket
 import tempfile
 from pathlib import Path
 
-# machine, process, when it started (seconds after the machine), chance
-_OWNED = re.compile(r"\.([0-9a-f]{4})-(\d+)-([0-9a-f]+)-[0-9a-f]{8}\.tmp\Z")
+# machine, process, when it started (seconds after the machine)
+_PROCESS = re.compile(r"([0-9a-f]{4})-(\d+)-([0-9a-f]+)")
+_OWNED = re.compile(rf"\.({_PROCESS.pattern})-[0-9a-f]{{8}}\.tmp\Z")  # the last is chance
 TOLERANCE = 2.0  # seconds by which the start of the same process may seem to differ
 
 
 def temporary_name(stem: str) -> str:
     """A new name for a file or folder that this process writes and then renames or removes."""
     stem = stem.encode()[:100].decode(errors="ignore")  # a name has at most 255 bytes
-    return f"{stem}.{_this_process(os.getpid())}-{secrets.token_hex(4)}.tmp"
+    return f"{stem}.{this_process()}-{secrets.token_hex(4)}.tmp"
+
+
+def this_process() -> str:
+    """What tells this process from all others of this machine, also from later ones."""
+    return _named(os.getpid())
 
 
 @functools.cache
-def _this_process(pid: int) -> str:
+def _named(pid: int) -> str:
     return f"{_machine()}-{pid}-{int(_started(pid) or 0):x}"
 
 
@@ -65,6 +71,12 @@ def _started(pid: int) -> float | None:
 def is_abandoned(name: str) -> bool:
     """Whether a name was given by a process of this machine that is gone."""
     match = _OWNED.search(name)
+    return match is not None and is_gone(match[1])
+
+
+def is_gone(process: str) -> bool:
+    """Whether a process that was named by :func:`this_process` is one of this machine and gone."""
+    match = _PROCESS.fullmatch(process)
     if match is None or match[1] != _machine():
         return False
     started = _started(int(match[2]))
@@ -99,7 +111,7 @@ def use_own_folder() -> Path:
     usual = Path(tempfile.gettempdir())
     match = _OWNED.search(usual.name)
     if match is not None:  # of this process, or inherited from the one that started it
-        if int(match[2]) == os.getpid() and usual.is_dir():
+        if match[1] == this_process() and usual.is_dir():
             return usual
         usual = usual.parent
     sweep(usual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,12 +17,13 @@ from scratchlab.config.root import FOLDER_NAME, NO_MATTER
 from scratchlab.errors import UserError
 from scratchlab.lab.architecture import with_architecture
 from scratchlab.regular_files import expanded
-from scratchlab.run.atomic import write_json
+from scratchlab.run.atomic import open_to_append, write_json
 from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.run.manifest import changed_data, latest, read_manifest
 from scratchlab.studies.workers import Job, Outcome
 
+REPORTING = ".tables.lock"
 FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
 
 
@@ -49,8 +52,9 @@ class StudyFolder:
         """The overrides that put a run into this folder."""
         return [f"output_dir={quoted(str(self.path.parent))}", f"name={quoted(self.path.name)}"]
 
-    def open(self) -> RunFolder:
-        """Make the folder and keep other studies out of it; ``unlock`` it afterwards."""
+    def open(self, *, shared: bool = False) -> RunFolder:
+        """Make the folder and keep other studies out of it, or (``shared``) all but those that
+        share it too; ``unlock`` it afterwards."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -61,8 +65,16 @@ class StudyFolder:
         if (self.path / "config.yaml").is_file():
             raise UserError(f"{self.path} is a run's folder", "Give the study a name: name=NAME.")
         folder = RunFolder(self.path)
-        folder.lock()
+        folder.lock(shared=shared)
         return folder
+
+    @contextlib.contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Inside, no other process writes the tables and pictures of the study."""
+        with open_to_append(self.path / REPORTING) as lock:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def record(self, outcomes: Sequence[Outcome]) -> None:
         """Write down how every run ended, as far as they have."""

@@ -232,6 +232,9 @@ class SuiteSource:
                 self.record()
         return None
 
+    def waits(self) -> bool:
+        return False
+
     def started(self, job: Job) -> None:
         again = " again" if (job.folder / "config.yaml").is_file() else ""
         self.begun += 1

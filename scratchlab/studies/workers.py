@@ -59,7 +59,11 @@ class Source(Protocol):
     """Where :func:`run_all` gets its work from and says how it went."""
 
     def take(self) -> Job | None:
-        """The next run that may start now, or None. None while nothing runs ends the work."""
+        """The next run that may start now, or None."""
+
+    def waits(self) -> bool:
+        """Asked when there is none and nothing runs: whether there may be one yet. If not, the
+        work has ended."""
 
     def started(self, job: Job) -> None:
         """The run's process was started."""
@@ -99,7 +103,7 @@ def run_all(
             with Interrupt() as interrupt:
                 while interrupt.requested is None:
                     _start_free(source, running, waiting, workers, nursery, say)
-                    if not running and not waiting:
+                    if not running and not waiting and not source.waits():
                         return
                     _look(source, running)
                     time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from optuna.storages.journal import JournalStorage
 
 from scratchlab.errors import UserError
+from scratchlab.run.temporary import this_process
 from scratchlab.studies.sweep import journal as module
 from scratchlab.studies.sweep.journal import Journal
 
@@ -60,11 +60,11 @@ def test_a_file_that_is_no_journal_is_not_written_to(tmp_path: Path, content: st
 
 
 def test_the_lock_of_a_dead_process_holds_nobody_up(tmp_path: Path) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    named = "from scratchlab.run.temporary import this_process; print(this_process())"
+    gone = subprocess.run([sys.executable, "-c", named], capture_output=True, text=True)
     path = tmp_path / "study.journal"
     lock = tmp_path / "study.journal.lock"
-    lock.symlink_to(f"{socket.gethostname()}:{gone.pid}:abcd")
+    lock.symlink_to(f"{socket.gethostname()}:{gone.stdout.strip()}:abcd")
     said: list[str] = []
     study(path, say=said.append).ask()
     assert said == [f"{lock} was left behind by a process that is gone; it is taken away"]
@@ -78,7 +78,7 @@ def test_a_wait_for_another_process_is_said_and_ends(
     monkeypatch.setattr(module, "SECONDS_OF_GRACE", 0.1)
     path = tmp_path / "study.journal"
     lock = tmp_path / "study.journal.lock"
-    holder = f"{socket.gethostname()}:{os.getpid()}:abcd"
+    holder = f"{socket.gethostname()}:{this_process()}:abcd"
     lock.symlink_to(holder)
     said: list[str] = []
     study(path, say=said.append)

@@ -30,6 +30,9 @@ class Jobs:
     def take(self) -> Job | None:
         return self.waiting.pop(0) if self.waiting else None
 
+    def waits(self) -> bool:
+        return False
+
     def started(self, job: Job) -> None:
         pass
 

@@ -22,6 +22,7 @@ from optuna.storages.journal import JournalFileBackend
 from scratchlab.errors import UserError
 from scratchlab.regular_files import open_regular
 from scratchlab.run.atomic import write_error
+from scratchlab.run.temporary import is_gone, this_process
 
 LOCK = ".lock"
 SECONDS_BETWEEN_LOOKS = 0.02
@@ -108,7 +109,7 @@ def _end_of_lines(file: Any) -> int:
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Inside, no other process writes to the file. The lock is a link that names its holder."""
     lock = path.with_name(path.name + LOCK)
-    own = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    own = f"{socket.gethostname()}:{this_process()}:{secrets.token_hex(4)}"
     began = since = time.monotonic()
     seen, told = ("", 0), False
     while True:
@@ -148,16 +149,7 @@ def _holder(lock: Path) -> tuple[str, int] | None:
 def _is_dead(holder: str) -> bool:
     """Whether the lock names a process of this machine that is gone."""
     host, _, rest = holder.partition(":")
-    number = rest.partition(":")[0]
-    if host != socket.gethostname() or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
+    return host == socket.gethostname() and is_gone(rest.partition(":")[0])
 
 
 def _take_away(lock: Path, holder: str) -> None:

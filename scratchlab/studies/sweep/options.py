@@ -48,7 +48,14 @@ class Config:
     storage: str | None = option(
         None,
         "where the study is kept: null is a file in the sweep's folder; several machines share "
-        "the path of a journal file or an Optuna storage URL (sqlite:///…, mysql://…, redis://…)",
+        "the path of a journal file or an Optuna storage URL (postgresql+psycopg://…, mysql://…, "
+        "sqlite:///…, redis://…)",
+    )
+    lease: float = option(
+        60.0,
+        "seconds without a sign of life after which others take a worker for dead and its trial "
+        "over (at once where they see that its process is gone)",
+        min=0.2,
     )
     seed: int = option(0, "seed of the choice of points", min=0)
     overrides: list[str] = option([], "overrides and search space, as in a command")

@@ -10,7 +10,6 @@ import pytest
 from scratchlab.config.compose import compose
 from scratchlab.studies.sweep.best_config import write_best
 from scratchlab.studies.sweep.options import Config
-from scratchlab.studies.sweep.source import sampler_of
 from scratchlab.studies.sweep.space import (
     Dimension,
     first,
@@ -19,6 +18,7 @@ from scratchlab.studies.sweep.space import (
     read_space,
     seed_of,
 )
+from scratchlab.studies.sweep.study import sampler_of
 
 
 def dimension(word: str) -> Dimension:

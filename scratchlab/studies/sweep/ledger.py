@@ -1,0 +1,229 @@
+"""Who runs which trial of a sweep, and how each ended: kept in the study, on whatever storage.
+
+A trial (``trial-007``: a point, and the name of its run folder) is tried in *attempts*; each is a
+trial of Optuna's, and the last one counts. What runs an attempt may end without a word, so it only
+has a lease of it (:mod:`scratchlab.studies.sweep.leases`): when that runs out, anybody may end the
+attempt and begin the next. Both are safe on every storage without a lock: a trial of Optuna's ends
+once, and of two attempts with the same number the one that the storage put first counts; the other
+is given up before anything is done for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from scratchlab.reporting.search import Tried
+from scratchlab.studies.sweep.leases import SECONDS, WORKER, Heart, Watch, new_worker
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+STATUS = {
+    TrialState.COMPLETE: "done",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "to run",
+}
+MOST_LOSSES = 5
+"""Attempts in a row that end with their workers, before the trial is taken for the reason."""
+
+# Attributes of an attempt, and how one ended that is to be followed by another.
+RUN, ATTEMPT, END = "run", "attempt", "end"
+STOPPED, LOST = "stopped", "lost"
+AGAIN = "again:"  # of the study: as many attempts were there when a command asked for another
+
+Attempts = dict[str, list[FrozenTrial]]
+
+
+def name_of(number: int) -> str:
+    """The name of a trial of the sweep, which is that of its run folder."""
+    return f"trial-{number:03d}"
+
+
+def run_of(attempt: FrozenTrial | optuna.Trial) -> str:
+    """The trial of the sweep that an attempt is at."""
+    return str(attempt.user_attrs.get(RUN) or name_of(attempt.number))
+
+
+def attempts_in(study: optuna.Study) -> Attempts:
+    """The attempts at each trial, in their order, without those that do not count."""
+    return _sorted(study)[0]
+
+
+def _sorted(study: optuna.Study) -> tuple[Attempts, list[FrozenTrial]]:
+    """The attempts that count, and those that another process was faster with."""
+    found: Attempts = {}
+    seen: set[tuple[str, int]] = set()
+    late = []
+    for trial in study.get_trials(deepcopy=False):
+        run, number = run_of(trial), trial.user_attrs.get(ATTEMPT)
+        if number is not None and (run, number) in seen:
+            late.append(trial)
+            continue
+        if number is not None:
+            seen.add((run, number))
+        found.setdefault(run, []).append(trial)
+    return found, late
+
+
+def point_of(attempts: list[FrozenTrial]) -> dict[str, Any]:
+    """The point of a trial; empty before it was chosen."""
+    for trial in attempts:
+        point = trial.params or trial.system_attrs.get("fixed_params", {})
+        if point:
+            return dict(point)
+    return {}
+
+
+def tried(study: optuna.Study) -> list[Tried]:
+    """Every trial as it stands, in the order of their names."""
+    rows = []
+    for run, attempts in sorted(attempts_in(study).items(), key=lambda a: (len(a[0]), a[0])):
+        last, attrs = attempts[-1], attempts[-1].user_attrs
+        point = point_of(attempts)
+        if not point:
+            continue
+        status = STATUS[last.state]
+        if last.state == TrialState.FAIL and attrs.get(END):
+            status = "stopped"
+        rows.append(
+            Tried(
+                run,
+                point,
+                last.value if last.state in ENDED else None,
+                status,
+                str(attrs.get("reason", "")),
+                str(attrs.get("log", "")),
+                float(attrs.get("seconds", 0.0)),
+            )
+        )
+    return rows
+
+
+def running(study: optuna.Study) -> list[tuple[str, str, str]]:
+    """The trials that run, with their workers and the time at which they began."""
+    last = {run: attempts[-1] for run, attempts in attempts_in(study).items()}
+    return [
+        (run, str(t.user_attrs.get(WORKER, "")), f"{t.datetime_start:%Y-%m-%d %H:%M:%S}")
+        for run, t in sorted(last.items())
+        if t.state == TrialState.RUNNING
+    ]
+
+
+class Ledger:
+    """A process's view of the study, and what it writes there; used with ``with``.
+
+    ``trials``: how many the sweep has. ``lease``: seconds after which this process may be taken for
+    dead when it shows no sign of life.
+    """
+
+    def __init__(self, study: optuna.Study, trials: int, lease: float) -> None:
+        self.study, self.trials, self.lease = study, trials, lease
+        self.worker = new_worker()
+        self.heart = Heart(study._storage, lease)
+        self._watch = Watch()
+        self.unsure = 0  # attempts elsewhere of which it is not known yet whether they go on
+        self.elsewhere: dict[str, str] = {}  # the trials that run there, and their workers
+
+    def __enter__(self) -> Ledger:
+        self.heart.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.heart.__exit__(*error)
+
+    def ask_for_failed(self) -> None:
+        """Have everything tried again that failed by itself so far."""
+        for run, attempts in attempts_in(self.study).items():
+            last = attempts[-1]
+            if last.state == TrialState.FAIL and not last.user_attrs.get(END):
+                self.study.set_user_attr(AGAIN + run, len(attempts))
+
+    def open(self) -> Attempts:
+        """The trials that may be begun now, in their order, with the attempts at them so far.
+
+        Leases that have run out are ended.
+        """
+        found, late = _sorted(self.study)
+        asked = self.study.user_attrs
+        self.unsure, self.elsewhere = 0, {}
+        for trial in late:  # whose process died before it had given it up
+            if trial.state == TrialState.RUNNING and self._watch.has_run_out(trial):
+                self.end(trial._trial_id, TrialState.FAIL)
+        names = map(name_of, range(self.trials))
+        attempts = {run: found.get(run, []) for run in names}
+        return {run: a for run, a in attempts.items() if not a or self._is_free(run, a, asked)}
+
+    def _is_free(self, run: str, attempts: list[FrozenTrial], asked: Mapping[str, Any]) -> bool:
+        last = attempts[-1]
+        if last.state == TrialState.RUNNING:
+            worker = str(last.user_attrs.get(WORKER, ""))
+            if worker == self.worker:
+                return False
+            if self._watch.has_run_out(last):
+                return self._end_lost(attempts)
+            self.unsure += not self._watch.is_alive(last)
+            self.elsewhere[run] = worker
+            return False
+        if last.state == TrialState.FAIL:
+            return bool(last.user_attrs.get(END)) or len(attempts) <= asked.get(AGAIN + run, 0)
+        return last.state == TrialState.WAITING
+
+    def _end_lost(self, attempts: list[FrozenTrial]) -> bool:
+        """End an attempt whose worker is gone; whether another one is to follow."""
+        number, reason = attempts[-1]._trial_id, "its worker was lost"
+        before = [t.user_attrs.get(END) for t in attempts[:-1]]
+        if before[1 - MOST_LOSSES :] == [LOST] * (MOST_LOSSES - 1):
+            reason += f" {MOST_LOSSES} times"
+            self.end(number, TrialState.FAIL, reason=reason)
+            return False
+        return self.end(number, TrialState.FAIL, reason=reason, end=LOST)
+
+    def claim(
+        self, run: str, before: list[FrozenTrial], point: Mapping[str, Any] | None = None
+    ) -> int | None:
+        """Begin the next attempt at a trial, at this point if it has none yet.
+
+        Returns Optuna's number of it, or None if another process was faster.
+        """
+        fixed = point_of(before) or dict(point or {})
+        attempt = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={
+                RUN: run,
+                ATTEMPT: len(before),
+                WORKER: self.worker,
+                SECONDS: self.lease,
+            },
+            system_attrs={"fixed_params": fixed} if fixed else {},
+        )
+        number = self.study._storage.create_new_trial(self.study._study_id, attempt)
+        if any(t._trial_id == number for t in attempts_in(self.study)[run]):
+            self.heart.hold(number)
+            return number
+        self.end(number, TrialState.FAIL)
+        return None
+
+    def end(
+        self, attempt: int, state: TrialState, values: list[float] | None = None, **attrs: Any
+    ) -> bool:
+        """Write down how an attempt ended; False if that was done by another process already."""
+        storage = self.study._storage
+        self.heart.let_go(attempt)
+        try:
+            for key, value in attrs.items():
+                storage.set_trial_user_attr(attempt, key, value)
+            storage.set_trial_state_values(attempt, state, values)
+        except UpdateFinishedTrialError:
+            return False
+        return True
+
+    def missing(self) -> int:
+        """How many trials have not ended well or early."""
+        found = attempts_in(self.study)
+        names = map(name_of, range(self.trials))
+        return sum(run not in found or found[run][-1].state not in ENDED for run in names)

@@ -1,0 +1,147 @@
+"""The study of a sweep: opened on its storage, with Optuna's samplers and pruners."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+
+from scratchlab.errors import UserError
+from scratchlab.regular_files import expanded
+from scratchlab.studies.runs import StudyFolder, completed, differences
+from scratchlab.studies.sweep.journal import Journal
+from scratchlab.studies.sweep.options import Config
+from scratchlab.studies.sweep.plan import Sweep
+from scratchlab.studies.sweep.space import seed_of
+
+JOURNAL = "study.journal"
+SECONDS_OF_SQLITE = 60.0  # that a writer waits for another one
+MOST_TRIES = 5
+
+
+def open_study(
+    sweep: Sweep, folder: StudyFolder, say: Callable[[str], None] = lambda text: None
+) -> optuna.Study:
+    """Make the study or go on with it; UserError if it is a study of something else."""
+    study = _opened(sweep, folder, say)
+    _require_same(study, sweep)
+    return study
+
+
+def find_study(sweep: Sweep, folder: StudyFolder) -> optuna.Study | None:
+    """The study if it has been begun, to look at it."""
+    if sweep.options.storage is None and not (folder.path / JOURNAL).is_file():
+        return None
+    return _opened(sweep, folder)
+
+
+def _opened(
+    sweep: Sweep, folder: StudyFolder, say: Callable[[str], None] = lambda text: None
+) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    options = sweep.options
+    tries = 1
+    while True:
+        try:
+            return optuna.create_study(
+                storage=_storage(options.storage, folder, say),
+                study_name=folder.path.name,
+                direction="minimize" if options.better == "lower" else "maximize",
+                load_if_exists=True,
+            )
+        except UserError:
+            raise
+        except Exception as error:
+            # Of several commands that find an empty database, one makes its tables.
+            if tries < MOST_TRIES and type(error).__module__.startswith(("sqlalchemy", "optuna")):
+                tries += 1
+                time.sleep(random.random() / 2)
+                continue
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"sweep.storage: the study cannot be opened: {reason}") from error
+
+
+def _storage(
+    given: str | None, folder: StudyFolder, say: Callable[[str], None]
+) -> optuna.storages.BaseStorage:
+    from optuna.storages.journal import JournalRedisBackend, JournalStorage
+
+    if given is None:
+        return JournalStorage(Journal(folder.path / JOURNAL, say))
+    if given.startswith("redis"):
+        return JournalStorage(JournalRedisBackend(given))
+    if given.startswith("sqlite"):
+        return sqlite(given)
+    if "://" in given:
+        return optuna.storages.get_storage(given)
+    path = expanded(given)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(Journal(path, say))
+
+
+def sqlite(url: str) -> optuna.storages.BaseStorage:
+    """SQLite whose transactions take the right to write at once and wait for it.
+
+    By default it takes it at the first writing, when another may have written what was read, and
+    gives up if two wait for each other.
+    """
+    from sqlalchemy import event
+
+    waiting = {"connect_args": {"timeout": SECONDS_OF_SQLITE}}
+    backend = optuna.storages.RDBStorage(url, engine_kwargs=waiting)
+    backend.engine.dispose()
+
+    @event.listens_for(backend.engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver begins no transaction by itself
+
+    @event.listens_for(backend.engine, "begin")
+    def begun(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return optuna.storages.get_storage(backend)
+
+
+def pruner_of(options: Config) -> optuna.pruners.BasePruner:
+    """What ends trials early."""
+    if options.pruner is None:
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(options.pruner_trials, options.pruner_warmup)
+
+
+def sampler_of(options: Config, number: int) -> optuna.samplers.BaseSampler:
+    """A sampler whose draws depend on the trial's number and the trials before it alone."""
+    seed = seed_of(options.seed, number)
+    if options.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _require_same(study: optuna.Study, sweep: Sweep) -> None:
+    """The study's trials must be comparable with those to come."""
+    now: dict[str, Any] = {
+        "metric": sweep.options.chosen,
+        "space": sweep.space(),
+        "config": sweep.config,
+    }
+    before = study.user_attrs
+    if not study.get_trials(deepcopy=False) or "config" not in before:
+        for key, value in now.items():
+            study.set_user_attr(key, value)
+        return
+    hint = "Write name=NAME for a new sweep beside it."
+    for key in ("metric", "space"):
+        if before[key] != now[key]:
+            raise UserError(
+                f"the sweep {study.study_name} has another {key}: {before[key]}, now {now[key]}",
+                hint,
+            )
+    changed = list(differences(completed(before["config"]), now["config"]))
+    if changed:
+        key, old, new = changed[0]
+        raise UserError(
+            f"the sweep {study.study_name} was begun with {key}={old!r}, now it is {new!r}", hint
+        )

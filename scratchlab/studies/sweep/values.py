@@ -1,0 +1,42 @@
+"""What trials are worth, and what their options had to do with it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from scratchlab.errors import UserError
+from scratchlab.reporting.results import read_results
+from scratchlab.studies.sweep.options import Config
+from scratchlab.tracking.jsonl import METRICS, read_lines
+
+
+def objective(folder: Path, options: Config) -> float | None:
+    """The value that a finished run is compared by, or None if it has none."""
+    entries = read_lines(folder / METRICS) if (folder / METRICS).is_file() else []
+    logged = [e[options.chosen] for e in entries if isinstance(e.get(options.chosen), int | float)]
+    found = [float(v) for v in logged if math.isfinite(v)]
+    if found:
+        return min(found) if options.better == "lower" else max(found)
+    try:
+        results = read_results(folder)
+    except UserError:
+        return None
+    named = [m.value for m in results if m.name == options.chosen]
+    return float(named[0]) if named and math.isfinite(named[0]) else None
+
+
+def importance(study: optuna.Study) -> dict[str, float]:
+    """Each option's share in the differences between finished trials; empty if too few ended."""
+    values = [t.value for t in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+    if len(values) < 4 or len(set(values)) < 2:
+        return {}
+    # PED-ANOVA, Optuna's default, looks at the best tenth only: of a small study a trial or two.
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    try:
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    except RuntimeError:  # its trees see no difference between the trials
+        return {}
