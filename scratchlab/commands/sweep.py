@@ -106,7 +106,8 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
             if sweep.note:
                 say(sweep.note)
             title = f"sweep {folder.path.name} ({sweep.options.sampler})"
-            say(f"{title}: {sweep.trials} trials, {source.missing()} to do")
+            runs = f" of {len(sweep.repeats)} runs each" if len(sweep.repeats) > 1 else ""
+            say(f"{title}: {sweep.trials} trials{runs}, {source.missing()} to do")
             try:
                 run_all(source, sweep.options.workers, threads, say)
             except Stopped:
@@ -147,7 +148,11 @@ def _report(sweep: Sweep, study: Study, folder: StudyFolder) -> None:
     options = sweep.options
     trials = tried(study)
     notes = [sweep.note] if sweep.note else []
-    notes += arithmetic({t.run: [folder.path / t.run] for t in trials})
+    runs = {t.run: [folder.path / (t.run + r.suffix) for r in sweep.repeats] for t in trials}
+    notes += arithmetic(runs)
+    if len(sweep.repeats) > 1:
+        of = "folds" if not sweep.options.seeds else "runs" if sweep.options.folds else "seeds"
+        notes.append(f"mean ± standard deviation of {len(sweep.repeats)} {of}")
     search = Search(
         folder.path.name,
         options.chosen,
@@ -167,16 +172,18 @@ def _report(sweep: Sweep, study: Study, folder: StudyFolder) -> None:
     if ranked:
         best = ranked[0]
         words = [*sweep.words, *point_words(sweep.dimensions, best.params)]
+        spread = "" if best.spread is None else f" ± {best.spread:.2g} ({len(best.values)} runs)"
         heading = (
             f"The best of {len(ranked)} trials of the sweep {folder.path.name}: "
-            f"{options.chosen} {best.value:.6g}."
+            f"{options.chosen} {best.value:.6g}{spread}."
         )
         configs, path = write_best(folder.path, words, heading, sweep.config_dir)
         say(f"best: {best.run}, written to {path}; train it with")
         say(f"  scratchlab train --config-dir {configs} experiment=best")
-        if (folder.path / best.run).is_dir():  # else another machine has it
-            _draw(folder.path / best.run)
-    say_unlike([folder.path / t.run for t in search.tried])
+        first = runs[best.run][0]
+        if first.is_dir():  # else another machine has it
+            _draw(first)
+    say_unlike([path for paths in runs.values() for path in paths])
     say(f"tables and pictures: {folder.path}")
 
 
@@ -207,6 +214,8 @@ def _show(sweep: Sweep, folder: StudyFolder) -> None:
     print_table(title, ("key", "values", ""), rows)
     if sweep.note:
         print(sweep.note)
+    if len(sweep.repeats) > 1:
+        print("each trial: " + ", ".join(" ".join(repeat.words) for repeat in sweep.repeats))
     print("every trial: " + shlex.join(["scratchlab", "train", *sweep.words, *sweep.defaults]))
 
 

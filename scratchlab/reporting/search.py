@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,10 @@ from scratchlab.run.atomic import write_text
 
 @dataclass(frozen=True)
 class Tried:
-    """One point: the name of its run, its options, its value, how it ended and why."""
+    """One point: the name of its run, its options, its value, how it ended and why.
+
+    Of a point with several runs (seeds, folds) the value is their mean, ``values`` holds all.
+    """
 
     run: str
     params: Mapping[str, Any]
@@ -23,6 +27,12 @@ class Tried:
     reason: str = ""
     log: str = ""
     seconds: float = 0.0
+    values: tuple[float, ...] = ()
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of the values, if there are several."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def number(self) -> float:
@@ -63,11 +73,14 @@ def write_trials(folder: Path, search: Search) -> tuple[tuple[str, ...], list[tu
     """Write tables/trials.{csv,md}; returns the table for the console."""
     columns, rows = search_table(search)
     write_text(folder / "tables" / "trials.md", markdown(columns, rows, search.notes))
-    exact = [
-        [t.run, t.status, t.value, *(t.params.get(k) for k in search.keys), t.reason, t.log]
-        for t in search.tried
-    ]
-    names = ("trial", "status", search.metric, *search.keys, "reason", "log")
+    several = any(t.values for t in search.tried)
+    exact = []
+    for t in search.tried:
+        spread = [t.spread, " ".join(map(repr, t.values))] if several else []
+        params = [t.params.get(k) for k in search.keys]
+        exact.append([t.run, t.status, t.value, *spread, *params, t.reason, t.log])
+    of_several = ("std", "values") if several else ()
+    names = ("trial", "status", search.metric, *of_several, *search.keys, "reason", "log")
     write_text(folder / "tables" / "trials.csv", csv_text(names, exact))
     return columns, rows
 
@@ -78,9 +91,12 @@ def search_table(search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     rest = [t for t in search.tried if t not in ranked]
     columns = ("trial", search.label, *search.keys, "status", "reason")
     rows = []
-    decimals = decimals_of(t.value for t in search.tried if t.value is not None)
+    spreads = [t.spread for t in search.tried if t.spread is not None]
+    decimals = decimals_of((t.value for t in search.tried if t.value is not None), spreads)
     for t in [*ranked, *rest]:
-        value = "" if t.value is None else format_measurement(t.value, None, "", None, decimals)[0]
+        value = ""
+        if t.value is not None:
+            value = format_measurement(t.value, t.spread, "", None, decimals)[0]
         params = (shown_value(t.params.get(k)) for k in search.keys)
         reason = f"{t.reason} (log: {t.log})" if t.status == "failed" else ""
         rows.append((t.run, value, *params, t.status, reason))

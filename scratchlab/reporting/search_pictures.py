@@ -78,6 +78,17 @@ def history_figure(search: Search) -> Figure:
         markersize=5,
         label="done",
     )
+    several = [t for t in done if t.spread is not None]
+    if several:
+        axis.errorbar(
+            [places[t.run] for t in several],
+            [t.number for t in several],
+            [t.spread for t in several],
+            fmt="none",
+            ecolor=colour(0),
+            elinewidth=1,
+            label="± standard deviation",
+        )
     choose = min if search.better == "lower" else max
     best = [choose(t.number for t in done[: i + 1]) for i in range(len(done))]
     steps = [*(places[t.run] for t in done), len(search.tried)]

@@ -23,6 +23,7 @@ from scratchlab.studies.nursery import Nursery, Process
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_SAVE = 60.0
+STOP = "stopped"  # a reason to end a run: it is to go on another time
 TAIL_BYTES = 20_000
 WORKERS_OF_A_CORE = 8  # at most
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -69,7 +70,8 @@ class Source(Protocol):
         """The run's process was started."""
 
     def watch(self, job: Job) -> str:
-        """Looked at now and then while the run goes on; a text is the reason to end it early."""
+        """Looked at now and then while the run goes on; a text is the reason to end it early, STOP
+        leaves it to be gone on with."""
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """The run's process has ended."""
@@ -109,7 +111,7 @@ def run_all(
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
                 for one in running:
-                    one.ending = one.ending or "stopped"
+                    one.ending = one.ending or STOP
                     one.process.terminate()
                 while running:
                     _look(source, running)
@@ -184,7 +186,7 @@ def _outcome(one: _Running, code: int) -> Outcome:
     status, reason = "failed", ""
     if code == 0 and RunFolder(job.folder).status()["status"] == "done":
         status = "done"
-    elif one.ending == "stopped":
+    elif one.ending == STOP:
         status = "stopped"
     elif one.ending:
         status, reason = "pruned", one.ending

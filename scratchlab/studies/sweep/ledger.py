@@ -10,6 +10,7 @@ is given up before anything is done for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ MOST_LOSSES = 5
 """Attempts in a row that end with their workers, before the trial is taken for the reason."""
 
 # Attributes of an attempt, and how one ended that is to be followed by another.
-RUN, ATTEMPT, END = "run", "attempt", "end"
+RUN, ATTEMPT, VALUES, END = "run", "attempt", "values", "end"
 STOPPED, LOST = "stopped", "lost"
 AGAIN = "again:"  # of the study: as many attempts were there when a command asked for another
 
@@ -99,6 +100,7 @@ def tried(study: optuna.Study) -> list[Tried]:
                 str(attrs.get("reason", "")),
                 str(attrs.get("log", "")),
                 float(attrs.get("seconds", 0.0)),
+                tuple(attrs.get(VALUES, ())),
             )
         )
     return rows
@@ -209,18 +211,41 @@ class Ledger:
         return None
 
     def end(
-        self, attempt: int, state: TrialState, values: list[float] | None = None, **attrs: Any
+        self, attempt: int, state: TrialState, value: float | None = None, **attrs: Any
     ) -> bool:
-        """Write down how an attempt ended; False if that was done by another process already."""
+        """Write down how an attempt ended, and ``attrs`` of it; False if that was done by another
+        process already."""
         storage = self.study._storage
         self.heart.let_go(attempt)
         try:
-            for key, value in attrs.items():
-                storage.set_trial_user_attr(attempt, key, value)
-            storage.set_trial_state_values(attempt, state, values)
+            for key, found in attrs.items():
+                storage.set_trial_user_attr(attempt, key, found)
+            storage.set_trial_state_values(attempt, state, None if value is None else [value])
         except UpdateFinishedTrialError:
             return False
         return True
+
+    def failed_alike(self) -> tuple[int, str]:
+        """How many trials failed for the most frequent reason, and the reason of one of them.
+
+        Those that are to be tried again do not count. Reasons are alike if they differ in numbers.
+        """
+        asked = self.study.user_attrs
+        alike: dict[str, list[str]] = {}
+        for run, attempts in attempts_in(self.study).items():
+            last = attempts[-1]
+            if last.state != TrialState.FAIL or last.user_attrs.get(END):
+                continue
+            if len(attempts) > asked.get(AGAIN + run, 0):
+                reason = str(last.user_attrs.get("reason", ""))
+                alike.setdefault(re.sub(r"\d+", "0", reason), []).append(reason)
+        most = max(alike.values(), key=len, default=[])
+        return len(most), most[0] if most else ""
+
+    def finished(self) -> list[list[float]]:
+        """The values of all runs of each trial that ended well."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [list(t.user_attrs[VALUES]) for t in done if VALUES in t.user_attrs]
 
     def missing(self) -> int:
         """How many trials have not ended well or early."""

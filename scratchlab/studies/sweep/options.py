@@ -38,13 +38,37 @@ class Config:
     workers: int = option(
         1, "trials at a time, each a process with its share of the cores", min=1, max=256
     )
+    seeds: list[int] = option(
+        [],
+        "every trial once with each of these seeds: compared by the mean, shown with the standard "
+        "deviation",
+        min=0,
+    )
+    folds: int | None = option(
+        None,
+        "every trial once for each of so many folds of its data (dataset.folds), compared by the "
+        "mean of what the validation splits beside the folds give",
+        min=2,
+    )
+    race: bool = option(
+        True,
+        "with seeds or folds: end a trial after the first of them that tells that it cannot come "
+        "up with the best",
+    )
     pruner: str | None = option(
         None,
-        "median: end a trial whose validation is worse than the median of those before it",
-        choices=("median", None),
+        "median: end a trial whose validation is worse than the median of the others at the same "
+        "update; hyperband: than those of the best third, asked more and more seldom (successive "
+        "halving in several brackets); with seeds or folds the first run of a trial is watched",
+        choices=("median", "hyperband", None),
     )
-    pruner_trials: int = option(5, "trials that must have ended before any is pruned", min=1)
+    pruner_trials: int = option(
+        5, "median: trials that must have ended before any is pruned", min=1
+    )
     pruner_warmup: int = option(0, "updates of a trial before it may be pruned", min=0)
+    fail_fast: int | None = option(
+        None, "begin no more trials once so many have failed for the same reason", min=1
+    )
     storage: str | None = option(
         None,
         "where the study is kept: null is a file in the sweep's folder; several machines share "

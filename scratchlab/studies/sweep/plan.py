@@ -27,6 +27,25 @@ from scratchlab.studies.sweep.space import (
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """One of the runs that a trial consists of: its seed and its fold, where there are several."""
+
+    seed: int | None = None
+    fold: int | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What follows the trial's name in that of the run."""
+        seed = "" if self.seed is None else f"-seed{self.seed}"
+        return seed + ("" if self.fold is None else f"-fold{self.fold}")
+
+    @property
+    def words(self) -> list[str]:
+        found = [] if self.seed is None else [f"seed={self.seed}"]
+        return found + ([] if self.fold is None else [f"dataset.fold={self.fold}"])
+
+
+@dataclass(frozen=True)
 class Sweep:
     """A checked sweep: overrides of every trial, what varies, and how points are chosen.
 
@@ -49,6 +68,13 @@ class Sweep:
         assert self.options.trials is not None
         return self.options.trials
 
+    @property
+    def repeats(self) -> tuple[Repeat, ...]:
+        """The runs of a trial: one for each seed and fold."""
+        seeds: Sequence[int | None] = self.options.seeds or [None]
+        folds = range(self.options.folds) if self.options.folds else [None]
+        return tuple(Repeat(seed, fold) for seed in seeds for fold in folds)
+
     def space(self) -> dict[str, Any]:
         return {d.key: d.as_dict() for d in self.dimensions}
 
@@ -61,14 +87,17 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
         if key in given:
             faults.append(Fault(key, "is not for sweeps", "Trials name and resume themselves."))
     faults += _misfits(dimensions, options)
+    faults += _misfits_of_repeats(options, {*given, *(d.key for d in dimensions)})
     if faults:
         raise ConfigError(faults)
     if not dimensions:
         hint = "For example optimizer.lr=1e-4,1e-3 or optimizer.lr=interval(1e-4,1e-2)."
         raise UserError("nothing varies: no key has several values", hint)
-    composed = compose([*fixed, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
+    folded = [f"dataset.folds={options.folds}"] if options.folds else []
+    words = [*fixed, *folded]
+    composed = compose([*words, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
     dimensions = [_whole(d, composed.config) for d in dimensions]
-    variants, faults = _variants(fixed, dimensions, composed, config_dir)
+    variants, faults = _variants(words, dimensions, composed, config_dir)
     if faults:
         raise ConfigError(faults)
     options, note = choose_metric(options, variants)
@@ -76,7 +105,7 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     if faults:
         raise ConfigError(faults)
     fitted = all(is_estimator(config) for config in variants.values())
-    defaults = [w for w in _defaults(options, fitted) if key_of(w) not in given]
+    defaults = [w for w in _defaults(options, fitted) if key_of(w) not in given] + folded
     return Sweep(
         tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )
@@ -104,6 +133,19 @@ def _misfits(dimensions: Sequence[Dimension], options: Config) -> list[Fault]:
         faults.append(Fault("sweep.trials", "a grid has as many trials as combinations"))
     if options.sampler != "grid" and options.trials is None:
         faults.append(Fault("sweep.trials", f"must be set for sweep={options.sampler}"))
+    return faults
+
+
+def _misfits_of_repeats(options: Config, keys: set[str]) -> list[Fault]:
+    """``keys`` are those that the command sets or varies."""
+    faults = []
+    if len(set(options.seeds)) < len(options.seeds):
+        faults.append(Fault("sweep.seeds", "names a seed twice"))
+    if options.seeds and "seed" in keys:
+        faults.append(Fault("seed", "sweep.seeds says with which seeds trials are run"))
+    for key in ("dataset.folds", "dataset.fold"):
+        if options.folds and key in keys:
+            faults.append(Fault(key, "sweep.folds says on which folds trials are run"))
     return faults
 
 

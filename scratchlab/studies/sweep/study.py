@@ -105,11 +105,17 @@ def sqlite(url: str) -> optuna.storages.BaseStorage:
     return optuna.storages.get_storage(backend)
 
 
-def pruner_of(options: Config) -> optuna.pruners.BasePruner:
-    """What ends trials early."""
-    if options.pruner is None:
-        return optuna.pruners.NopPruner()
-    return optuna.pruners.MedianPruner(options.pruner_trials, options.pruner_warmup)
+def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
+    """What ends trials early, by the updates at which they were validated."""
+    options, trainer = sweep.options, sweep.config["trainer"]
+    if options.pruner == "median":
+        return optuna.pruners.MedianPruner(options.pruner_trials, options.pruner_warmup)
+    if options.pruner == "hyperband":
+        # As many brackets as there are rungs between the first validation and the last.
+        first = max(options.pruner_warmup, trainer.get("validate_every") or 1)
+        last = trainer.get("max_steps") or "auto"  # auto: that of the first trial to end
+        return optuna.pruners.HyperbandPruner(first, last)
+    return optuna.pruners.NopPruner()
 
 
 def sampler_of(options: Config, number: int) -> optuna.samplers.BaseSampler:
@@ -125,6 +131,7 @@ def _require_same(study: optuna.Study, sweep: Sweep) -> None:
     now: dict[str, Any] = {
         "metric": sweep.options.chosen,
         "space": sweep.space(),
+        "repeats": [repeat.suffix for repeat in sweep.repeats],
         "config": sweep.config,
     }
     before = study.user_attrs
@@ -133,11 +140,12 @@ def _require_same(study: optuna.Study, sweep: Sweep) -> None:
             study.set_user_attr(key, value)
         return
     hint = "Write name=NAME for a new sweep beside it."
-    for key in ("metric", "space"):
-        if before[key] != now[key]:
+    meanings = {"metric": "metric", "space": "space", "repeats": "list of seeds or folds"}
+    for key, meant in meanings.items():
+        was = before.get(key, [""])
+        if was != now[key]:
             raise UserError(
-                f"the sweep {study.study_name} has another {key}: {before[key]}, now {now[key]}",
-                hint,
+                f"the sweep {study.study_name} has another {meant}: {was}, now {now[key]}", hint
             )
     changed = list(differences(completed(before["config"]), now["config"]))
     if changed:

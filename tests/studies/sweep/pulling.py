@@ -29,7 +29,7 @@ def pull(open_it: Open, marks: Path, trials: int, lease: float = 0.4, seconds: f
                     with (marks / run).open("a") as file:
                         file.write(f"{os.getpid()}\n")
                     time.sleep(seconds)
-                    done += ledger.end(number, TrialState.COMPLETE, [float(run[-3:])])
+                    done += ledger.end(number, TrialState.COMPLETE, float(run[-3:]))
                     break
             if not free:
                 if not ledger.unsure:

@@ -102,11 +102,11 @@ def test_a_worker_of_another_machine_that_shows_no_life_loses_its_trial(
         }
         # It was only asleep: what it says now does not count, and it learns so.
         with far:
-            assert not far.end(lost, TrialState.COMPLETE, [1.0])
+            assert not far.end(lost, TrialState.COMPLETE, 1.0)
             far.heart.hold(lost)
             time.sleep(0.2)
             assert far.heart.lost == {lost}
-        assert near.end(again, TrialState.COMPLETE, [2.0])
+        assert near.end(again, TrialState.COMPLETE, 2.0)
         ended = [(t.state, t.values) for t in near.study.get_trials()]
         assert ended == [(TrialState.FAIL, None), (TrialState.COMPLETE, [2.0])]
 
@@ -121,7 +121,7 @@ def test_a_worker_that_lives_keeps_its_trial_for_longer_than_a_lease(tmp_path: P
         assert two.unsure == 0 and two.elsewhere == {"trial-000": one.worker}
         (shown,) = running(two.study)
         assert shown[:2] == ("trial-000", one.worker)
-        assert held is not None and one.end(held, TrialState.COMPLETE, [1.0])
+        assert held is not None and one.end(held, TrialState.COMPLETE, 1.0)
 
 
 def test_what_failed_is_tried_again_when_a_command_asks_and_what_was_stopped_at_once(

@@ -73,10 +73,10 @@ def test_two_commands_in_one_folder_share_its_trials(
 def test_a_stopped_command_leaves_its_trial_to_the_others(
     launcher: Any, model_words: list[str], tmp_path: Path
 ) -> None:
-    words = ["sweep", *model_words, "model.dropout=0,0.1", "name=left", "trainer.max_steps=60"]
+    words = ["sweep", *model_words, "model.dropout=0,0.1", "name=left", "trainer.max_steps=200"]
     folder = tmp_path / "outputs/left"
     first = launcher.start(*words, cwd=tmp_path, fork_runs=True)
-    assert first.wait_until(lambda: any((folder / "trial-000/checkpoints").glob("step-*")))
+    assert first.wait_until(lambda: (folder / "trial-000/checkpoints/last").exists())
     first.signal(signal.SIGTERM)
     stopped = first.wait()
     assert stopped.code == 130 and outcomes(folder)["trial-000"]["status"] == "stopped"
