@@ -17,6 +17,7 @@ from scratchlab.lab.export import check_export, export
 from scratchlab.lab.measure import build_evaluators, costs, measure, raise_failed, validation
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
+from scratchlab.lab.vectors import changed_file
 from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build, is_estimator
 from scratchlab.regular_files import expanded
@@ -89,7 +90,7 @@ def _train(
         measured = config["evaluate"] and not parts.dataset.unmeasured
         check_splits(config, parts.dataset, ["evaluate_split"] if measured else [])
         check_export(parts, config)
-        warnings += _write_manifest(run, parts, overrides, command, accept)
+        warnings += _write_manifest(run, parts, start, overrides, command, accept)
         if measured != config["evaluate"]:
             warnings.append(f"nothing is measured: {parts.dataset.unmeasured}")
         run.begin()
@@ -180,7 +181,12 @@ def training_context(parts: Parts, folder: RunFolder, tracker: Tracker) -> Train
 
 
 def _write_manifest(
-    run: Session, parts: Parts, overrides: Sequence[str], command: Sequence[str], accept: bool
+    run: Session,
+    parts: Parts,
+    start: Weights | None,
+    overrides: Sequence[str],
+    command: Sequence[str],
+    accept: bool,
 ) -> list[str]:
     """Record what the run is made from; what is worth a warning where it goes on with something
     else. UserError if it would go on with other data."""
@@ -191,11 +197,13 @@ def _write_manifest(
         "data": vars(parts.dataset.provenance),
         "spec": parts.dataset.spec.as_dict(),
         "parameters": parts.adapted.parameter_counts()[0],
+        **({"began_with": start.named} if start else {}),
     }
     before = read_manifest(path) if run.resumed else {}
     if before:
         own_part.check(latest(before), run.folder.path, goes_on=True)
         content, notes = gone_on(before, now, list(overrides), accept)
+        notes += changed_file(before.get("began_with"))
     else:
         content, notes = begun(now, list(overrides)), []
     write_json(path, content)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.config.check import check
 from scratchlab.data.sources.locating import own_file
-from scratchlab.data.sources.reading import find_file
+from scratchlab.data.sources.reading import find_file, sha256_of
 from scratchlab.errors import UserError
 from scratchlab.estimators.scoring import new_estimator
 from scratchlab.methods.fitted import Fitted
@@ -52,18 +52,50 @@ def is_of_vectors(config: Mapping[str, Any]) -> bool:
 def require_fit(config: Mapping[str, Any], path: Path, vectors: bool) -> None:
     """UserError if the model cannot begin with what ``init_from`` names: ``path``, which holds
     ``vectors`` or something else."""
-    name, known, can = config["model"]["name"], section_parts("model"), takes_vectors(config)
+    name, can = config["model"]["name"], takes_vectors(config)
     if vectors and not can:
-        able = [n for n, p in known.items() if FACT in p.facts.get("begins_with", ())]
         raise UserError(
-            f"init_from: {path} holds word vectors, with which model={name} cannot begin",
-            f"Models that can: {', '.join(sorted(able))}.",
+            f"init_from: {path} holds word vectors, with which model={name} cannot begin", _able()
         )
     if not vectors and can and is_estimator(config):
         raise UserError(
             f"init_from: {path} holds no word vectors",
             "Give a run of word vectors, or a file of them.",
         )
+
+
+def refuse_file(config: Mapping[str, Any]) -> None:
+    """UserError if ``init_from`` names a file: only models that begin with word vectors take one
+    (those have read it already)."""
+    path = expanded(config["init_from"])
+    if path.is_file():
+        raise UserError(
+            f"init_from: {path} is a file, with which model={config['model']['name']} cannot begin",
+            f"A file holds word vectors. {_able()}",
+        )
+
+
+def _able() -> str:
+    """Who can begin with word vectors."""
+    able = {
+        section: sorted(
+            n for n, p in section_parts(section).items() if FACT in p.facts.get("begins_with", ())
+        )
+        for section in ("model", "representation")
+    }
+    representations = ", ".join(f"representation={name}" for name in able["representation"])
+    return f"Models that can begin with them: {', '.join(able['model'])}; also {representations}."
+
+
+def changed_file(began_with: Mapping[str, str] | None) -> list[str]:
+    """What is to be said of a file that a run began with, if it has another
+    content now. The run does not need it any more."""
+    if not began_with or began_with.get("kind") != "file":
+        return []
+    path = Path(began_with["checkpoint"])
+    if not path.is_file() or sha256_of(path) == began_with["sha256"]:
+        return []
+    return [f"{path}, whose word vectors it began with, has changed"]
 
 
 def open_vectors(path: Path, content: Checkpoint, wanted: Collection[str] | None) -> WordVectors:

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.data.contract import DataContext, Dataset
 from scratchlab.data.sources.pretrained_files import find_pretrained
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.errors import UserError, suggest
 from scratchlab.estimators.scoring import new_estimator
 from scratchlab.lab.foreign import FORMATS, foreign_files, foreign_weights
-from scratchlab.lab.vectors import is_of_vectors, open_vectors, require_fit, vectors_file
+from scratchlab.lab.vectors import (
+    is_of_vectors,
+    open_vectors,
+    refuse_file,
+    require_fit,
+    vectors_file,
+)
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
 class Weights:
     """Where weights come from: a checkpoint (or another program's folder), and what it holds.
 
-    ``origin``: how weights of another program are found again.
+    ``origin``: how weights of another program, or vectors of a file, are found again.
     """
 
     path: Path
@@ -54,6 +61,14 @@ class Weights:
     @property
     def base(self) -> dict[str, Any] | None:
         return self.content.state.get("base")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Where they lie and the hash of their file, for a manifest."""
+        if self.origin:
+            return self.origin
+        digest = sha256_of(self.path / "model.safetensors")
+        return {"kind": "run", "checkpoint": str(self.path), "sha256": digest}
 
     @classmethod
     def of(cls, path: Path) -> Weights:
@@ -87,11 +102,16 @@ class Weights:
             return None
         file = vectors_file(config)
         if file is not None:
-            return cls(file, checkpoints.Checkpoint({}, {}, {}), vectors=True)
+            of_file = {"kind": "file", "checkpoint": str(file), "sha256": sha256_of(file)}
+            return cls(file, checkpoints.Checkpoint({}, {}, {}), of_file, vectors=True)
         if files := foreign_files(config):
             weights = foreign_weights(config["model"]["name"], files.folder)
             return cls(files.folder, checkpoints.Checkpoint(weights, {}, {}), files.origin())
-        run = find_run(config["init_from"], config["output_dir"])
+        try:
+            run = find_run(config["init_from"], config["output_dir"])
+        except UserError:
+            refuse_file(config)
+            raise
         vectors = is_of_vectors(read_config(run / "config.yaml"))
         require_fit(config, run, vectors)
         return replace(cls.of_run(run, "last" if vectors else "best"), vectors=vectors)
@@ -162,7 +182,7 @@ def _estimator(
     threads = 1 if config["deterministic"] else config["threads"]
     fitted = Fitted(new_estimator(config["model"], config["seed"], threads))
     if find("model", config["model"]["name"]).facts.get("represents"):
-        fitted.model.representation = context.representation
+        fitted.model.search_under(context.representation)
     if start and source is None:
         fitted.model.begin_with(open_vectors(start.path, start.content, None))
     if source:

@@ -25,8 +25,9 @@ class Finetune(Method):
     class Config:
         train: str = option(
             "all",
-            "all weights; blocks: those of the last blocks; names: those that patterns name; "
-            "head: the output layer; none: nothing, to measure the model as it is",
+            "all weights (but those that an option of the model freezes); blocks: those of the "
+            "last blocks; names: those that patterns name; head: the output layer; none: nothing, "
+            "to measure the model as it is",
             choices=("all", "blocks", "names", "head", "none"),
         )
         last_blocks: int = option(
@@ -60,7 +61,7 @@ class Finetune(Method):
         if config.train == "none":
             return set()
         if config.train == "all":
-            return set(names)
+            return {name for name in names if not name.startswith(tuple(model.fixed))}
         fresh = set(fresh_names(model))
         if config.train == "head":
             return fresh | set(head_names(model))

@@ -50,6 +50,7 @@ class Model(nn.Module):
     block_size: int | None = None  # the longest context in tokens; None: any fits
     pad_id: int | None = None  # tells the padding of a text where nobody else does
     fresh: Sequence[str] = ()  # how names of weights begin that no checkpoint brought: they train
+    fixed: Sequence[str] = ()  # the same of weights that an option of the model keeps as they are
     origin: dict[str, str] | None = None  # where the weights of a pretrained model come from
     notes: Sequence[str] = ()  # what a person should know of how it begins
 

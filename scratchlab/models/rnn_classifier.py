@@ -110,6 +110,7 @@ class RNNClassifier(Model):
             )
         self.config, self.pad_id = config, spec.pad_id
         self.embed = word_embedding(spec.vocab_size, config.d_embedding, config.embedding)
+        self.fixed = ("embed.",) if config.embedding == "frozen" else ()
         widths = [config.d_embedding, *[config.d_hidden] * config.n_layers]
         make: Any = Bidirectional if config.bidirectional else make_layer
         self.layers = nn.ModuleList(

@@ -67,6 +67,7 @@ class TextCNN(Model):
             raise UserError("model.widths: the list is empty", "For example [3,4,5].")
         self.config, self.pad_id = config, spec.pad_id
         self.embed = word_embedding(spec.vocab_size, config.d_embedding, config.embedding)
+        self.fixed = ("embed.",) if config.embedding == "frozen" else ()
         self.filters = nn.ModuleList(
             MaxOverTime(config.d_embedding, config.maps, width) for width in config.widths
         )

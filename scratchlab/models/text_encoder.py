@@ -129,6 +129,7 @@ class TextEncoder(Writer):
             self.fresh = ("head.",)
         self.initialize()
         self.embedding.weight.requires_grad_(config.embedding == "tuned")
+        self.fixed = ("embedding.",) if config.embedding == "frozen" else ()
         if self.output is not None:
             self.output.weight = self.embedding.weight  # tied
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from scratchlab.data.tokenizers.words import plain_words
+from scratchlab.estimators.embeddings.ngrams import NGramRows
 from scratchlab.estimators.embeddings.vectors import WordVectors, unit_length
 from scratchlab.estimators.protocol import InputError, State
 from scratchlab.estimators.state import text_from_array, text_to_array
@@ -24,8 +25,8 @@ class AveragedWordVectors(Representation):
     """The mean of the vectors of a text's words, at length 1, so that products are cosines.
 
     ``init_from`` names vectors: a file or a run. Without it skip-gram learns them from the texts of
-    ``fit``. Words without a vector are left out (of FastText, those of the texts have one made); a
-    text of such words only is a row of 0.
+    ``fit``. Words without a vector are left out (a run of FastText makes one for unseen words, of
+    queries too); a text of such words only is a row of 0.
     """
 
     @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class AveragedWordVectors(Representation):
     _given: WordVectors | None = None
     vectors_: WordVectors
     weights_: NDArray[np.float32]  # [words]
+    unseen_weight_: float  # of a word that is in no text of fit
 
     def begin_with(self, vectors: WordVectors) -> None:
         """Vectors that are there already."""
@@ -54,11 +56,17 @@ class AveragedWordVectors(Representation):
     def fit(self, texts: Sequence[str], y: Any = None) -> Self:
         """Learn the vectors, unless they are given, and in how many texts each word is."""
         words = [plain_words(text) for text in texts]
-        self.vectors_ = self._learned(words) if self._given is None else _with(self._given, words)
+        given = self._given
+        self.vectors_ = (
+            self._learned(words)
+            if given is None
+            else given.with_words(word for text in words for word in text)
+        )
         held = Counter(word for text in words for word in set(text))
-        n = np.array([held.get(word, 0) for word in self.vectors_.words])
+        n = np.array([*(held.get(word, 0) for word in self.vectors_.words), 0])
         idf = np.log((len(words) + 1) / (n + 1)) + 1
-        self.weights_ = (idf if self.idf else np.ones_like(idf)).astype(np.float32)
+        weights = (idf if self.idf else np.ones_like(idf)).astype(np.float32)
+        self.weights_, self.unseen_weight_ = weights[:-1], float(weights[-1])
         return self
 
     def _learned(self, words: list[list[str]]) -> WordVectors:
@@ -75,14 +83,15 @@ class AveragedWordVectors(Representation):
         return found
 
     def transform(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        numbers, columns, bounds = self.vectors_.numbers, [], [0]
-        for text in texts:
-            columns += [numbers[word] for word in plain_words(text) if word in numbers]
-            bounds.append(len(columns))
-        shape = (len(bounds) - 1, len(self.vectors_))
-        places = np.array(columns, dtype=np.int64)
-        weights = csr_array((self.weights_[places], places, np.array(bounds)), shape=shape)
-        return unit_length(weights @ self.vectors_.matrix)
+        vectors, words = self.vectors_, [plain_words(text) for text in texts]
+        found = _sums(words, vectors.numbers, self.weights_, vectors.matrix)
+        unseen = dict.fromkeys(w for text in words for w in text if w not in vectors.numbers)
+        made = {word: v for word in unseen if (v := vectors.compose(word)) is not None}
+        if made:
+            numbers = {word: number for number, word in enumerate(made)}
+            weights = np.full(len(made), self.unseen_weight_, dtype=np.float32)
+            found += _sums(words, numbers, weights, np.stack(list(made.values())))
+        return unit_length(found)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         width = self.vectors_.matrix.shape[1]
@@ -91,11 +100,20 @@ class AveragedWordVectors(Representation):
     def get_state(self) -> State:
         if not hasattr(self, "vectors_"):
             raise InputError("the representation is not fitted", "call fit first")
-        return {
+        state = {
             "words": text_to_array(self.vectors_.words),
             "vectors": self.vectors_.matrix,
             "weights": self.weights_,
         }
+        ngrams = self.vectors_.compose
+        if isinstance(ngrams, NGramRows):
+            state |= {
+                "ngram_buckets": ngrams.used,
+                "ngram_rows": ngrams.rows,
+                "ngram_sizes": np.array(ngrams.sizes),
+                "unseen_weight": np.array(self.unseen_weight_),
+            }
+        return state
 
     def set_state(self, state: State) -> Self:
         words = text_from_array(state["words"])
@@ -104,13 +122,35 @@ class AveragedWordVectors(Representation):
         if matrix.ndim != 2 or len(matrix) != len(words) or self.weights_.shape != (len(words),):
             raise InputError(f"{len(words)} words have vectors of shape {matrix.shape}")
         self.vectors_ = WordVectors(words, matrix)
+        if "ngram_rows" in state:
+            self.vectors_.compose = _ngrams(state, matrix.shape[1])
+            self.unseen_weight_ = float(state["unseen_weight"].item())
         return self
 
 
-def _with(given: WordVectors, words: list[list[str]]) -> WordVectors:
-    """The vectors, and those that can be made for other words of the texts."""
-    unseen = dict.fromkeys(w for text in words for w in text if w not in given.numbers)
-    made = {word: v for word in unseen if (v := given.vector(word)) is not None}
-    if not made:
-        return WordVectors(given.words, given.matrix)
-    return WordVectors([*given.words, *made], np.vstack([given.matrix, *made.values()]))
+def _sums(
+    words: Sequence[Sequence[str]],
+    numbers: Mapping[str, int],
+    weights: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Of each text the weighed sum of its words' rows [texts, dimensions]; words that have no
+    number add nothing."""
+    columns: list[int] = []
+    bounds = [0]
+    for text in words:
+        columns += [numbers[word] for word in text if word in numbers]
+        bounds.append(len(columns))
+    places = np.array(columns, dtype=np.int64)
+    shape = (len(words), len(matrix))
+    return csr_array((weights[places], places, np.array(bounds)), shape=shape) @ matrix
+
+
+def _ngrams(state: State, width: int) -> NGramRows:
+    """FastText's n-grams of a state; InputError if they do not hold together."""
+    used, rows = np.array(state["ngram_buckets"]), np.array(state["ngram_rows"])
+    sizes = [int(size) for size in state["ngram_sizes"]]
+    fits = len(sizes) == 3 and 0 < sizes[0] <= sizes[1] and (sizes[2] > 0 or not len(used))
+    if not fits or used.ndim != 1 or rows.shape != (len(used), width):
+        raise InputError(f"{used.shape} n-grams have rows of shape {rows.shape}, sizes {sizes}")
+    return NGramRows(used.astype(np.int64), rows.astype(np.float32), *sizes)

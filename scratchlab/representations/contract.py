@@ -31,6 +31,7 @@ class Representation(BaseEstimator, Configured, ABC):
     """
 
     registered_name: ClassVar[str]
+    sparse: ClassVar[bool] = False  # whether rows are SciPy's, with most entries left out
     context: DataContext | None = None
     device: Any = "cpu"
 

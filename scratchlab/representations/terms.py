@@ -66,6 +66,7 @@ class Terms(Representation):
     of the alphabet.
     """
 
+    sparse = True
     analyzer: str
     token_pattern: str
     ngram_range: Sequence[int]

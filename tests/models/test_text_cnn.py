@@ -10,8 +10,10 @@ from torch import nn
 
 from scratchlab.data.contract import ArrayBatch, Spec
 from scratchlab.errors import UserError
+from scratchlab.methods.finetune import Finetune
 from scratchlab.models.text_cnn import TextCNN
 from scratchlab.tasks.classification import Classification
+from tests.support.models import CONTEXT
 
 SPEC = Spec(task="classification", vocab_size=31, pad_id=1, n_classes=3, class_names=tuple("abc"))
 TEXTS = [[5, 9, 14, 7, 3, 8], [4], [20, 30, 6, 6], [2, 3]]
@@ -124,6 +126,19 @@ def test_frozen_embeddings_get_no_gradient_and_all_else_does() -> None:
     Classification(Classification.Config(), SPEC).loss(model, batch).total.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None]
     assert without == ["embed.weight"]
+
+
+def test_finetuning_all_leaves_frozen_embeddings_frozen_unless_they_are_named() -> None:
+    def trained(**options: Any) -> set[str]:
+        model = build(embedding="frozen")
+        Finetune(Finetune.Config(**options)).apply(model, CONTEXT)
+        return {n for n, p in model.named_parameters() if p.requires_grad}
+
+    every = {n for n, _ in build().named_parameters()}
+    assert trained(train="all") == every - {"embed.weight"}
+    assert trained(train="names", patterns=["embed"]) == {"embed.weight"}
+    Finetune(Finetune.Config()).apply(model := build(), CONTEXT)
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_what_it_cannot_be_built_for_is_refused() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scratchlab.data.contract import DataContext
+from scratchlab.estimators.embeddings.fasttext import FastText
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.estimators.protocol import InputError
 from scratchlab.representations.averaged import AveragedWordVectors
@@ -43,6 +44,33 @@ def test_words_of_the_texts_that_have_no_vector_may_have_one_made() -> None:
     made.begin_with(given)
     rows = made.fit_transform(["cat", "dog"])
     assert rows.tolist() == [[0, 1], [0, 0]]
+
+
+def test_fasttext_makes_vectors_of_words_of_queries_too_also_when_it_was_kept(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("numba")
+    texts = ["cats purr and cats sleep", "dogs bark and dogs run"] * 30
+    learnt = FastText(
+        vector_size=8, min_count=1, epochs=3, threads=1, random_state=0, buckets=10**6
+    )
+    made = AveragedWordVectors()
+    made.begin_with(learnt.fit([text.split() for text in texts]).vectors())
+    rows = made.fit_transform([*texts, "catses"])
+    asked = made.transform_queries(["catty", "cats catty", "xyz"])  # nothing of xyz was seen
+    assert np.linalg.norm(asked, axis=1) == pytest.approx([1, 1, 0])
+    assert asked[0] @ rows[0] > asked[0] @ rows[1]
+    vectors = learnt.vectors()
+    idf = np.log(62 / 31) + 1, np.log(62 / 1) + 1  # of cats, and of a word that no text has
+    wanted = idf[0] * vectors.vector("cats") + idf[1] * vectors.vector("catty")
+    assert asked[1] == pytest.approx(wanted / np.linalg.norm(wanted), abs=1e-6)
+    save_representation(made, tmp_path)
+    again = AveragedWordVectors()
+    load_representation(again, tmp_path)
+    assert np.array_equal(again.transform_queries(["catty", "cats catty", "xyz"]), asked)
+    state = made.get_state()
+    with pytest.raises(InputError, match="n-grams have rows of shape"):
+        again.set_state(state | {"ngram_sizes": np.array([3, 2, 9])})
 
 
 def test_without_vectors_they_are_learnt_from_the_texts() -> None:

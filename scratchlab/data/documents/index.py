@@ -6,31 +6,33 @@ rows of them and of queries; the score of a passage is the dot product of its ro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from scratchlab.data.documents.nearest import Nearest, Vectors
+from scratchlab.data.documents.inverted_lists import InvertedLists, require_faiss
+from scratchlab.data.documents.nearest import Found, Nearest, Vectors
 from scratchlab.data.documents.passages import HASH_BYTES, Passages, hashes
 from scratchlab.errors import UserError, number_of
 
 REPRESENTATION = "representation."
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # passages, best first, and their scores
 
 
 class PassageIndex:
     """``hashes`` [passages, 16] are of the texts that were indexed, by which these are known again;
-    ``nearest`` ranks them."""
+    ``nearest`` ranks them: exactly, or (``probes``) by that many of FAISS's inverted lists."""
 
     nearest: Nearest
     owners: NDArray[np.int64]
     hashes: NDArray[np.uint8]
 
-    def __init__(self, representation: Any) -> None:
-        self.representation = representation
+    def __init__(self, representation: Any, probes: int | None = None) -> None:
+        self.representation, self.probes = representation, probes
+        if probes is not None:
+            require_faiss(representation.sparse)
 
     def fit(self, passages: Passages) -> Self:
         """Index all passages; UserError if there is none."""
@@ -40,9 +42,15 @@ class PassageIndex:
         self._hold(self.representation.fit_transform(passages.texts), passages.owners)
         return self
 
-    def _hold(self, vectors: Vectors, owners: NDArray[np.int64]) -> None:
+    def _hold(
+        self, vectors: Vectors, owners: NDArray[np.int64], state: Mapping[str, Any] | None = None
+    ) -> None:
         rows: Any = sparse.csr_array(vectors) if sparse.issparse(vectors) else np.asarray(vectors)
-        self.owners, self.nearest = owners, Nearest(rows.astype(np.float32), owners)
+        rows, self.owners = rows.astype(np.float32), owners
+        exact = self.probes is None
+        self.nearest = (
+            Nearest(rows, owners) if exact else InvertedLists(rows, owners, self.probes, state)
+        )
 
     # --- searching --------------------------------------------------------------------------------
 
@@ -95,7 +103,7 @@ class PassageIndex:
                 "bounds": vectors.indptr.astype(np.int64),
                 "width": np.array(vectors.shape[1]),
             }
-        own = {"owners": self.owners, "hashes": self.hashes, **held}
+        own = {"owners": self.owners, "hashes": self.hashes, **held, **self.nearest.get_state()}
         learnt = self.representation.get_state()
         return own | {f"{REPRESENTATION}{name}": array for name, array in learnt.items()}
 
@@ -121,5 +129,5 @@ class PassageIndex:
             raise ValueError("the hashes of its passages are missing")
         if owners[0] != 0 or not np.isin(np.diff(owners), (0, 1)).all():
             raise ValueError("its passages are out of order")
-        self._hold(vectors, owners)
+        self._hold(vectors, owners, state)
         return self

@@ -21,6 +21,8 @@ MOST_QUERIES = 64  # of a block
 
 Vectors = Any
 """[n, d]: a SciPy CSR matrix, or a NumPy array."""
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Passages, best first, and their products with a query."""
 
 
 class Nearest:
@@ -57,9 +59,11 @@ class Nearest:
         found[~filled.any(axis=1)] = -np.inf
         yield from found[: len(block)]
 
-    def search(
-        self, queries: Vectors, count: int
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """What the search knows beside the vectors."""
+        return {}
+
+    def search(self, queries: Vectors, count: int) -> list[Found]:
         """Of each query the numbers of its best passages and their products, best first."""
         return [first(scores, count) for scores in self.scores(queries)]
 
@@ -77,7 +81,7 @@ class Nearest:
         return scores if self.starts is None else np.maximum.reduceat(scores, self.starts)
 
 
-def first(scores: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def first(scores: NDArray[np.float32], count: int) -> Found:
     """The numbers of the ``count`` largest scores and these, largest first, equal ones by their
     number."""
     count = min(count, len(scores))

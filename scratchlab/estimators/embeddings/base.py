@@ -91,6 +91,7 @@ class WordEstimator(IterativeEstimator):
         text = _text(X)
         found = Words.of(text, self.min_count, self.punctuation)
         if self._given is not None:
+            self._given = self._given.with_words(found.words)
             known = set(found.words)
             more = [word for word in self._given.words if word not in known]
             counts = np.concatenate([found.counts, np.zeros(len(more), dtype=np.int64)])

@@ -12,12 +12,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchlab.estimators.embeddings.ngrams import ngram_hashes, rows_of_words
+from scratchlab.estimators.embeddings.ngrams import NGramRows, rows_of_words
 from scratchlab.estimators.embeddings.sampled import SampledEstimator, SampledOptions
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.registry import option, register
-
-AT_ONCE = 10_000  # words
 
 
 @register(
@@ -59,22 +57,17 @@ class FastText(SampledEstimator):
         return starts, rows
 
     def vectors(self) -> WordVectors:
-        starts, rows = self._places.starts, self._places.rows
-        matrix = np.empty((len(self.words_), self.vector_size), dtype=np.float32)
-        for a in range(0, len(matrix), AT_ONCE):
-            b = min(a + AT_ONCE, len(matrix))
-            first = starts[a]
-            sums = np.add.reduceat(self.inputs_[rows[first : starts[b]]], starts[a:b] - first)
-            matrix[a:b] = sums / np.diff(starts[a : b + 1])[:, None]
-        return WordVectors(self.words_.words, matrix, self.compose)
+        matrix = self._sums() / np.diff(self._places.starts)[:, None].astype(np.float32)
+        return WordVectors(self.words_.words, matrix, self._ngrams(self.inputs_[len(matrix) :]))
 
-    def compose(self, word: str) -> NDArray[np.float32] | None:
-        """The vector of a word from its n-grams alone; None if none of them was ever seen."""
-        hashes = ngram_hashes(word, self.min_n, self.max_n) if self.buckets else []
-        buckets = np.array([h % self.buckets for h in hashes], dtype=np.int64)
-        places = np.searchsorted(self._used, buckets)
-        places[places == len(self._used)] = 0
-        places = places[self._used[places] == buckets] if len(self._used) else places[:0]
-        if not len(places):
-            return None
-        return self.inputs_[len(self.words_) + places].mean(axis=0)
+    def _ngrams(self, rows: NDArray[np.float32]) -> NGramRows:
+        return NGramRows(self._used, rows, self.min_n, self.max_n, self.buckets)
+
+    def _shared_rows(self) -> NDArray[np.float32]:
+        """Those of the n-grams that another FastText of the same n-grams has learned."""
+        found = super()._shared_rows()
+        given = self._given.compose if self._given is not None else None
+        if isinstance(given, NGramRows) and given.sizes == self._ngrams(found).sizes:
+            _, here, there = np.intersect1d(self._used, given.used, return_indices=True)
+            found[here] = given.rows[there]
+        return found

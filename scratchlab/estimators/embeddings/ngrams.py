@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,33 @@ def rows_of_words(
     rows[own] = np.arange(len(words))
     rows[~own] = len(words) + places
     return starts, rows, used
+
+
+@dataclass(frozen=True)
+class NGramRows:
+    """Makes a vector of a word that was never seen: the mean of the rows of its n-grams.
+
+    ``used`` [n] are the buckets that have a row, rising, ``rows`` [n, dimensions] the rows.
+    """
+
+    used: NDArray[np.int64]
+    rows: NDArray[np.float32]
+    shortest: int
+    longest: int
+    buckets: int
+
+    def __call__(self, word: str) -> NDArray[np.float32] | None:
+        """None if none of the word's n-grams has a row."""
+        if not len(self.used):
+            return None
+        hashes = ngram_hashes(word, self.shortest, self.longest)
+        wanted = np.array([h % self.buckets for h in hashes], dtype=np.int64)
+        places = np.searchsorted(self.used, wanted)
+        places[places == len(self.used)] = 0
+        places = places[self.used[places] == wanted]
+        return self.rows[places].mean(axis=0) if len(places) else None
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """What decides the bucket of an n-gram."""
+        return self.shortest, self.longest, self.buckets

@@ -18,6 +18,7 @@ from scratchlab.estimators.protocol import State
 from scratchlab.registry import option
 
 BLOCK = 1 << 18  # words that a thread learns from at once
+AT_ONCE = 10_000  # words whose rows are added up
 LOWEST = 1e-4  # part of the learning rate that is left at the end
 EVALUATION_SEED = 20240229
 
@@ -73,12 +74,26 @@ class SampledEstimator(WordEstimator):
         self.inputs_ = ((rng.random((n_rows, d), dtype=np.float32) - 0.5) / d).astype(np.float32)
         self.outputs_ = np.zeros((len(self.words_), d), dtype=np.float32)
         self._random = _seeds(rng)
-        if self._given is not None:  # their means are what is given
-            rows, n = self._rows_of(self._given.words), len(self.words_)
-            self.inputs_[n:] = 0
-            self.inputs_[:n] *= np.diff(self._places.starts)[:, None]
-            lengths = np.diff(self._places.starts)[rows]
-            self.inputs_[rows] = self._given.matrix * lengths[:, None]
+        if self._given is not None:  # the means of words' rows are what is given
+            n = len(self.words_)
+            self.inputs_[self._rows_of(self._given.words)] = self._given.matrix
+            sums = self.inputs_[:n] * np.diff(self._places.starts)[:, None]
+            self.inputs_[:n], self.inputs_[n:] = 0, self._shared_rows()
+            self.inputs_[:n] = sums - self._sums()
+
+    def _shared_rows(self) -> NDArray[np.float32]:
+        """What rows that belong to several words begin with where vectors are given."""
+        return np.zeros((len(self.inputs_) - len(self.words_), self.vector_size), dtype=np.float32)
+
+    def _sums(self) -> NDArray[np.float32]:
+        """The sum of each word's rows [words, vector_size]."""
+        starts, rows = self._places.starts, self._places.rows
+        found = np.empty((len(self.words_), self.vector_size), dtype=np.float32)
+        for a in range(0, len(found), AT_ONCE):
+            b = min(a + AT_ONCE, len(found))
+            of_block = self.inputs_[rows[starts[a] : starts[b]]]
+            found[a:b] = np.add.reduceat(of_block, starts[a:b] - starts[a])
+        return found
 
     def _prepare(self) -> None:
         """What follows from the vocabulary and the options."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ class WordVectors:
         matrix: NDArray[np.float32],
         compose: Callable[[str], NDArray[np.float32] | None] = lambda word: None,
     ) -> None:
-        self.words, self.matrix, self._compose = list(words), matrix, compose
+        self.words, self.matrix, self.compose = list(words), matrix, compose
 
     def __len__(self) -> int:
         return len(self.words)
@@ -37,7 +37,16 @@ class WordVectors:
     def vector(self, word: str) -> NDArray[np.float32] | None:
         """The vector of a word [dimensions]; None if there is none and none can be made."""
         number = self.numbers.get(word)
-        return self._compose(word) if number is None else self.matrix[number]
+        return self.compose(word) if number is None else self.matrix[number]
+
+    def with_words(self, words: Iterable[str]) -> WordVectors:
+        """The same, with those of the words as well that a vector can be made for."""
+        unseen = dict.fromkeys(word for word in words if word not in self.numbers)
+        made = {word: v for word in unseen if (v := self.compose(word)) is not None}
+        if not made:
+            return self
+        matrix = np.vstack([self.matrix, *made.values()])
+        return WordVectors([*self.words, *made], matrix, self.compose)
 
     def nearest(
         self, vector: NDArray[Any], count: int, without: Sequence[str] = ()

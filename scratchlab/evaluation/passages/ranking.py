@@ -44,7 +44,8 @@ class Ranking(Evaluator):
     """Means over the queries, with intervals; each query's own are kept in outputs/rankings.jsonl.
 
     A document that shares nothing with a query is not ranked (and not found), whatever its number.
-    Documents rank by their best passage. nDCG's gains are the grades, as in trec_eval.
+    Documents rank by their best passage. nDCG's gains are the grades, as in trec_eval. MAP is left
+    out where each query has one right document only: there it is MRR.
     """
 
     @dataclass(frozen=True)
@@ -59,10 +60,11 @@ class Ranking(Evaluator):
         found = ranked_passages(context)
         k = self.config.ndcg_cutoff
         graded = list(zip(found.ranks, found.queries.grades, strict=True))
+        several = any(len(right) > 1 for right in found.queries.relevant)
         scores: dict[str, Any] = {
             "mrr": [reciprocal_rank(ranks) for ranks in found.ranks],
             f"ndcg_at_{k}": [ndcg_at(ranks, grades, k) for ranks, grades in graded],
-            "map": [average_precision(ranks) for ranks in found.ranks],
+            **({"map": [average_precision(ranks) for ranks in found.ranks]} if several else {}),
             **{
                 f"recall_at_{k}": [recall_at(ranks, k) for ranks in found.ranks]
                 for k in self.config.cutoffs

@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 from scratchlab.data.contract import DataContext
+from scratchlab.data.documents.inverted_lists import InvertedLists, share_found
 from scratchlab.data.documents.judged import attached, read_beir, read_judgements
 from scratchlab.data.documents.nearest import Nearest, first, ranks_of
 from scratchlab.data.documents.passages import cut, passages_of
@@ -179,6 +180,57 @@ def test_search_finds_what_sorting_all_products_finds(kind: str, monkeypatch: ob
         documents.sort(key=lambda d: (-best[d], d))
         wanted = [1 + documents.index(d) if d in documents else 0 for d in (3, 0)]
         assert ranked.tolist() == wanted
+
+
+@pytest.fixture
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """Passages and queries of small whole numbers, so that products are exact and many are equal;
+    passages stand twice, and one query is empty."""
+    random = np.random.default_rng(0)
+    passages = random.integers(-2, 3, (300, 8)).astype(np.float32)
+    passages[150:] = passages[:150]
+    queries = random.integers(-2, 3, (70, 8)).astype(np.float32)
+    queries[4] = 0
+    return passages, queries
+
+
+def test_all_lists_of_faiss_give_the_exact_order_ties_included(
+    drawn: tuple[np.ndarray, np.ndarray],
+) -> None:
+    pytest.importorskip("faiss")
+    passages, queries = drawn
+    exact, lists = Nearest(passages), InvertedLists(passages, None, 1000)
+    for count in (1, 10, 400):
+        for wanted, found in zip(exact.search(queries, count), lists.search(queries, count)):
+            assert found[0].tolist() == wanted[0].tolist()
+            assert found[1].tolist() == wanted[1].tolist()
+    right = [np.array([17, 205])] * len(queries)
+    ranks = [[r.tolist() for r in near.ranks(queries, right)] for near in (exact, lists)]
+    assert ranks[0] == ranks[1]
+    assert share_found(lists) == 1
+
+
+def test_lists_of_faiss_are_arrays_that_give_the_same_search(
+    drawn: tuple[np.ndarray, np.ndarray],
+) -> None:
+    pytest.importorskip("faiss")
+    passages, queries = drawn
+    made, again = (InvertedLists(passages, None, 2) for _ in range(2))
+    state = made.get_state()
+    assert {name: a.shape for name, a in state.items()} == {
+        "list_centres": (17, 8), "list_of": (300,),
+    }  # fmt: skip
+    kept = InvertedLists(passages, None, 2, state)
+    for one, other in ((made, again), (made, kept)):
+        for a, b in zip(one.search(queries, 9), other.search(queries, 9)):
+            assert a[0].tolist() == b[0].tolist() and a[1].tolist() == b[1].tolist()
+    assert 0.3 < share_found(made) < 1  # two of 17 lists
+    of_nowhere = np.full(300, 17, dtype=np.int32)
+    for damage in ({"list_of": of_nowhere}, {"list_of": state["list_of"][:9]},
+                   {"list_centres": state["list_centres"] * np.nan},
+                   {"list_centres": state["list_centres"][:, :3]}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"list|passages"):
+            InvertedLists(passages, None, 2, state | damage)
 
 
 def test_a_querys_scores_do_not_depend_on_what_is_asked_beside_it() -> None:
