@@ -33,7 +33,7 @@ class Retriever(Configured):
             choices=("exact", "faiss"),
         )
         probes: int = option(
-            16, "lists that are looked through, of about √passages", min=1, when={"index": "faiss"}
+            32, "lists that are looked through, of about √passages", min=1, when={"index": "faiss"}
         )
 
     shown: int
@@ -60,8 +60,9 @@ class Retriever(Configured):
         of the exact search FAISS finds."""
         nearest = self.index_.nearest
         if isinstance(data, Passages):
-            lists = isinstance(nearest, InvertedLists)
-            return {"found_of_nearest_10": share_found(nearest)} if lists else {}
+            if isinstance(nearest, InvertedLists):
+                return {"found_of_nearest_10": share_found(nearest)}
+            return {}
         found = nearest.ranks(self.index_.queries(data.texts), data.relevant)
         mrr = float(np.mean([1 / r[r > 0].min() if r.any() else 0.0 for r in found]))
         return {"loss": 1 - mrr, "mrr": mrr}

@@ -47,10 +47,10 @@ class PassageIndex:
     ) -> None:
         rows: Any = sparse.csr_array(vectors) if sparse.issparse(vectors) else np.asarray(vectors)
         rows, self.owners = rows.astype(np.float32), owners
-        exact = self.probes is None
-        self.nearest = (
-            Nearest(rows, owners) if exact else InvertedLists(rows, owners, self.probes, state)
-        )
+        if self.probes is None:
+            self.nearest = Nearest(rows, owners)
+        else:
+            self.nearest = InvertedLists(rows, owners, self.probes, state)
 
     # --- searching --------------------------------------------------------------------------------
 

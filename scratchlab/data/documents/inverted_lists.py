@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ class InvertedLists(Nearest):
         vectors: Vectors,
         owners: NDArray[np.int64] | None,
         probes: int,
-        state: dict[str, NDArray[Any]] | None = None,
+        state: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         require_faiss(sparse.issparse(vectors))
         super().__init__(np.ascontiguousarray(vectors, dtype=np.float32), owners)
@@ -71,10 +71,11 @@ class InvertedLists(Nearest):
 
     def _built(self, centres: NDArray[Any] | None, list_of: NDArray[Any] | None) -> Any:
         """FAISS's index of the vectors; ValueError if kept lists are not theirs."""
+        # FAISS is loaded after the threads of a run are set, and would take all cores.
+        threads = max((pool["num_threads"] for pool in threadpool_info()), default=1)
         import faiss
 
-        # FAISS is loaded after the threads of a run are set, and would take all cores.
-        faiss.omp_set_num_threads(max((p["num_threads"] for p in threadpool_info()), default=1))
+        faiss.omp_set_num_threads(threads)
         fresh = centres is None or list_of is None
         lists = max(1, round(math.sqrt(self.size))) if centres is None else len(centres)
         quantizer = faiss.IndexFlatIP(self.width)
@@ -83,10 +84,11 @@ class InvertedLists(Nearest):
             index.cp.seed, index.cp.min_points_per_centroid = SEED, 1
             index.cp.max_points_per_centroid = POINTS_OF_A_LIST
             index.train(self.vectors)
-            centres = quantizer.reconstruct_n(0, lists)
-            list_of = quantizer.search(self.vectors, 1)[1][:, 0]
-        self.centres = np.ascontiguousarray(centres, dtype=np.float32)
-        self.list_of = np.ascontiguousarray(list_of, dtype=np.int64)
+            kept: Any = quantizer.reconstruct_n(0, lists), quantizer.search(self.vectors, 1)[1]
+        else:
+            kept = centres, list_of
+        self.centres = np.ascontiguousarray(kept[0], dtype=np.float32)
+        self.list_of = np.ascontiguousarray(kept[1], dtype=np.int64).reshape(-1)
         if not fresh:
             self._check(lists)
             quantizer.add(self.centres)

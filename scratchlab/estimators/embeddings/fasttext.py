@@ -57,7 +57,8 @@ class FastText(SampledEstimator):
         return starts, rows
 
     def vectors(self) -> WordVectors:
-        matrix = self._sums() / np.diff(self._places.starts)[:, None].astype(np.float32)
+        lengths = np.diff(self._places.starts)[:, None]
+        matrix = (self._sums() / lengths).astype(np.float32)
         return WordVectors(self.words_.words, matrix, self._ngrams(self.inputs_[len(matrix) :]))
 
     def _ngrams(self, rows: NDArray[np.float32]) -> NGramRows:
