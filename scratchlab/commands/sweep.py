@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered
@@ -14,14 +13,11 @@ from scratchlab.commands.study_options import (
     read_flags,
     read_study_options,
     say,
-    say_unlike,
 )
 from scratchlab.errors import Stopped
 from scratchlab.studies.sweep.options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
-    from optuna import Study
-
     from scratchlab.studies.runs import StudyFolder
     from scratchlab.studies.sweep.plan import Sweep
 
@@ -53,7 +49,6 @@ FLAGS = (
     ("--status", "show how the trials stand and what runs where"),
     ("--worker", "help with a sweep: failed trials are not tried again, the last makes the tables"),
 )
-SHOWN_ROWS = 20
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -84,6 +79,8 @@ def main(arguments: Sequence[str]) -> int:
     if flags.status:
         _show_status(sweep, folder)
         return 0
+    if sweep_config.backend == "wandb":
+        return _run_wandb(sweep, folder, threads)
     return _run(sweep, folder, threads, flags.worker)
 
 
@@ -91,8 +88,10 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
     from scratchlab.data.catalog import require_data
     from scratchlab.studies.sweep.leases import place_of
     from scratchlab.studies.sweep.ledger import Ledger, tried
+    from scratchlab.studies.sweep.report import write_report
     from scratchlab.studies.sweep.source import SweepSource
     from scratchlab.studies.sweep.study import open_study
+    from scratchlab.studies.sweep.values import importance
     from scratchlab.studies.workers import run_all
 
     require_data([sweep.config])
@@ -127,7 +126,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
             say("the tables are made by the worker that ends last")
             return 1 if failed else 0
         with folder.reporting():
-            _report(sweep, study, folder)
+            write_report(sweep, tried(study), folder, say, importance(study))
         if elsewhere:
             say("the tables lack what is run elsewhere; whoever ends last makes them again")
     finally:
@@ -135,66 +134,21 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
     return 1 if failed else 0
 
 
-def _report(sweep: Sweep, study: Study, folder: StudyFolder) -> None:
-    from scratchlab.reporting.results import arithmetic
-    from scratchlab.reporting.search import Search, write_trials
-    from scratchlab.reporting.search_pictures import write_pictures
-    from scratchlab.studies.sweep.best_config import write_best
-    from scratchlab.studies.sweep.ledger import tried
-    from scratchlab.studies.sweep.space import point_words
-    from scratchlab.studies.sweep.values import importance
-    from scratchlab.tracking.console import print_table
+def _run_wandb(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
+    from scratchlab.data.catalog import require_data
+    from scratchlab.studies.sweep.report import write_report
+    from scratchlab.studies.sweep.wandb_agent import WandbSweep
 
-    options = sweep.options
-    trials = tried(study)
-    notes = [sweep.note] if sweep.note else []
-    runs = {t.run: [folder.path / (t.run + r.suffix) for r in sweep.repeats] for t in trials}
-    notes += arithmetic(runs)
-    if len(sweep.repeats) > 1:
-        of = "folds" if not sweep.options.seeds else "runs" if sweep.options.folds else "seeds"
-        notes.append(f"mean ± standard deviation of {len(sweep.repeats)} {of}")
-    search = Search(
-        folder.path.name,
-        options.chosen,
-        options.better,
-        [d.key for d in sweep.dimensions],
-        trials,
-        frozenset(d.key for d in sweep.dimensions if d.log),
-        frozenset(d.key for d in sweep.dimensions if d.finite),
-        importance(study),
-        notes,
-    )
-    columns, rows = write_trials(folder.path, search)
-    write_pictures(folder.path, search)
-    more = f" (of {len(rows)}; all in tables/trials.md)" if len(rows) > SHOWN_ROWS else ""
-    print_table(f"{folder.path.name}: trials{more}", columns, rows[:SHOWN_ROWS], notes=notes)
-    ranked = search.ranked()
-    if ranked:
-        best = ranked[0]
-        words = [*sweep.words, *point_words(sweep.dimensions, best.params)]
-        spread = "" if best.spread is None else f" ± {best.spread:.2g} ({len(best.values)} runs)"
-        heading = (
-            f"The best of {len(ranked)} trials of the sweep {folder.path.name}: "
-            f"{options.chosen} {best.value:.6g}{spread}."
-        )
-        configs, path = write_best(folder.path, words, heading, sweep.config_dir)
-        say(f"best: {best.run}, written to {path}; train it with")
-        say(f"  scratchlab train --config-dir {configs} experiment=best")
-        first = runs[best.run][0]
-        if first.is_dir():  # else another machine has it
-            _draw(first)
-    say_unlike([path for paths in runs.values() for path in paths])
-    say(f"tables and pictures: {folder.path}")
-
-
-def _draw(run: Path) -> None:
-    """The pictures of the best trial, where trials made none."""
-    from scratchlab.lab.evaluate import draw_missing
-
+    require_data([sweep.config])
+    agent = WandbSweep(sweep, folder, say, threads)
+    lock = folder.open(shared=True)
     try:
-        draw_missing(run)
-    except Exception as error:  # the sweep is done all the same
-        say(f"pictures of {run.name} could not be drawn: {error}")
+        trials = agent.run()
+        with folder.reporting():
+            write_report(sweep, agent.tried(), folder, say)
+    finally:
+        lock.unlock()
+    return 1 if any(t.status == "failed" for t in trials) else 0
 
 
 def _show(sweep: Sweep, folder: StudyFolder) -> None:

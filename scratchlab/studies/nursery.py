@@ -113,8 +113,11 @@ class Nursery:
             self._process.stdout.close()
         self._process = None
 
-    def start(self, arguments: Sequence[str], log: Path) -> Process:
+    def start(
+        self, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
+    ) -> Process:
         """A process that runs ``scratchlab ARGUMENTS``; all that it prints is added to ``log``.
+        ``variables`` are added to the environment of this run.
 
         Raises:
             OSError: it cannot be started.
@@ -129,7 +132,8 @@ class Nursery:
                 env=self.environment,
                 start_new_session=True,  # Ctrl-C reaches this process, which passes it on
             )
-        answer = self.ask(start={"arguments": list(arguments), "log": str(log.absolute())})
+        request = {"arguments": list(arguments), "log": str(log.absolute())}
+        answer = self.ask(start={**request, "variables": dict(variables or {})})
         if answer is None:
             raise OSError(f"the process that starts runs has ended (code {self._process.poll()})")
         if "error" in answer:
@@ -263,7 +267,9 @@ def _code(codes: dict[int, int], pid: int, wait: bool) -> int | None:
     return codes.get(pid)
 
 
-def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> NoReturn:
+def _run(
+    main: Callable[[list[str]], int], arguments: list[str], log: str, variables: dict[str, str]
+) -> NoReturn:
     """Become the run: its session, signals and streams; run its command and end.
 
     The interpreter is not taken down, which would copy all that was imported to throw it away.
@@ -279,6 +285,7 @@ def _run(main: Callable[[list[str]], int], arguments: list[str], log: str) -> No
     os.close(output)
     sys.stdin = os.fdopen(0)
     sys.argv = ["scratchlab", *arguments]
+    os.environ.update(variables)
     os.environ[PARENT] = str(parent)
     end_with_parent()
     code = 1

@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -78,7 +78,9 @@ class Source(Protocol):
 
 
 @dataclass
-class _Running:
+class Running:
+    """A run whose process was started."""
+
     job: Job
     process: Process
     log_start: int
@@ -97,7 +99,7 @@ def run_all(
     ``threads`` of each process: None leaves it to the run. Raises :class:`Stopped` after SIGINT or
     SIGTERM, once every process has ended.
     """
-    running: list[_Running] = []
+    running: list[Running] = []
     waiting: list[Job] = []  # their folders are still held by another process
     variables = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
     with Nursery(variables) as nursery:
@@ -108,7 +110,7 @@ def run_all(
                     if not running and not waiting and not source.waits():
                         return
                     _look(source, running)
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    time.sleep(_pause(running))
                 say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
                 for one in running:
                     one.ending = one.ending or STOP
@@ -132,7 +134,7 @@ def run_all(
 
 def _start_free(
     source: Source,
-    running: list[_Running],
+    running: list[Running],
     waiting: list[Job],
     workers: int,
     nursery: Nursery,
@@ -153,21 +155,33 @@ def _start_free(
             return
         source.started(job)
         try:
-            running.append(_start(job, nursery))
+            running.append(start(job, nursery))
         except OSError as error:  # no memory or no process left, a log that cannot be written
             reason = f"the process could not be started: {error.strerror or error}"
             source.ended(job, Outcome(job.name, "failed", reason, str(job.log)))
 
 
-def _start(job: Job, nursery: Nursery) -> _Running:
+def start(job: Job, nursery: Nursery, variables: Mapping[str, str] | None = None) -> Running:
+    """Start the process of a run, with these ``variables`` in its environment.
+
+    Raises:
+        OSError: it cannot be started, or its log cannot be written.
+    """
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         log.write(f"$ scratchlab {' '.join(job.arguments)}\n".encode())
-        start = log.tell()
-    return _Running(job, nursery.start(job.arguments, job.log), start, time.monotonic())
+        said = log.tell()
+    process = nursery.start(job.arguments, job.log, variables)
+    return Running(job, process, said, time.monotonic())
 
 
-def _look(source: Source, running: list[_Running]) -> None:
+def _pause(running: list[Running]) -> float:
+    """Seconds until the next look: less while a run has just begun, which may be a short one."""
+    age = min((time.monotonic() - one.began for one in running), default=SECONDS_BETWEEN_LOOKS)
+    return min(SECONDS_BETWEEN_LOOKS, max(0.01, age / 10))
+
+
+def _look(source: Source, running: list[Running]) -> None:
     """Take out the runs that have ended; end those that are not worth going on."""
     for one in list(running):
         code = one.process.poll()
@@ -178,10 +192,11 @@ def _look(source: Source, running: list[_Running]) -> None:
                 one.process.terminate()
             continue
         running.remove(one)
-        source.ended(one.job, _outcome(one, code))
+        source.ended(one.job, outcome_of(one, code))
 
 
-def _outcome(one: _Running, code: int) -> Outcome:
+def outcome_of(one: Running, code: int) -> Outcome:
+    """How a run went whose process ended with this exit code (minus the signal that killed it)."""
     job = one.job
     status, reason = "failed", ""
     if code == 0 and RunFolder(job.folder).status()["status"] == "done":

@@ -71,7 +71,7 @@ class Starting:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def start(self, arguments: Sequence[str], log: Path) -> Process:
+    def start(self, arguments: Sequence[str], log: Path, variables: object = None) -> Process:
         return self._start(arguments)
 
 

@@ -115,8 +115,10 @@ class Here:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def start(self, arguments: Sequence[str], log: Path) -> Forked:
-        return Forked(arguments, self.variables, log)
+    def start(
+        self, arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
+    ) -> Forked:
+        return Forked(arguments, {**self.variables, **(variables or {})}, log)
 
 
 class Forked:

@@ -20,6 +20,12 @@ GROUP = "sweep"
 class Config:
     """What ``sweep.KEY=VALUE`` and the files of configs/sweep may say."""
 
+    backend: str = option(
+        "optuna",
+        "who chooses the points and keeps the study: Optuna here, or the server of Weights & "
+        "Biases, whose agent then runs the trials here, one after the other",
+        choices=("optuna", "wandb"),
+    )
     sampler: str = option("grid", "how points are chosen", choices=("grid", "random", "tpe"))
     trials: int | None = option(
         None, "points in all (random and tpe; a grid has its own number)", min=1, max=10_000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,7 +101,7 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     if faults:
         raise ConfigError(faults)
     options, note = choose_metric(options, variants)
-    faults = _misfits_of_metric(options)
+    faults = _misfits_of_metric(options) + _misfits_of_backend(options, composed.config)
     if faults:
         raise ConfigError(faults)
     fitted = all(is_estimator(config) for config in variants.values())
@@ -154,6 +154,32 @@ def _misfits_of_metric(options: Config) -> list[Fault]:
         return []
     hint = "Choose sweep.metric=val/NAME."
     return [Fault("sweep.pruner", "watches validations, not what ends a run", hint)]
+
+
+def _misfits_of_backend(options: Config, config: Mapping[str, Any]) -> list[Fault]:
+    if options.backend == "optuna":
+        return []
+    trackers = [entry.get("name") for entry in (config.get("tracker") or {}).values()]
+    if "wandb" not in trackers:
+        names = ",".join(map(str, [*trackers, "wandb"]))
+        problem = "sweep.backend=wandb compares what trials tell to W&B"
+        return [Fault("tracker", problem, f"Write tracker=[{names}].")]
+    theirs = {
+        "sweep.storage": options.storage is not None,
+        "sweep.seeds": bool(options.seeds),
+        "sweep.folds": options.folds is not None,
+        "sweep.pruner": options.pruner == "median",
+        "sweep.workers": options.workers > 1,
+    }
+    hints = {
+        "sweep.pruner": "Choose hyperband.",
+        "sweep.workers": "Start the same command again, here or elsewhere: each is an agent.",
+    }
+    return [
+        Fault(key, "is not for sweep.backend=wandb", hints.get(key, "Leave it out."))
+        for key, given in theirs.items()
+        if given
+    ]
 
 
 def _whole(dimension: Dimension, config: dict[str, Any]) -> Dimension:

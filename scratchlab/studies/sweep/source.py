@@ -261,8 +261,9 @@ class SweepSource:
             names = [t.run + repeat.suffix for repeat in self.sweep.repeats]
             done = len(names) if t.status == "done" else len(t.values)
             outcomes += [Outcome(name, "done", "", t.log, t.seconds) for name in names[:done]]
-            outcomes += [
-                Outcome(name, t.status, t.reason, t.log, t.seconds)
-                for name in names[done : done + 1]
-            ]
+            if t.status != "pruned" or not t.values:  # else the next run was not begun
+                outcomes += [
+                    Outcome(name, t.status, t.reason, t.log, t.seconds)
+                    for name in names[done : done + 1]
+                ]
         self.folder.record(outcomes)

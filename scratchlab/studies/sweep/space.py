@@ -73,6 +73,22 @@ class Dimension:
                 return f"{self.key}={word}"
         return f"{self.key}={value!r}"
 
+    def known(self, value: Any) -> Value:
+        """The value of this dimension that equals one that came from outside.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if self.finite:
+            found = next((v for v in self.values if v == value), value)
+            if not any(v is found for v in self.values):
+                raise ValueError(f"{self.key}={value!r} is none of {', '.join(self.words)}")
+            return found
+        number = not isinstance(value, bool) and isinstance(value, int | float)
+        if not number or not self.low <= value <= self.high or (self.integer and value % 1):
+            raise ValueError(f"{self.key}={value!r} is not from {self.low:g} to {self.high:g}")
+        return int(value) if self.integer else float(value)
+
     def ends(self) -> tuple[Value, ...]:
         """The values that a configuration is checked with before anything runs."""
         if self.finite:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from scratchlab.errors import UserError
+from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.regular_files import expanded
 from scratchlab.studies.runs import StudyFolder, completed, differences
 from scratchlab.studies.sweep.journal import Journal
@@ -54,6 +54,8 @@ def _opened(
             )
         except UserError:
             raise
+        except ImportError as error:
+            raise _driver_missing(str(options.storage)) from error
         except Exception as error:
             # Of several commands that find an empty database, one makes its tables.
             if tries < MOST_TRIES and type(error).__module__.startswith(("sqlalchemy", "optuna")):
@@ -62,6 +64,16 @@ def _opened(
                 continue
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"sweep.storage: the study cannot be opened: {reason}") from error
+
+
+def _driver_missing(url: str) -> UserError:
+    if url.startswith("postgresql"):
+        return MissingPackageError("psycopg", f"sweep.storage={url}", "postgresql")
+    scheme = url.partition("://")[0]
+    return UserError(
+        f"sweep.storage: there is no driver for {scheme}:// here",
+        "Install the one that SQLAlchemy names for this kind of database.",
+    )
 
 
 def _storage(
