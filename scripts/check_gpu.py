@@ -9,6 +9,7 @@ Nothing is downloaded. It works from the checkout that it lies in, installed or 
 
 * loss: the same batch, the same weights, on the CPU and on the GPU, with gradients, for every model
   that is trained by gradient descent;
+* processes: the same of a batch that a group of processes computes (NCCL), in a group of one;
 * precision: the same short training in fp32, bf16, fp16 and compiled; a run that is stopped in the
   middle and goes on ends with the same bits;
 * quantization: int8, NF4 and bitsandbytes against the same weights on the CPU;
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import statistics
 import sys
 import tempfile
@@ -50,7 +52,11 @@ from scratchlab.models.gpt import GPT
 from scratchlab.registry import parts
 from scratchlab.reporting.results import read_results
 from scratchlab.run.folder import read_config
+from scratchlab.run.processes import Group, Place, meet
 from scratchlab.tasks.language_modeling import LanguageModeling
+from scratchlab.training.loss_module import LossModule
+from scratchlab.training.sharding import Sharded
+from scratchlab.training.updates.shards import whole
 
 LOSS_TOLERANCE, PRECISION_TOLERANCE, QUANTIZED_TOLERANCE = 1e-4, 0.02, 1e-3
 
@@ -222,6 +228,47 @@ def resumed(lab: Lab) -> Iterator[Row]:
     same = all(torch.equal(one[n], other[n]) for n in one)
     text = "the same bits" if same else f"off by {off:.1e}"
     yield Row("stopped and resumed", text, "the same bits", same)
+
+
+def processes(lab: Lab) -> Iterator[Row]:
+    """Loss and gradient in a group of one process (NCCL), which does with them what many do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ.update(told)
+    try:
+        group = Group(Place(), meet(Place(), lab.device))
+        found = {how: _shared_loss(lab, how, group) for how in ("alone", "ddp", "fsdp")}
+        torch.distributed.destroy_process_group()
+    except UserError as error:
+        raise Skipped(str(error).splitlines()[0]) from error
+    finally:
+        for name in told:
+            del os.environ[name]
+    loss, norm = found.pop("alone")
+    for how, (its_loss, its_norm) in found.items():
+        off = max(abs(its_loss / loss - 1), abs(its_norm / norm - 1))
+        yield Row(f"loss and gradient, {how} in one process", f"off by {off:.1e}",
+                  f"≤ {LOSS_TOLERANCE:.0e}", off <= LOSS_TOLERANCE)  # fmt: skip
+
+
+def _shared_loss(lab: Lab, how: str, group: Group) -> tuple[float, float]:
+    """Mean loss of a batch and norm of its gradient, as processes compute them."""
+    parts_ = build_parts(compose([*TINY_GPT, "model.dropout=0", *lab.here(lab.device)]).config)
+    device = torch.device(lab.device)
+    module = LossModule(parts_.adapted, parts_.task)
+    loss_of: Any = {
+        "alone": lambda: module,
+        "ddp": lambda: nn.parallel.DistributedDataParallel(module),
+        "fsdp": lambda: Sharded(module, device, group),
+    }[how]()
+    batch = next(parts_.dataset.batches("train", seed=0, epoch=0)).to(lab.device)
+    loss = loss_of(batch)
+    (loss.total / loss.count).backward()
+    model = loss_of.model if how == "fsdp" else module
+    norms = [whole(p.grad).norm() for p in model.parameters() if p.grad is not None]
+    return float(loss.nll / loss.count), float(torch.stack(norms).norm())
 
 
 def quantized(lab: Lab) -> Iterator[Row]:
@@ -400,6 +447,7 @@ CHECKS: dict[Callable[[Lab], Iterator[Row]], float] = {
     machine: 5,
     losses: 20,
     resumed: 10,
+    processes: 5,
     demo: 30,
     quantized: 5,
     training_speed: 45,

@@ -169,15 +169,15 @@ class TransformerMT(Seq2SeqModel):
         if cache is not None:
             places, mask = cache.own.extend(target_in)
             own: Sequence[LayerCache | None] = cache.own.layers
-            seen, seen_mask = cache.memory, cache.memory_mask
+            seen: Sequence[Tensor | KeysAndValues] = cache.memory
+            seen_mask = cache.memory_mask
         else:
             assert memory is not None
             places, mask, own = slice(0, target_in.shape[1]), None, [None] * len(blocks)
-            seen = [block.cross.keys_and_values(memory) for block in blocks]
-            seen_mask = padding_mask(source_padding, memory.dtype)
+            seen, seen_mask = [memory] * len(blocks), padding_mask(source_padding, memory.dtype)
         x, rotation = self.embed(target_in, self.target_embedding, self.target_positions, places)
-        for block, keys, kept in zip(blocks, seen, own, strict=True):
-            x = block(x, rotation, mask, kept, keys, seen_mask)
+        for block, its, kept in zip(blocks, seen, own, strict=True):
+            x = block(x, rotation, mask, kept, its, seen_mask)
         return self.decoder_norm(x)
 
     def start_cache(

@@ -79,9 +79,13 @@ class Lost(TrainingError):
 
 
 class Processes:
-    """All processes of a run, seen from this one. This class: it is the only one."""
+    """All processes of a run, seen from this one. This class: it is the only one.
+
+    ``has_rows``: whether there is a row of the present batch for this process.
+    """
 
     place = Place()
+    has_rows = True
 
     @property
     def count(self) -> int:
@@ -230,13 +234,13 @@ def joined(device: str) -> Iterator[Processes]:
     if here.count == 1:
         yield Processes()
         return
-    group = Group(here, _meet(here, device))
+    group = Group(here, meet(here, device))
     with group.as_one():
         yield group
     group.leave()
 
 
-def _meet(here: Place, device: str) -> Any:
+def meet(here: Place, device: str) -> Any:
     """Form the group; returns the store in which the processes leave notes."""
     import torch
     from torch import distributed

@@ -13,8 +13,8 @@ from scratchlab.run.decisions import cache_folder
 from scratchlab.run.temporary import use_own_folder
 
 
-def compiled(module: nn.Module) -> Callable[..., Any]:
-    """The module compiled for batches of any size.
+def compiled(work: nn.Module | Callable[..., Any]) -> Callable[..., Any]:
+    """A module or function compiled for batches of any size.
 
     The compiler's results are kept between runs in the machine's folder of prepared data: never in
     one that a configuration names, nor in one that another user has made, since they are run. Its
@@ -27,4 +27,4 @@ def compiled(module: nn.Module) -> Callable[..., Any]:
     except OSError:
         mine = False
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept if mine else own / "compiled"))
-    return torch.compile(module, dynamic=True)
+    return torch.compile(work, dynamic=True)

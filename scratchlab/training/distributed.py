@@ -22,6 +22,7 @@ from scratchlab.random_streams import generator
 from scratchlab.run.processes import Processes
 from scratchlab.run.seeds import random_state
 from scratchlab.tasks.contract import Loss
+from scratchlab.training.batch_statistics import share_batch_statistics
 from scratchlab.training.carried import PREFIX, carried_tensors
 
 STREAM = 7919  # keeps the random streams of processes apart from those of seeds nearby
@@ -51,9 +52,9 @@ def loss_of_own_rows(processes: Processes, batch: Any, loss: Callable[[Any], Los
     """The loss of what this process has of a batch; of all of it where it is the only one."""
     if processes.count == 1:
         return loss(batch)
-    own, counts = dealt(batch, processes.rank, processes.count)
+    own, processes.has_rows = dealt(batch, processes.rank, processes.count)
     found = loss(own)
-    if counts:
+    if processes.has_rows:
         return found
     return Loss(total=found.total * 0, count=0, nll=found.nll * 0)
 
@@ -62,12 +63,7 @@ def parallel(module: nn.Module, processes: Processes) -> nn.Module:
     """The module whose gradients are the mean over the processes; itself where there is one."""
     if processes.count == 1:
         return module
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            raise UserError(
-                f"model: {name} normalises over the batch, and a process sees only its rows of it",
-                "Leave it out (model.batch_norm=false), or train in one process.",
-            )
+    share_batch_statistics(module, processes)
     # A weight that a batch does not use must not be waited for; to find none is no mistake.
     warnings.filterwarnings("ignore", message="find_unused_parameters=True")
     warnings.filterwarnings(

@@ -20,6 +20,7 @@ from scratchlab.training.distributed import loss_of_own_rows, rows_of, summing
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.precision import autocast
 from scratchlab.training.state import State
+from scratchlab.training.updates.shards import whole
 
 
 @register("trainer", "gradient")
@@ -38,6 +39,11 @@ class Gradient(Trainer):
             "auto",
             "arithmetic of matrix products; auto takes bf16 where a step is 1.3 times as fast",
             choices=("auto", "fp32", "bf16", "fp16"),
+        )
+        strategy: str = option(
+            "ddp",
+            "what several processes do: each holds all weights, or they share them out too (fsdp)",
+            choices=("ddp", "fsdp"),
         )
         compile: bool = option(False, "compile the loss with torch.compile")
         average: float | None = option(
@@ -74,11 +80,19 @@ class Gradient(Trainer):
 
     def train(self, context: TrainingContext) -> Progress:
         state = State(self.config, context, self.total_steps(context))
-        at, tracker = state.progress, context.tracker
+        try:
+            return self._train(state)
+        finally:
+            state.release()
+
+    def _train(self, state: State) -> Progress:
+        at, context, tracker = state.progress, state.context, state.context.tracker
         if at.finished:
             tracker.message(f"training was complete after {at.step:,} updates")
             return at
         tracker.message(f"precision: {state.precision}")
+        if self.config.strategy == "fsdp" and state.processes.count == 1:
+            tracker.message("strategy: fsdp shares nothing out, since this is the only process")
         memory = memory_advice(context.config, lambda: at.step)
         with state.watched() as updated, state.phase(LOOP), state.interrupt, memory:
             if not state.total_steps:
@@ -169,13 +183,15 @@ class Gradient(Trainer):
             count += loss.count
         count = state.agree(count)
         with state.phase(OPTIMIZER):
+            if state.sharded:
+                state.sharded.forget_unused()
             state.scaler.unscale_(state.optimizer)
             if count != first:
                 gradients = [p.grad for p in state.parameters if p.grad is not None]
                 torch._foreach_mul_(gradients, first / max(count, 1))
             if self.config.clip_norm is not None:
                 norm = nn.utils.clip_grad_norm_(state.parameters, self.config.clip_norm)
-                state.gradient_norm = norm
+                state.gradient_norm = whole(norm)
             state.scaler.step(state.optimizer)  # here the weights change
             state.scaler.update()
             state.optimizer.zero_grad(set_to_none=True)
@@ -235,7 +251,8 @@ def validation_scalars(state: State) -> dict[str, float]:
     batches = context.dataset.batches("val", seed=context.seed, epoch=0)
 
     def loss_of(rows: Any) -> Loss:
-        return context.task.loss(state.model, rows.to(context.device))
+        rows = rows.to(context.device)
+        return state.sharded(rows) if state.sharded else context.task.loss(state.model, rows)
 
     for batch in islice(batches, state.config.validation_batches):
         with autocast(context.device, state.dtype):
@@ -244,11 +261,13 @@ def validation_scalars(state: State) -> dict[str, float]:
         count += loss.count
     total = torch.stack(nlls).sum()
     if state.processes.count > 1:
-        total, all_counts = state.processes.added(torch.stack([total, total.new_tensor(count)]))
+        own = torch.stack([total, total.new_tensor(count)]).cpu()
+        total, all_counts = state.processes.added(own)
         count = int(all_counts)
     scalars = {"val/loss": float(total) / max(count, 1)}
     if (validate := context.validate) is not None:
-        scalars.update(state.processes.from_first(lambda: dict(validate())))
+        with state.whole():
+            scalars.update(state.processes.from_first(lambda: dict(validate())))
     return scalars
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scratchlab.errors import TrainingError, UserError
 from scratchlab.run.checkpoint import Checkpoint, save
@@ -23,6 +23,7 @@ from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.phases import CHECKPOINTS, UPDATES
 from scratchlab.run.seeds import restore_random_state
 from scratchlab.tasks.contract import Loss
+from scratchlab.training.batch_statistics import part_batch_statistics
 from scratchlab.training.carried import restore_carried
 from scratchlab.training.clock import Clock
 from scratchlab.training.compiling import compiled
@@ -39,8 +40,10 @@ from scratchlab.training.distributed import (
 )
 from scratchlab.training.loss_module import LossModule
 from scratchlab.training.precision import choose_precision
+from scratchlab.training.sharding import Sharded
 from scratchlab.training.updates.average import WeightAverage
 from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
+from scratchlab.training.updates.shards import local, whole
 from scratchlab.training.window import Window
 
 
@@ -57,22 +60,21 @@ class State:
 
     def __init__(self, config: Any, context: TrainingContext, total_steps: int) -> None:
         self.config, self.context, self.total_steps = config, context, total_steps
+        self.processes = context.processes
         self.model = context.model.to(context.device)
-        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
-        if not named and total_steps:
+        if total_steps and not any(p.requires_grad for p in self.model.parameters()):
             raise context.adapted.untrainable()
+        wanted = config.precision if total_steps else "fp32"
+        self.dtype, self.precision = choose_precision(context, self.model, wanted)
+        if context.resume is not None:
+            context.adapted.load(context.resume.model, context.checkpoints)
+        self.sharded: Sharded | None = None
+        self.loss = self._loss()
+        named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
         unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
         self.optimizer = context.optimizer.build(named or unused, self.model.tables())
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        module: Any = LossModule(context.adapted, context.task)
-        module = compiled(module) if config.compile else module
-        wanted = config.precision if total_steps else "fp32"
-        self.dtype, self.precision = choose_precision(context, self.model, wanted)
-        self.processes = context.processes
-        self.loss: Callable[[Any], Loss] = (
-            parallel(module, self.processes) if total_steps else module
-        )
         start_random_stream(self.processes, context.seed, 0)
         self.interrupt = Interrupt()
         self.stop: str | None = None
@@ -85,6 +87,18 @@ class State:
         if context.resume is not None:
             self._restore(context.resume)
         self.clock = Clock(self.progress)
+
+    def _loss(self) -> Callable[[Any], Loss]:
+        """What is differentiated, made for the processes that share the work."""
+        module: Any = LossModule(self.context.adapted, self.context.task)
+        shared = self.processes.count > 1 and self.total_steps > 0
+        if shared and self.config.strategy == "fsdp":
+            device, compile = self.context.device, self.config.compile
+            self.sharded = Sharded(module, device, self.processes, compile)
+            self.model = self.sharded.model
+            return self.sharded
+        module = compiled(module) if self.config.compile else module
+        return parallel(module, self.processes) if shared else module
 
     @property
     def epoch(self) -> float:
@@ -103,6 +117,16 @@ class State:
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Inside, the model is what is measured and saved: the average, where one is kept."""
         return self.average.applied() if self.average else contextlib.nullcontext()
+
+    def whole(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, process 0 can measure the model of the context."""
+        return self.sharded.measured() if self.sharded else contextlib.nullcontext()
+
+    def release(self) -> None:
+        """Leave the model of the context as it was found: whole, on its device."""
+        part_batch_statistics(self.model)
+        if self.sharded:
+            self.sharded.release()
 
     def agree(self, count: int) -> int:
         """The targets of an update in all processes; ``stop`` is then the same in all of them."""
@@ -147,18 +171,16 @@ class State:
         if keep and at.step % keep == 0:
             roles = (*roles, f"step-{at.step}")
         at.window = [list(entry) for entry in self.losses()]
-        weights = [p.detach() for p in self.parameters]
-        norms = torch._foreach_norm(weights, math.inf) if weights else []
-        largest = max(map(float, norms), default=0.0)
+        largest = self._largest_weight()
         if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
             raise self.diverged(f"the largest weight after update {at.step}", largest)
         self.clock.tick()
         context.tracker.flush()
         numbers = {
-            **optimizer_tensors(self.optimizer),
+            **self._together(optimizer_tensors(self.optimizer)),
             **random_states(self.processes, context.device),
             **gathered_carried(self.processes, self.model, self.rows),
-            **(self.average.raw_weights() if self.average else {}),
+            **self._together(self.average.raw_weights() if self.average else {}),
         }
         record = {
             **dataclasses.asdict(at),
@@ -170,11 +192,31 @@ class State:
             "spec": context.dataset.spec.as_dict(),
             "base": context.adapted.record(),
         }
-        if self.processes.rank:
-            return
         with self.averaged():
+            if self.sharded:
+                self.sharded.gather()
+            if self.processes.rank:
+                return
             content = Checkpoint(context.adapted.state(), numbers, record, context.config)
             save(context.checkpoints, content, roles, self._save_files)
+
+    def _largest_weight(self) -> float:
+        """The largest absolute value of the weights that are trained, in all processes."""
+        weights = [w for w in map(local, self.parameters) if w.numel()]
+        norms = torch._foreach_norm(weights, math.inf) if weights else []
+        largest = float(torch.stack(norms).max()) if norms else 0.0
+        if self.sharded is None:
+            return largest
+        found = self.processes.gathered(torch.tensor([largest]))
+        return float(torch.cat(found).max())
+
+    def _together(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Tensors that the processes share out, whole in process 0."""
+        if self.sharded is None:
+            return tensors
+        first = self.processes.rank == 0
+        found = ((name, whole(tensor)) for name, tensor in tensors.items())
+        return {name: tensor.cpu() for name, tensor in found if first}
 
     def _save_files(self, folder: Path) -> None:
         self.context.dataset.save_vocabulary(folder)
@@ -186,7 +228,6 @@ class State:
             raise UserError("state.json: state.window holds no losses")
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = at = Progress(**{k: v for k, v in record.items() if k in names})
-        context.adapted.load(checkpoint.model, context.checkpoints)
         if self.average is not None:
             self.average.restore(checkpoint.optimizer)
         before = (checkpoint.config.get("optimizer") or {}).get("name")

@@ -48,7 +48,7 @@ class Window:
             return []
         sums = [[value.double() for value in entry[:2]] for entry in self.entries]
         own = torch.stack([torch.stack(column) for column in zip(*sums, strict=True)])
-        totals, nlls = self.processes.added(own).tolist()
+        totals, nlls = self.processes.added(own.cpu()).tolist()
         counts = [count for _, _, count in self.entries]
         return list(zip(totals, nlls, counts, strict=True))
 

@@ -26,7 +26,14 @@ TEXT += ["dataset.block_size=8", "dataset.batch_size=7", "dataset.test_fraction=
 SMALL = ["model.d_model=8", "model.n_heads=1", "model.n_layers=1"]
 GPT = ["model=gpt", *SMALL, *TEXT, "evaluator=[perplexity]", "model.dropout=0"]
 RNN = ["model=rnn_lm", "model.d_model=8", "model.n_layers=1", "model.dropout=0", *TEXT]
+CNN = ["model=cnn", "dataset=digits", "model.batch_norm=true", "model.channels=[3,4]", "name=x"]
+CNN += ["model.dropout=0", "model.dense=8", "dataset.batch_size=10", "trainer.monitor=val/loss"]
+CNN += ["evaluator=[classification]", "optimizer=sgd", "optimizer.lr=0.1"]
 RNN += ["evaluator=[perplexity]", "model.input_dropout=0", "scheduler=constant"]
+ENCODER = ["model=text_encoder", *SMALL, "dataset=docstring_topics", "model.dropout=0", "name=x"]
+ENCODER += ["dataset.vocab_size=300", "evaluator=[classification]", "trainer.monitor=val/loss"]
+BERT = ["model=text_encoder_pretraining", *SMALL, *TEXT, "model.dropout=0", "trainer.accumulate=2"]
+BERT += ["evaluator=[masked_lm]"]
 
 
 @pytest.fixture
@@ -47,13 +54,24 @@ def same(one: Path, other: Path) -> None:
     expected, found = numbers(one), numbers(other)
     assert len(expected) == len(found) > 2
     for a, b in zip(expected, found, strict=True):
-        norms = a.pop("gradient_norm", 0.0), b.pop("gradient_norm", 0.0)
+        # None where fp16 was too narrow: that update is left out
+        norms = [entry.pop("gradient_norm", 0.0) or 0.0 for entry in (a, b)]
         assert norms[1] == pytest.approx(norms[0], rel=1e-4)  # a sum of squares of sums
         assert b == pytest.approx(a, rel=1e-6)
 
 
+def same_bits(one: Path, other: Path) -> None:
+    """The same log and the same last checkpoint, to the bit."""
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    states = [load(run / "checkpoints/last") for run in (one, other)]
+    numbers = [state.model | state.optimizer for state in states]
+    assert numbers[0].keys() == numbers[1].keys()
+    for name, tensor in numbers[0].items():
+        assert torch.equal(tensor, numbers[1][name]), name
+
+
 def train(launcher: Launcher, count: int, folder: Path, name: str, *words: str) -> Path:
-    run_several(launcher, count, "train", *words, *RUN, f"run_id={name}", cwd=folder)
+    run_several(launcher, count, "train", *RUN, *words, f"run_id={name}", cwd=folder)
     return folder / "outputs/x" / name
 
 
@@ -75,10 +93,11 @@ def test_one_process_and_several_make_the_same_updates(
         GPT,
         [*GPT, "method=lora", "method.lora.dropout=0"],
         RNN,
-        [*("model=text_encoder", *SMALL, "dataset=docstring_topics", "model.dropout=0"),
-         "dataset.vocab_size=300", "evaluator=[classification]", "trainer.monitor=val/loss"],
+        CNN,
+        ENCODER,
+        BERT,
     ],
-    ids=["gpt", "lora", "rnn_lm", "text_encoder"],
+    ids=["gpt", "lora", "rnn_lm", "cnn", "text_encoder", "bert"],
 )  # fmt: skip
 def test_other_models_make_the_same_updates(
     launcher: Launcher, folder: Path, words: list[str], count: int
@@ -112,12 +131,26 @@ def test_a_run_of_two_processes_that_goes_on_has_the_bits_of_one_left_alone(
     for steps in (4, 8):
         more = ["resume=true", f"trainer.max_steps={steps}"]
         stopped = train(launcher, 2, folder, "stopped", *words, *more)
-    assert (whole / "metrics.jsonl").read_bytes() == (stopped / "metrics.jsonl").read_bytes()
-    states = [load(run / "checkpoints/last") for run in (whole, stopped)]
-    for name, tensor in (states[0].model | states[0].optimizer).items():
-        assert torch.equal(tensor, (states[1].model | states[1].optimizer)[name]), name
-    streams = [states[0].optimizer[name] for name in ("rng.cpu", "rank1.rng.cpu")]
-    assert not torch.equal(*streams)  # each process drops other units
+    same_bits(whole, stopped)
+    found = load(whole / "checkpoints/last").optimizer
+    assert not torch.equal(found["rng.cpu"], found["rank1.rng.cpu"])  # each drops other units
+
+
+@pytest.mark.slow
+def test_each_number_of_processes_goes_on_as_it_would_alone(
+    launcher: Launcher, folder: Path
+) -> None:
+    """From 2 processes to 1 and back: what a number of processes makes of a checkpoint does not
+    depend on whether they are stopped on the way."""
+    words = [*GPT, "model.dropout=0.3", "trainer.validate_every=2", "scheduler=constant"]
+    for name, legs in {
+        "straight": ((2, 4), (1, 8), (2, 12)),
+        "halting": ((2, 2), (2, 4), (1, 6), (1, 8), (2, 10), (2, 12)),
+    }.items():
+        for count, steps in legs:
+            more = ["resume=true", f"trainer.max_steps={steps}"]
+            train(launcher, count, folder, name, *words, *more)
+    same_bits(folder / "outputs/x/straight", folder / "outputs/x/halting")
 
 
 @pytest.mark.slow
@@ -155,8 +188,12 @@ def test_what_fails_in_one_process_is_said_by_that_one(launcher: Launcher, folde
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_ends_the_run(launcher: Launcher, folder: Path) -> None:
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_a_process_that_is_killed_ends_the_run(
+    launcher: Launcher, folder: Path, strategy: str
+) -> None:
     words = ["train", *GPT, *RUN, "trainer.max_steps=100000", "run_id=killed"]
+    words += [f"trainer.strategy={strategy}"]
     commands = start_several(launcher, 2, *words, cwd=folder)
     metrics = folder / "outputs/x/killed/metrics.jsonl"
     assert commands[0].wait_until(lambda: metrics.exists() and metrics.stat().st_size > 500)
@@ -176,15 +213,6 @@ def test_mistakes_are_said_once(launcher: Launcher, folder: Path) -> None:
         assert said in commands[0].wait().refused()
         other = ended(commands)[1]
         assert other.code != 0 and other.err + other.out == ""
-
-
-@pytest.mark.slow
-def test_a_model_that_looks_at_the_whole_batch_is_refused(launcher: Launcher, folder: Path) -> None:
-    words = ["train", "model=cnn", "dataset=digits", "model.batch_norm=true", *RUN]
-    words += ["trainer.monitor=val/loss", "trainer.max_steps=1"]
-    first, second = ended(start_several(launcher, 2, *words, cwd=folder))
-    assert "batch_norm=false" in first.refused()
-    assert second.code != 0 and second.err + second.out == ""
 
 
 def test_rows_are_dealt_without_a_rest_or_a_double() -> None:

@@ -45,13 +45,16 @@ class Block(nn.Module):
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
         cache: LayerCache | None = None,
-        memory: KeysAndValues | None = None,
+        memory: Tensor | KeysAndValues | None = None,
         memory_mask: Tensor | None = None,
     ) -> Tensor:
-        """x [B, T, D] → [B, T, D]; ``memory`` [B, H, S, head_dim] each, in the decoder."""
+        """x [B, T, D] → [B, T, D]; in the decoder ``memory`` [B, S, D], or its keys and values
+        [B, H, S, head_dim] each where they are kept."""
         change = self.attention(self.enter(x, self.attention_norm), rotation, mask, cache)
         x = self.leave(x, change, self.attention_norm)
         if memory is not None:
+            if isinstance(memory, Tensor):
+                memory = self.cross.keys_and_values(memory)
             change = self.cross(self.enter(x, self.cross_norm), *memory, memory_mask)
             x = self.leave(x, change, self.cross_norm)
         change = self.feed_forward(self.enter(x, self.feed_forward_norm))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from scratchlab.errors import UserError
+from scratchlab.training.updates.shards import local, share_of
 
 
 class WeightAverage:
@@ -22,15 +23,14 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.values = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.values = {n: local(p).clone() for n, p in self.parameters.items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after update number ``step`` (the first is 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self.values.values()), list(self.parameters.values()), weight=1 - decay
-        )
+        weights = [local(p) for p in self.parameters.values()]
+        torch._foreach_lerp_(list(self.values.values()), weights, weight=1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -41,9 +41,14 @@ class WeightAverage:
         finally:
             self._swap()
 
+    @torch.no_grad()
     def _swap(self) -> None:
+        """Their contents: weights stay where they are, since others may know the place."""
         for name, parameter in self.parameters.items():
-            parameter.data, self.values[name] = self.values[name], parameter.data
+            weight, value = local(parameter), self.values[name]
+            before = weight.clone()
+            weight.copy_(value)
+            value.copy_(before)
 
     def raw_weights(self) -> dict[str, torch.Tensor]:
         """The weights in training, for a checkpoint whose model is the average."""
@@ -53,8 +58,8 @@ class WeightAverage:
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
         """The model was loaded with the average: take it over and put the raw weights back."""
         for name, parameter in self.parameters.items():
-            self.values[name].copy_(parameter)
+            self.values[name].copy_(local(parameter))
             raw = tensors.get(f"raw.{name}", parameter)
             if raw.shape != parameter.shape or not raw.is_floating_point():
                 raise UserError(f"optimizer.safetensors: raw.{name} does not fit the model")
-            parameter.copy_(raw)
+            local(parameter).copy_(local(share_of(raw, parameter)))

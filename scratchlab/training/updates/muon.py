@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from scratchlab.registry import option, register
 from scratchlab.training.updates.optimizers import Named
+from scratchlab.training.updates.shards import local, share_of, together
 
 # Coefficients of the quintic that drives singular values towards 1 fastest (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -57,7 +58,8 @@ class MuonAdamW(torch.optim.Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+            weights = [local(p) for p in parameters]
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             if group["muon"]:
                 self._muon(parameters, group)
             else:
@@ -66,28 +68,32 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def _muon(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         gradients = [p.grad for p in parameters if p.grad is not None]
-        buffers = [self._buffer(p, "momentum") for p in parameters]
-        torch._foreach_lerp_(buffers, gradients, weight=1 - group["momentum"])
-        updates = torch._foreach_lerp(gradients, buffers, weight=group["momentum"])  # Nesterov
+        momenta = [self._buffer(p, "momentum") for p in parameters]
+        parts, buffers = list(map(local, gradients)), list(map(local, momenta))
+        torch._foreach_lerp_(buffers, parts, weight=1 - group["momentum"])
+        updates = torch._foreach_lerp(parts, buffers, weight=group["momentum"])  # Nesterov
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for index, parameter in enumerate(parameters):
             by_shape.setdefault(tuple(parameter.shape), []).append(index)
         for shape, indices in by_shape.items():
-            directions = orthogonalise(torch.stack([updates[i] for i in indices]), group["steps"])
+            # A direction follows from the whole matrix: who holds some of its rows asks for it.
+            matrices = [together(updates[i], like=parameters[i]) for i in indices]
+            directions = orthogonalise(torch.stack(matrices), group["steps"])
             # The root mean square of an AdamW update is about 0.2; matching it lets both share a
             # learning rate (Liu et al. 2025, "Muon is scalable for LLM training").
             scale = 0.2 * max(shape) ** 0.5
             for i, direction in zip(indices, directions, strict=True):
-                parameters[i].add_(direction, alpha=-group["lr"] * scale)
+                own = local(share_of(direction, parameters[i]))
+                local(parameters[i]).add_(own, alpha=-group["lr"] * scale)
 
     def _adam(self, parameters: list[Any], group: dict[str, Any]) -> None:
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        first = [self._buffer(p, "exp_avg") for p in parameters]
-        second = [self._buffer(p, "exp_avg_sq") for p in parameters]
+        gradients = [local(p.grad) for p in parameters if p.grad is not None]
+        first = [local(self._buffer(p, "exp_avg")) for p in parameters]
+        second = [local(self._buffer(p, "exp_avg_sq")) for p in parameters]
         steps = [self._step(p) for p in parameters]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
-            parameters,
+            [local(p) for p in parameters],
             gradients,
             first,
             second,

@@ -15,6 +15,7 @@ from torch import nn
 
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+from scratchlab.training.updates.shards import share_of
 
 Named = Iterable[tuple[str, nn.Parameter]]
 MOMENTS = ("exp_avg", "exp_avg_sq", "momentum", "momentum_buffer")  # as large as their weights
@@ -38,9 +39,12 @@ def parameter_groups(named: Named, weight_decay: float) -> list[dict[str, Any]]:
     return [g for g in groups if g["params"]]
 
 
-def _fused(parameters: list[dict[str, Any]]) -> bool:
-    devices = {p.device.type for group in parameters for p in group["params"]}
-    return devices <= {"cpu", "cuda"}
+def _fused(parameters: list[dict[str, Any]], shared: bool = True) -> bool:
+    """Whether torch has a kernel for these; ``shared``: also where processes share them out."""
+    all_of_them = [p for group in parameters for p in group["params"]]
+    if not shared and any(hasattr(p, "to_local") for p in all_of_them):
+        return False
+    return {p.device.type for p in all_of_them} <= {"cpu", "cuda"}
 
 
 @register("optimizer", "sgd")
@@ -61,8 +65,9 @@ class SGD:
     def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
+        fused = _fused(groups, shared=False)
         return torch.optim.SGD(
-            groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=_fused(groups)
+            groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=fused
         )
 
 
@@ -144,6 +149,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
             there = f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
             problem = f"{name} is {there}, not {tuple(shape)} of floats"
             raise UserError(f"optimizer.safetensors: {problem}")
+        shared = tensor.shape == parameters[index].shape
+        tensor = share_of(tensor, parameters[index]) if shared else tensor
         state.setdefault(index, {})[key] = tensor
     needed = {"step", "exp_avg", "exp_avg_sq"} if isinstance(optimizer, torch.optim.Adam) else set()
     for index, entry in state.items():
