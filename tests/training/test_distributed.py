@@ -70,8 +70,11 @@ def same_bits(one: Path, other: Path) -> None:
         assert torch.equal(tensor, numbers[1][name]), name
 
 
-def train(launcher: Launcher, count: int, folder: Path, name: str, *words: str) -> Path:
-    run_several(launcher, count, "train", *RUN, *words, f"run_id={name}", cwd=folder)
+def train(
+    launcher: Launcher, count: int, folder: Path, name: str, *words: str, precision: str = "fp32"
+) -> Path:
+    words = (*words, *RUN, f"trainer.precision={precision}", f"run_id={name}")
+    run_several(launcher, count, "train", *words, cwd=folder)
     return folder / "outputs/x" / name
 
 

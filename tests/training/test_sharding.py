@@ -91,9 +91,8 @@ def test_other_models_make_the_same_updates(
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_precision_means_the_same(launcher: Launcher, folder: Path, precision: str) -> None:
     words = [*GPT, "trainer.max_steps=20", "model.positions=rotary"]
-    words += [f"trainer.precision={precision}"]
-    copied = train(launcher, 2, folder, "copied", *words)
-    same(copied, train(launcher, 2, folder, "shared", *words, *FSDP))
+    copied = train(launcher, 2, folder, "copied", *words, precision=precision)
+    same(copied, train(launcher, 2, folder, "shared", *words, *FSDP, precision=precision))
 
 
 @pytest.mark.slow
