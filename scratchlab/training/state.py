@@ -204,7 +204,7 @@ class State:
         """The largest absolute value of the weights that are trained, in all processes."""
         weights = [w for w in map(local, self.parameters) if w.numel()]
         norms = torch._foreach_norm(weights, math.inf) if weights else []
-        largest = float(torch.stack(norms).max()) if norms else 0.0
+        largest = float(torch.stack(list(norms)).max()) if norms else 0.0
         if self.sharded is None:
             return largest
         found = self.processes.gathered(torch.tensor([largest]))
