@@ -29,6 +29,7 @@ from scratchlab.lab.vectors import (
 from scratchlab.methods.adapted import Adapted
 from scratchlab.methods.fitted import Fitted
 from scratchlab.registry import build, find, is_estimator
+from scratchlab.regular_files import machine_memory
 from scratchlab.run import checkpoint as checkpoints
 from scratchlab.run import own_part
 from scratchlab.run.folder import RESULTS, RunFolder, find_run, is_checkpoint, read_config
@@ -280,7 +281,7 @@ def _from_scratch(
     import torch
 
     from scratchlab.models.contract import Model
-    from scratchlab.training.room import countable, require_room, shapes_of
+    from scratchlab.training.room import PLENTY, built_within, countable, require_room, shapes_of
 
     def new() -> Model:
         model = build("model", config["model"], dataset.spec)
@@ -295,12 +296,17 @@ def _from_scratch(
     if torch.device(device).type == "meta":
         with countable():
             return new()
-    shapes = shapes_of(new)
+    torch.manual_seed(config["seed"])
+    small = built_within(new, machine_memory() // PLENTY)
+    shapes = small or shapes_of(new)
     if shapes is not None:
         weights = source or start
         if weights and not weights.content.config.get("method") and not weights.base:
             found = weights.content.model
             Adapted(shapes).check(found if source else shapes.begin_with(found), weights.path)
+    if small is not None:
+        return small
+    if shapes is not None:
         trained = source is None and not config["method"] and config.get("optimizer")
         require_room(shapes, build("optimizer", config["optimizer"]) if trained else None, config)
     torch.manual_seed(config["seed"])

@@ -20,6 +20,8 @@ def compiled(work: nn.Module | Callable[..., Any]) -> Callable[..., Any]:
     one that a configuration names, nor in one that another user has made, since they are run. Its
     temporary files go with the process.
     """
+    if torch.are_deterministic_algorithms_enabled():  # the compiler is to know of it as well
+        torch.use_deterministic_algorithms(True, warn_only=True)
     own, kept = use_own_folder(), cache_folder({}) / "compiled"
     try:
         kept.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,6 +13,48 @@ from scratchlab.models.contract import Model
 from scratchlab.regular_files import machine_memory
 
 Built = TypeVar("Built")
+PLENTY = 8
+"""The memory for this many times the weights is enough: no optimizer keeps more than seven."""
+MAKING = ("empty", "zeros", "ones", "full", "rand", "randn")
+
+
+class TooLarge(Exception):
+    """More memory is asked for than was allowed."""
+
+
+def built_within(build: Callable[[], Built], size: int) -> Built | None:
+    """What ``build`` makes, if all the tensors that it makes on its way take at most so many bytes
+    (of eight a number); None, before it is asked for, where more memory would be needed."""
+    from torch.overrides import TorchFunctionMode
+
+    class Counting(TorchFunctionMode):
+        left = size // 8  # numbers
+
+        def __torch_function__(self, function, types, arguments=(), named=None):  # type: ignore[no-untyped-def]
+            named = named or {}
+            self.left -= _asked_for(getattr(function, "__name__", ""), arguments, named)
+            if self.left < 0:
+                raise TooLarge
+            return function(*arguments, **named)
+
+    try:
+        with Counting():
+            return build()
+    except TooLarge:
+        return None
+
+
+def _asked_for(function: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> int:
+    """How many numbers the tensor has that one of torch's functions is asked to make."""
+    if function == "arange":
+        return int(max((abs(n) for n in arguments), default=0))
+    if function == "eye":
+        return int(max(arguments, default=0)) ** 2
+    if function not in MAKING:
+        return 0
+    sizes = arguments or (named.get("size", ()),)
+    sizes = sizes if isinstance(sizes[0], int) else sizes[0]
+    return math.prod(n for n in sizes if isinstance(n, int))
 
 
 def shapes_of(build: Callable[[], Built]) -> Built | None:
@@ -59,7 +102,7 @@ def require_room(model: Model, optimizer: Any | None, config: Mapping[str, Any])
     stored = {id(t): t for t in (*model.parameters(), *model.buffers())}
     weights = needed = sum(t.numel() * t.element_size() for t in stored.values())
     there = machine_memory()
-    if optimizer is not None and there // 8 < weights <= there:  # none keeps more than seven
+    if optimizer is not None and there // PLENTY < weights <= there:
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.grad = torch.empty_like(parameter)

@@ -42,7 +42,11 @@ from scratchlab.training.loss_module import LossModule
 from scratchlab.training.precision import choose_precision
 from scratchlab.training.sharding import Sharded
 from scratchlab.training.updates.average import WeightAverage
-from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
+from scratchlab.training.updates.optimizers import (
+    NoOptimizer,
+    optimizer_tensors,
+    restore_optimizer,
+)
 from scratchlab.training.updates.shards import local, whole
 from scratchlab.training.window import Window
 
@@ -72,8 +76,10 @@ class State:
         self.loss = self._loss()
         named = [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in named]
-        unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
-        self.optimizer = context.optimizer.build(named or unused, self.model.tables())
+        self.optimizer: Any = NoOptimizer(context.config)
+        if total_steps or context.resume is not None:
+            unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
+            self.optimizer = context.optimizer.build(named or unused, self.model.tables())
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
         start_random_stream(self.processes, context.seed, 0)
         self.interrupt = Interrupt()
@@ -97,7 +103,7 @@ class State:
             self.sharded = Sharded(module, device, self.processes, compile)
             self.model = self.sharded.model
             return self.sharded
-        module = compiled(module) if self.config.compile else module
+        module = compiled(module) if self.config.compile and self.total_steps else module
         return parallel(module, self.processes) if shared else module
 
     @property

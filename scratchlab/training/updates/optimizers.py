@@ -6,7 +6,7 @@ model's ``tables`` (:meth:`~scratchlab.models.contract.Model.tables`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -117,7 +117,21 @@ class AdamW:
         )
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+class NoOptimizer:
+    """Stands for an optimizer where no update is to come: it keeps nothing.
+
+    torch's own import its compiler when they are built, which takes about as long as torch itself.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        lr = (config.get("optimizer") or {}).get("lr", 0.0)
+        self.param_groups: list[dict[str, Any]] = [{"params": [], "lr": lr}]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": {}}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer | NoOptimizer) -> dict[str, torch.Tensor]:
     """The moments of an optimizer as named tensors (``optimizer.<index>.<key>``)."""
     state = optimizer.state_dict()["state"]
     return {
