@@ -17,7 +17,8 @@ from scratchlab.regular_files import expanded
 HELP = """
 usage: scratchlab list [GROUP] [NAME]
 
-  scratchlab list                  all groups and the choices in each
+  scratchlab list                  all groups and the choices in each; how long experiments and
+                                   suites take, and whether their data is here
   scratchlab list model            the models, a line each
   scratchlab list model NAME       the options of one, with types, meanings and the values that
                                    model=NAME gives, and what else that sets
@@ -28,6 +29,7 @@ SECTIONS = (
     "model", "dataset", "representation", "task", "method", "optimizer", "scheduler", "trainer",
     "decoding", "evaluator", "tracker",
 )  # fmt: skip
+TIMED = ("experiment", "suite")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         for group, names in groups.items():
             print(f"{group}:")
-            print(_wrapped(names))
+            print(_timed(group, names, config_dir) if group in TIMED else _wrapped(names))
         print("\nscratchlab list GROUP tells more about each.")
         return 0
     group = arguments[0].rstrip("s") if arguments[0] not in groups else arguments[0]
@@ -91,6 +93,17 @@ def _wrapped(names: Sequence[str], width: int = 90) -> str:
     return "\n".join([*lines, line])
 
 
+def _timed(group: str, names: Sequence[str], config_dir: str | None) -> str:
+    """A line each: the name, how long it takes, whether its data is here."""
+    from scratchlab.data.catalog import data_context
+    from scratchlab.studies.prepared import prepared
+
+    root = data_context().root
+    rows = [(one.name, one.takes, one.data(root)) for one in prepared(group, names, config_dir)]
+    widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    return "\n".join(f"    {n:<{widths[0]}}  {t:<{widths[1]}}  {d}".rstrip() for n, t, d in rows)
+
+
 def _print_group(group: str, names: Sequence[str], config_dir: str | None) -> None:
     parts = section_parts(group) if group in SECTIONS else {}
     width = max(len(n) for n in names)
@@ -128,7 +141,7 @@ def _heading(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# @package"):
+        if not line.startswith(("# @package", "# takes:")):
             lines.append(line.lstrip("# ").rstrip())
     return re.split(r"(?<!\bal)\. ", " ".join(lines))[0].rstrip(".")
 

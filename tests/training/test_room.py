@@ -1,4 +1,4 @@
-"""A model that is small for the machine is built at once, a large one never before it is counted."""
+"""A small model is built at once, a large one never before it is counted."""
 
 from __future__ import annotations
 
