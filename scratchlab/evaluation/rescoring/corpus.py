@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 
 from scratchlab.evaluation.rescoring.contract import Columns, Sums, column
-from scratchlab.evaluation.rescoring.scales import Floats, logit
+from scratchlab.evaluation.rescoring.scales import Floats, Scale, logarithm
 
-SHARE = logit(100.0)
+# A corpus' figure moves further up than down with single sentences; no more than 100 can be right.
+CORPUS = Scale(logarithm, lambda v: np.minimum(np.exp(v), 100.0), skewed=True, highest=100.0)
+FEWEST = 20  # sentences that an interval can be made of
+LONGEST = 5  # the column of BLEU's counts that has the matches of four words
 
 
 def bleu_metric(lowercase: bool, tokenize: str) -> Any:
@@ -47,13 +50,17 @@ def chrf(columns: Columns, *, lowercase: bool, char_order: int, word_order: int)
 
 
 def bleu_sums(rows: Floats) -> Sums:
-    """BLEU of what sacrebleu counts in each sentence [sentences, 10]."""
-    return Sums(rows, bleu_of, SHARE)
+    """BLEU of what sacrebleu counts in each sentence [sentences, 10].
+
+    Without a match of four words the figure hangs on how it is smoothed, and has no interval.
+    """
+    enough = len(rows) >= FEWEST and bool(rows[:, LONGEST].any())
+    return Sums(rows, bleu_of, CORPUS, enough=enough)
 
 
 def chrf_sums(rows: Floats) -> Sums:
     """chrF of what sacrebleu counts in each sentence [sentences, 3 · orders]."""
-    return Sums(rows, chrf_of, SHARE)
+    return Sums(rows, chrf_of, CORPUS, enough=len(rows) >= FEWEST)
 
 
 def bleu_of(sums: Floats) -> Floats:

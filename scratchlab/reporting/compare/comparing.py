@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from scratchlab.errors import UserError, suggest
 from scratchlab.formatting import title_of
+from scratchlab.reporting.compare.blocks import WHOLE
+from scratchlab.reporting.compare.contract import Figure
 from scratchlab.reporting.compare.costs import Cost, cost_metrics, costs_of, fronts
 from scratchlab.reporting.compare.differences import (
     MCNEMAR,
-    PERMUTATION,
     RANDOMISATION,
     Comparing,
-    Figure,
     checked_again,
 )
 from scratchlab.reporting.compare.outputs import Reader
+from scratchlab.reporting.compare.repeats import repeats
 from scratchlab.reporting.compare.runs import Row, differing
 from scratchlab.reporting.compare.significance import TRIALS
 from scratchlab.reporting.comparison import SIBLINGS
@@ -63,11 +63,9 @@ def compare(
     rows = [base, *(row for row in rows if row is not base)]
     reader = reader or Reader()
     chosen = _asked(rows, metrics) if metrics else _told(rows)
-    comparing = Comparing(reader, test)
-    figures = [one for metric in chosen for one in comparing.figures(rows, metric, base)]
-    unpaired = [one for one in figures if one.note]
-    tested = any(f.examples.test or f.runs.test for f in figures)
-    if unpaired and not tested:
+    figures = Comparing(reader, test).figures(rows, chosen, base)
+    unpaired = [one for one in figures if one.note and one.note != WHOLE]
+    if unpaired and not any(f.examples.test or f.seeds.test or f.folds.test for f in figures):
         _refuse(unpaired, base)
     costs = costs_of(rows)
     found = {
@@ -143,29 +141,32 @@ def _notes(rows: Sequence[Row], figures: Sequence[Figure], metrics: Sequence[str
     cautious = [f for f in compared if f.examples.test == MCNEMAR and _outside(f)]
     if any((f.examples.p or 1) >= 0.05 for f in cautious):
         lines.append("McNemar's exact test is stricter than the interval beside it")
-    if any(f.runs.test for f in compared):
-        lines += _named(
-            "over runs:", [(f.metric, f"{f.runs.interval}, {f.runs.test}") for f in compared
-                           if f.runs.test]
-        )  # fmt: skip
-        lines += _least(rows, compared)
-    elif all(len(row.runs) == 1 for row in rows):
-        lines.append(
-            "one run a row: intervals and p are about these trained models; the same settings with "
-            "other seeds may differ as much (suite seeds=[0,1,2] …)"
-        )
+    lines += repeats(rows, compared)
     if max((sum(f.metric == m for f in compared) for m in metrics), default=0) > 1:
         lines.append(f"p (Holm): corrected for all rows that are compared with {base.label}")
-    lines += [
-        f"{f.row}, {title_of(f.metric)}: not paired with {base.label}: {f.note}"
-        for f in compared
-        if f.note
-    ]
+    lines += _not_paired(compared, base)
     for metric in metrics:
         without = [r.label for r in rows if metric not in r.metrics]
         if without:
             lines.append(f"{title_of(metric)} was not measured by {', '.join(without)}")
     return lines
+
+
+def _not_paired(compared: Sequence[Figure], base: Row) -> list[str]:
+    """Why examples are not set beside each other, once for each reason."""
+    whole = dict.fromkeys(title_of(f.metric) for f in compared if f.note == WHOLE)
+    lines = [f"{', '.join(whole)}: of whole runs, so nothing is said over examples"]
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for f in compared:
+        if f.note and f.note != WHOLE:
+            reasons.setdefault(f.note, {}).setdefault(f.row, []).append(f.metric)
+    for note, of in reasons.items():
+        names = []
+        for row, metrics in of.items():
+            every = len(metrics) == sum(f.row == row for f in compared)
+            names.append(row if every else f"{row} ({', '.join(map(title_of, metrics))})")
+        lines.append(f"{', '.join(names)}: not paired with {base.label}: {note}")
+    return lines if whole else lines[1:]
 
 
 def _outside(figure: Figure) -> bool:
@@ -187,16 +188,3 @@ def _named(what: str, found: Sequence[tuple[str, str]]) -> list[str]:
     if len(meanings) == 1:
         return [f"{label} {next(iter(meanings))}"]
     return [f"{label} " + "; ".join(f"{m} of {', '.join(names)}" for m, names in meanings.items())]
-
-
-def _least(rows: Sequence[Row], compared: Sequence[Figure]) -> list[str]:
-    """The smallest p that so few runs can give, where that is no small one."""
-    base = rows[0]
-    least = {
-        2 / math.comb(len(row.runs) + len(base.runs), len(row.runs))
-        for row in rows[1:]
-        if any(f.row == row.label and f.runs.test == PERMUTATION for f in compared)
-    }
-    if least and max(least) > 0.05:
-        return [f"so few runs can give no p over runs below {max(least):.2g}"]
-    return []

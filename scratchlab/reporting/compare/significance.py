@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scratchlab.evaluation.rescoring.contract import Sums
 from scratchlab.evaluation.rescoring.scales import Floats
@@ -21,6 +22,9 @@ DRAWS = 200_000_000  # weights that are drawn at most
 FEWEST = 1_000
 SPLITS = 20_000  # ways to share out seeds that are all looked at
 AT_ONCE = 1 << 22
+DRAWN = 1 << 16  # examples at once: their numbers stay in the processor's cache
+
+Pair = tuple[Sums, Sums]
 
 
 def mcnemar(ours: Floats, theirs: Floats) -> float:
@@ -36,71 +40,90 @@ def mcnemar(ours: Floats, theirs: Floats) -> float:
     return 1.0 if both == 0 else float(binomtest(only_ours, both, 0.5).pvalue)
 
 
-def randomisation(ours: Sums, theirs: Sums, trials: int = TRIALS) -> float:
+def randomisation(pairs: Sequence[Pair], trials: int = TRIALS) -> list[float]:
     """Approximate randomisation (Noreen 1989; Riezler and Maxwell 2005), as sacrebleu does it: how
-    often systems between which the outputs of each example are exchanged by chance differ more."""
-    if np.array_equal(ours.rows, theirs.rows):
-        return 1.0
-    rng = np.random.default_rng(SEED)
-    a, b = theirs.rows, ours.rows
-    chosen = rng.integers(2, size=(trials, len(a)), dtype=bool)
-    differences = []
+    often systems between which the outputs of each example are exchanged by chance differ more.
+
+    ``pairs`` are figures of the same examples, between which the same ones are exchanged.
+    """
+    n = pairs[0][0].n
+    trials = min(trials, max(FEWEST, DRAWS // max(1, n)))
+    chosen = np.random.default_rng(SEED).integers(2, size=(trials, n), dtype=bool)
+    apart = np.concatenate([theirs.rows - ours.rows for ours, theirs in pairs], axis=1)
+    found: list[Floats] = []
     for part in np.array_split(chosen, max(1, chosen.size // AT_ONCE)):
-        taken = part.astype(np.float64)
-        first = taken @ (a - b) + b.sum(axis=0)
-        second = taken @ (b - a) + a.sum(axis=0)
-        differences.append(np.abs(ours.score(first) - ours.score(second)))
-    return _exceeding(np.concatenate(differences), abs(theirs.value() - ours.value()))
+        moved = part.astype(np.float64) @ apart
+        differences, place = [], 0
+        for ours, theirs in pairs:
+            exchanged = moved[:, place : place + ours.rows.shape[1]]
+            place += ours.rows.shape[1]
+            first = ours.score(ours.rows.sum(axis=0) + exchanged)
+            differences.append(np.abs(first - theirs.score(theirs.rows.sum(axis=0) - exchanged)))
+        found.append(np.stack(differences))
+    return _chances(np.concatenate(found, axis=1), pairs)
 
 
-def paired_bootstrap(ours: Sums, theirs: Sums, resamplings: int = RESAMPLINGS) -> float:
+def paired_bootstrap(pairs: Sequence[Pair], resamplings: int = RESAMPLINGS) -> list[float]:
     """The paired bootstrap (Koehn 2004), as sacrebleu does it: how often the difference of
     resampled examples is farther from its mean than the difference is from nought."""
-    if np.array_equal(ours.rows, theirs.rows):
-        return 1.0
-    rng = np.random.default_rng(SEED)
-    n = ours.n
-    drawn = rng.choice(n, size=(resamplings, n), replace=True)
-    differences = []
+    n = pairs[0][0].n
+    drawn = np.random.default_rng(SEED).choice(n, size=(resamplings, n), replace=True)
+    found: list[Floats] = []
     for part in np.array_split(drawn, max(1, drawn.size // AT_ONCE)):
-        weights = np.stack([np.bincount(row, minlength=n) for row in part]).astype(np.float64)
-        differences.append(np.abs(ours.of(weights) - theirs.of(weights)))
-    found = np.concatenate(differences)
-    return _exceeding(found - found.mean(), abs(theirs.value() - ours.value()))
+        weights = _counted(part)
+        differences = [np.abs(ours.of(weights) - theirs.of(weights)) for ours, theirs in pairs]
+        found.append(np.stack(differences))
+    drawn_apart = np.concatenate(found, axis=1)
+    return _chances(drawn_apart - drawn_apart.mean(axis=1, keepdims=True), pairs)
 
 
-def _exceeding(found: Floats, difference: float) -> float:
-    """The share of differences that are greater; sums of the same numbers are the same."""
-    least = difference + 1e-12 * max(1.0, difference)
-    return (int((found > least).sum()) + 1) / (len(found) + 1)
+def _chances(found: Floats, pairs: Sequence[Pair]) -> list[float]:
+    """The share of differences [pairs, trials] that are greater than that of the pair; sums of the
+    same numbers are the same."""
+    chances = []
+    for drawn, (ours, theirs) in zip(found, pairs, strict=True):
+        apart = abs(theirs.value() - ours.value())
+        least = apart + 1e-12 * max(1.0, apart)
+        same = np.array_equal(ours.rows, theirs.rows)
+        chances.append(1.0 if same else (int((drawn > least).sum()) + 1) / (len(drawn) + 1))
+    return chances
 
 
-def studentised_bootstrap(effects: Sequence[Floats], difference: float) -> float:
-    """How often resampled examples give a larger t than the difference has (Efron and Tibshirani
+def _counted(drawn: NDArray[np.int64]) -> Floats:
+    """How often each of n examples was drawn, [draws, n], of their numbers [draws, n]."""
+    draws, n = drawn.shape
+    places = drawn + np.arange(0, draws * n, n)[:, None]
+    counts = np.bincount(places.ravel(), minlength=draws * n).reshape(draws, n)
+    return counts.astype(np.float64)
+
+
+def studentised_bootstrap(effects: Sequence[Floats], differences: Sequence[float]) -> list[float]:
+    """How often resampled examples give a larger t than each difference has (Efron and Tibshirani
     1993, chapter 16).
 
-    ``effects`` holds what each example adds to the difference around its mean (n times the
-    jackknife's), one array for each independent set of examples, whose sets count alike.
+    ``effects`` holds what each example adds to the differences around their means (n times the
+    jackknife's), one array [differences, n] for each independent set of examples. The sets count
+    alike, and all differences are asked about the same resamplings.
     """
-    rng = np.random.default_rng(SEED)
-    total = sum(len(part) for part in effects)
+    rng, apart = np.random.default_rng(SEED), np.array(differences)
+    total = sum(part.shape[1] for part in effects)
     draws = min(TRIALS, max(FEWEST, DRAWS // max(1, total)))
-    error = math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in effects))
-    if error == 0:
-        return 1.0 if difference == 0 else 0.0
-    means, variances = np.zeros(draws), np.zeros(draws)
+    errors = np.sqrt(sum(part.var(axis=1, ddof=1) / part.shape[1] for part in effects))
+    means, variances = np.zeros((2, draws, len(apart)))
     for part in effects:
-        n = len(part)
-        both = np.stack([part, part**2], axis=1)
-        for first in range(0, draws, max(1, AT_ONCE // n)):
-            rows = slice(first, min(first + max(1, AT_ONCE // n), draws))
-            weights = rng.multinomial(n, np.full(n, 1 / n), size=rows.stop - rows.start)
-            mean, square = (weights @ both / n).T
+        n, step = part.shape[1], max(1, DRAWN // part.shape[1])
+        both = np.concatenate([part, part**2]).T / n
+        for first in range(0, draws, step):
+            rows = slice(first, min(first + step, draws))
+            weights = _counted(rng.integers(n, size=(rows.stop - first, n)))
+            mean, square = np.split(weights @ both, 2, axis=1)
             means[rows] += mean
             variances[rows] += np.maximum(square - mean**2, 0.0) / (n - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.abs(means) / np.sqrt(variances)  # all alike: an infinite t counts
-    return (int((drawn >= abs(difference) / error).sum()) + 1) / (draws + 1)
+        above = (drawn >= np.abs(apart) / errors).sum(axis=0)
+    tested = (above + 1) / (draws + 1)
+    return [float(p) for p in np.where(errors > 0, tested, (apart == 0).astype(np.float64))]
 
 
 def permutation(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -122,17 +145,6 @@ def permutation(ours: Sequence[float], theirs: Sequence[float]) -> float:
 
 def _apart(chosen: Floats, values: Floats, k: int) -> Floats:
     return np.abs(chosen @ values / k - (1 - chosen) @ values / (len(values) - k))
-
-
-def sign_flips(differences: Sequence[float]) -> float:
-    """The same for runs in pairs (on the same fold of the data): each pair may be exchanged."""
-    values = np.array(differences)
-    n, observed = len(values), abs(float(np.mean(values))) * (1 - 1e-12)
-    if 2**n <= SPLITS:
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
-        return float((np.abs(signs @ values) / n >= observed).mean())
-    signs = np.random.default_rng(SEED).choice((-1.0, 1.0), size=(SPLITS, n))
-    return (int((np.abs(signs @ values) / n >= observed).sum()) + 1) / (SPLITS + 1)
 
 
 def holm(chances: Sequence[float | None]) -> list[float | None]:

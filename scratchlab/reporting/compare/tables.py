@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from scratchlab.formatting import (
     title_of,
 )
 from scratchlab.reporting.compare.comparing import Comparison
-from scratchlab.reporting.compare.differences import Figure
+from scratchlab.reporting.compare.contract import Figure, Tested
 from scratchlab.reporting.compare.runs import ABSENT
 from scratchlab.reporting.search import shown_value
 from scratchlab.reporting.tables import csv_text, markdown
@@ -25,10 +26,12 @@ from scratchlab.run.atomic import write_json, write_text
 MOST_OPTIONS = 24  # of what differs, in a table; the JSON file has all
 LONGEST = 48  # characters of an option's value
 CSV_COLUMNS = (
-    *("run", "metric", "unit", "better", "value", "low", "high", "interval", "n", "values", "std"),
-    *("base", "difference", "difference_low", "difference_high", "difference_interval"),
-    *("p", "test", "p_holm", "over", "runs_low", "runs_high", "runs_interval", "runs_p"),
-    *("runs_test", "runs_p_holm", "note"),
+    *("run", "metric", "unit", "better", "value", "low", "high", "interval", "n", "values"),
+    *("seeds_std", "folds_std", "data", "base", "difference"),
+    *("difference_low", "difference_high", "difference_interval", "p", "test", "p_holm"),
+    *("seeds_low", "seeds_high", "seeds_interval", "seeds_p", "seeds_test", "seeds_p_holm"),
+    *("folds_low", "folds_high", "folds_interval", "folds_p", "folds_test", "folds_p_holm"),
+    "note",
 )
 ENDINGS = (".csv", ".md", ".json")
 
@@ -92,35 +95,43 @@ def _metrics_of(rows: Sequence[Sequence[str]], base: str) -> list[str]:
 
 def figures_table(found: Comparison) -> Shown:
     """Metric by metric a line for each row."""
-    base = found.base.label
-    holm = any(f.examples.corrected != f.examples.p for f in found.figures)
-    seeds = any(f.std is not None for f in found.figures)
-    tested = any(f.runs.test for f in found.figures)
-    over = {f.over for f in found.figures if len(f.values) > 1}
-    what = over.pop() if len(over) == 1 else "runs"
-    columns = ["metric", "run", "value", f"difference to {base}", "p"]
-    columns += ["p (Holm)"] if holm else []
-    columns += [f"± over {what}"] if seeds else []
-    columns += [f"difference over {what}", f"p over {what}"] if tested else []
-    holm_runs = tested and any(f.runs.corrected != f.runs.p for f in found.figures)
-    columns += [f"p over {what} (Holm)"] if holm_runs else []
+    base, of = found.base.label, found.figures
+    columns = ["metric", "run", "value", f"difference to {base}"]
+    repeats = [
+        ("seeds", any(f.seeds_std is not None for f in of)),
+        ("folds", any(f.folds_std is not None for f in of)),
+    ]
+    names = {"seeds": "seeds", "folds": next((f.data for f in of if f.data), "folds")}
+    tested = [kind for kind, _ in repeats if any(getattr(f, kind).test for f in of)]
+    columns += _chances("p", [f.examples for f in of]) if any(f.examples.test for f in of) else []
+    columns += [f"± over {names[kind]}" for kind, varies in repeats if varies]
+    for kind in tested:
+        columns.append(f"[ ] over {names[kind]}")
+        columns += _chances(f"p over {names[kind]}", [getattr(f, kind) for f in of])
     rows = []
     for metric in found.metrics:
-        figures = [f for f in found.figures if f.metric == metric]
+        figures = [f for f in of if f.metric == metric]
         places, apart = _decimals(figures)
         for place, one in enumerate(figures):
             unit = f" ({one.unit})" if one.unit else ""
             name = f"{title_of(metric)}{unit} {ARROWS[one.better]}".rstrip()
-            cells = [name if place == 0 else "", one.row, _value(one, places)]
-            cells += [_difference(one, apart, one.examples), chance(one.examples.p)]
-            cells += [chance(one.examples.corrected)] if holm else []
-            cells += [_std(one, places)] if seeds else []
-            if tested:
-                has = one.runs.low is not None
-                cells += [_difference(one, apart, one.runs) if has else "", chance(one.runs.p)]
-            cells += [chance(one.runs.corrected)] if holm_runs else []
-            rows.append(cells)
+            cells = {"metric": name if place == 0 else "", "run": one.row}
+            cells["value"] = _value(one, places)
+            cells[f"difference to {base}"] = _difference(one, apart, one.examples)
+            cells |= {"p": chance(one.examples.p), "p (Holm)": chance(one.examples.corrected)}
+            for kind, _ in repeats:
+                what, test = names[kind], getattr(one, kind)
+                cells[f"± over {what}"] = _std(one, getattr(one, f"{kind}_std"), places)
+                cells[f"[ ] over {what}"] = _difference(one, apart, test).partition(" ")[2]
+                cells[f"p over {what}"] = chance(test.p)
+                cells[f"p over {what} (Holm)"] = chance(test.corrected)
+            rows.append([cells[column] for column in columns])
     return Shown(f"Figures, and paired differences to {base}", columns, rows, found.notes)
+
+
+def _chances(name: str, tested: Sequence[Tested]) -> list[str]:
+    """The columns of p, and of p corrected where that is another one."""
+    return [name, f"{name} (Holm)"] if any(t.corrected != t.p for t in tested) else [name]
 
 
 def _decimals(figures: Sequence[Figure]) -> tuple[int | None, int | None]:
@@ -130,7 +141,8 @@ def _decimals(figures: Sequence[Figure]) -> tuple[int | None, int | None]:
     ends = [
         abs(v)
         for f in figures
-        for v in (f.difference, f.examples.low, f.examples.high, f.runs.low, f.runs.high)
+        for t in (f.examples, f.seeds, f.folds)
+        for v in (f.difference, t.low, t.high)
         if v is not None and math.isfinite(v) and v
     ]
     if places is None or not ends:
@@ -145,13 +157,13 @@ def _value(one: Figure, places: int | None) -> str:
     return f"{value} {unit}" if one.unit == "bytes" else value
 
 
-def _std(one: Figure, places: int | None) -> str:
-    if one.std is None:
+def _std(one: Figure, std: float | None, places: int | None) -> str:
+    if std is None:
         return ""
-    return format_measurement(one.value, one.std, "", None, places)[0].partition(" ± ")[2]
+    return format_measurement(one.value, std, "", None, places)[0].partition(" ± ")[2]
 
 
-def _difference(one: Figure, places: int | None, tested: Any) -> str:
+def _difference(one: Figure, places: int | None, tested: Tested) -> str:
     if one.difference is None:
         return ""
     ends = None if tested.low is None or tested.high is None else (tested.low, tested.high)
@@ -203,13 +215,15 @@ def as_csv(found: Comparison) -> str:
     """A line for each row and metric, nothing rounded."""
     lines = []
     for f in found.figures:
-        e, r = f.examples, f.runs
+        tested = [
+            (t.low, t.high, t.interval, t.p, t.test, t.corrected)
+            for t in (f.examples, f.seeds, f.folds)
+        ]
         lines.append(
             [
                 *(f.row, f.metric, f.unit, f.better, f.value, f.low, f.high, f.interval, f.n),
-                *(" ".join(map(repr, f.values)), f.std, found.base.label, f.difference),
-                *(e.low, e.high, e.interval, e.p, e.test, e.corrected, f.over, r.low, r.high),
-                *(r.interval, r.p, r.test, r.corrected, f.note),
+                *(" ".join(map(repr, f.values)), f.seeds_std, f.folds_std, f.data),
+                *(found.base.label, f.difference, *itertools.chain(*tested), f.note),
             ]
         )
     return csv_text(CSV_COLUMNS, lines)

@@ -106,7 +106,7 @@ def _alone(row: Row, metrics: Sequence[str], reader: Reader) -> Comparison:
         if name not in row.metrics:
             raise UserError(f"metric={shortened(name)} was not measured", suggest(name, told))
     chosen = metrics or told
-    figures = [one for name in chosen for one in comparing.figures([row], name, row)]
+    figures = comparing.figures([row], chosen, row)
     return Comparison([row], row, {}, figures, costs_of([row]), {})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from scratchlab.formatting import decimals_of, format_measurement, title_of
 from scratchlab.reporting.compare.comparing import Comparison
-from scratchlab.reporting.compare.differences import Figure
+from scratchlab.reporting.compare.contract import Figure
 from scratchlab.reporting.compare.tables import chance
 
 MOST = 6  # metrics that are told of; the table has all
@@ -46,17 +46,15 @@ def _of_metric(figures: Sequence[Figure], found: Comparison) -> str:
         shown = [f for f in ranked if f.verdict == verdict]
         if shown:
             parts.append(f"Shown to be {verdict} than {base}: {_list(shown, told=True)}.")
-    open_ = [f for f in ranked if f.difference is not None and not f.verdict and _tested(f)]
+    open_ = [
+        f for f in ranked if f.difference is not None and not f.verdict and f.chance is not None
+    ]
     if open_:
         parts.append(f"No difference to {base} is shown for {_list(open_, told=True)}.")
-    untested = [f for f in ranked if f.difference is not None and not _tested(f)]
+    untested = [f for f in ranked if f.difference is not None and f.chance is None]
     if untested:
         parts.append(f"Not tested: {_list(untested, told=False)}.")
     return " ".join(parts)
-
-
-def _tested(figure: Figure) -> bool:
-    return figure.examples.p is not None or figure.runs.p is not None
 
 
 def _list(figures: Sequence[Figure], *, told: bool) -> str:
@@ -66,8 +64,7 @@ def _list(figures: Sequence[Figure], *, told: bool) -> str:
 
 
 def _difference(one: Figure) -> str:
-    tested = one.runs if one.runs.p is not None else one.examples
-    p = chance(tested.corrected if tested.corrected is not None else tested.p)
+    p = chance(one.chance)
     apart = _text(one, one.difference)
     sign = "" if apart.startswith("-") else "+"
     equal = "" if p.startswith("<") else "= "

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import t, ttest_ind
 
 from scratchlab.cli import main
 from scratchlab.errors import UserError
@@ -93,7 +96,7 @@ def test_two_runs_stand_beside_each_other(two: tuple[Path, Path]) -> None:
     assert weak.examples.low < weak.difference < weak.examples.high < 0  # type: ignore[operator]
     assert weak.examples.test == "McNemar's exact test" and weak.examples.p < 1e-4  # type: ignore
     assert base.low < base.value < base.high  # type: ignore[operator]
-    assert weak.verdict == "worse" and weak.runs.p is None
+    assert weak.verdict == "worse" and weak.seeds.p is None is weak.folds.p
     loss = found.figure(found.rows[1], "log_loss")
     assert loss is not None and loss.verdict == "worse" and loss.difference > 0  # type: ignore
     assert any("one run a row" in note for note in found.notes)
@@ -133,11 +136,12 @@ def test_seeds_share_a_row_and_stand_apart_from_examples(tmp_path: Path) -> None
     assert [row.label for row in found.rows] == ["a", "b"]
     assert found.differing == {"optimizer.lr": [1, 2]}
     _, other = (f for f in found.figures if f.metric == "accuracy")
-    assert len(other.values) == 3 and other.std is not None
-    assert other.runs.p == pytest.approx(0.1) and other.runs.low < other.difference  # type: ignore
+    assert len(other.values) == 3 and other.folds_std is None
+    assert other.seeds_std == pytest.approx(np.std(other.values, ddof=1))
+    assert other.seeds.p == pytest.approx(0.1) and other.seeds.low < other.difference  # type: ignore
     assert other.examples.test == "paired bootstrap of t" and other.examples.p < 0.01  # type: ignore
     assert other.verdict == ""  # three seeds a side cannot show it
-    assert any("no p over runs below 0.1" in note for note in found.notes)
+    assert any("no p over seeds below 0.1" in note for note in found.notes)
     together = compared(*(tmp_path / f"x/a-seed{seed}" for seed in range(3)))
     assert len(together.rows) == 3 and together.differing == {}  # the seeds are what is compared
 
@@ -149,8 +153,68 @@ def test_folds_are_compared_in_pairs(tmp_path: Path) -> None:
     found = compared(*sorted((tmp_path / "x").iterdir()), metrics=["accuracy"])
     assert [(row.label, len(row.runs)) for row in found.rows] == [("a", 3), ("b", 3)]
     _, other = found.figures
-    assert other.runs.test.startswith("permutation of pairs") and other.runs.p == 0.25
-    assert other.over == "folds" and other.examples.p < 0.01  # type: ignore[operator]
+    apart = np.subtract(other.values, found.figures[0].values)
+    error = np.sqrt(apart.var(ddof=1) * (1 / 3 + 1 / 2))  # a fold in three is half of the rest
+    assert other.folds.p == pytest.approx(2 * t.sf(-apart.mean() / error, 2))
+    assert other.folds.low == pytest.approx(apart.mean() - t.ppf(0.975, 2) * error)
+    assert other.data == "folds" and other.examples.p < 0.01  # type: ignore[operator]
+    assert other.seeds.p is None and other.seeds_std is None
+
+
+def test_seeds_of_folds_are_paired_by_both_and_vary_apart(tmp_path: Path) -> None:
+    for seed, fold in itertools.product(range(4), range(3)):
+        for name, share in (("a", 0.9), ("b", 0.8)):
+            path = tmp_path / f"x/{name}-seed{seed}-fold{fold}"
+            classifier(path, share, seed=seed + 50 * (name == "b"), fold=fold, optimizer=share)
+    found = compared(*sorted((tmp_path / "x").iterdir()), metrics=["accuracy"])
+    _, other = found.figures
+    values = {name: np.zeros((4, 3)) for name in "ab"}
+    for row in found.rows:
+        for run in row.runs:
+            seed, fold = run.repeat
+            values[row.label][seed % 50, fold or 0] = run.figures["accuracy"][1].value
+    a, b = values["a"], values["b"]
+    assert other.seeds_std == pytest.approx(np.sqrt(b.var(axis=0, ddof=1).mean()))
+    assert other.folds_std == pytest.approx(b.mean(axis=0).std(ddof=1))
+    welch = ttest_ind(b.mean(axis=1), a.mean(axis=1), equal_var=False).confidence_interval()
+    assert (other.seeds.low, other.seeds.high) == pytest.approx(tuple(welch))
+    assert other.seeds.p == pytest.approx(2 / 70)  # all seeds of one row above all of the other
+    apart = b.mean(axis=0) - a.mean(axis=0)
+    error = np.sqrt(apart.var(ddof=1) * (1 / 3 + 1 / 2))
+    assert other.folds.p == pytest.approx(2 * t.sf(-apart.mean() / error, 2))
+    assert other.chance == max(other.seeds.p, other.folds.p)  # type: ignore[type-var]
+    shutil.rmtree(tmp_path / "x/b-seed3-fold2")
+    left = compared(*sorted((tmp_path / "x").iterdir()), metrics=["accuracy"])
+    assert "b: seed 53 lacks a fold and is left out over seeds" in left.notes
+    assert left.figures[1].seeds.p == pytest.approx(1 / 35)
+
+
+def test_seeds_that_divide_the_data_are_compared_in_pairs_and_not_by_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(4):
+        for name, share in (("a", 0.9), ("b", 0.8)):
+            classifier(
+                tmp_path / f"x/{name}-seed{seed}", share, seed=seed, drawn=seed, optimizer=name
+            )
+    paths = sorted((tmp_path / "x").iterdir())
+    found = compared(*paths, metrics=["accuracy"])
+    base, other = found.figures
+    assert other.data == "splits" and not other.note and other.examples.p is None
+    assert base.low is None and other.seeds_std is None and other.seeds.p is None
+    apart = np.subtract(other.values, base.values)
+    error = np.sqrt(apart.var(ddof=1) * (1 / 4 + 0.1 / 0.9))
+    half = t.ppf(0.975, 3) * error
+    assert other.folds.high == pytest.approx(apart.mean() + half)
+    assert other.folds.p == pytest.approx(2 * t.sf(-apart.mean() / error, 3))
+    assert other.verdict == "worse"
+    assert main(["compare", *map(str, paths), "metric=accuracy"]) == 0
+    shown = capsys.readouterr().out
+    assert "± over" in shown and "each seed divides the data anew" in shown
+    shutil.rmtree(paths[-1])
+    fewer = compared(*paths[:-1], metrics=["accuracy"])
+    assert "b lacks seed 3: b is compared in the others" in fewer.notes
+    assert fewer.figures[1].difference == pytest.approx(apart[:3].mean())
 
 
 def test_a_suite_gives_all_its_finished_runs(tmp_path: Path) -> None:
@@ -242,6 +306,24 @@ def test_runs_without_outputs_are_told_how_to_make_them(
     found = compared(good, weak)
     figure = found.figure(found.rows[1], "accuracy")
     assert figure is not None and figure.examples.p is not None  # those of the evaluation
+
+
+def test_figures_of_whole_runs_are_not_asked_for_outputs(
+    two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *map(str, two), "metric=training_time,peak_memory"]) == 0
+    shown = capsys.readouterr().out
+    assert "scratchlab eval" not in shown and "training time, peak memory: of whole runs" in shown
+    for run in two:
+        content = json.loads((run / "results.json").read_text())
+        content.append(content[0] | {"name": "weight_error", "value": 0.5, "examples": {}})
+        (run / "results.json").write_text(json.dumps(content))
+    assert main(["compare", *map(str, two), "metric=accuracy,weight_error"]) == 0
+    shown = capsys.readouterr().out
+    assert "weight error: of whole runs" in shown and "scratchlab eval" not in shown
+    edited(two[1], lambda one: one.update(examples={}))  # a run of before
+    assert main(["compare", *map(str, two), "metric=accuracy,weight_error"]) == 2
+    assert f"scratchlab eval {two[1]} makes them" in capsys.readouterr().err
 
 
 def test_a_metric_that_one_run_lacks_is_named(

@@ -23,7 +23,6 @@ from scratchlab.reporting.compare.significance import (
     paired_bootstrap,
     permutation,
     randomisation,
-    sign_flips,
     studentised_bootstrap,
 )
 
@@ -64,15 +63,17 @@ def test_p_of_bleu_and_chrf_are_sacrebleus_own(better: float) -> None:
             expected: Any = found[name][1]
             figures: Any = made[name](ours), made[name](theirs)
             assert figures[0].value() == pytest.approx(expected.score)
-            assert test(*figures, count) == pytest.approx(expected.p_value, abs=2 / count)
+            assert test([figures], count) == [pytest.approx(expected.p_value, abs=2 / count)]
 
 
 def test_equal_systems_do_not_differ() -> None:
     references, ours, _ = systems(0, 20)
     said = {"said": ours, "expected": references}
     figure: Any = STATISTICS["chrf"](said, lowercase=False, char_order=6, word_order=0)
-    assert randomisation(figure, figure, 50) == paired_bootstrap(figure, figure, 50) == 1.0
-    assert studentised_bootstrap([np.zeros(9)], 0.0) == mcnemar(np.ones(5), np.ones(5)) == 1.0
+    both = [(figure, figure)]
+    assert randomisation(both, 50) == paired_bootstrap(both, 50) == [1.0]
+    assert studentised_bootstrap([np.zeros((2, 9))], [0.0, 0.1]) == [1.0, 0.0]
+    assert mcnemar(np.ones(5), np.ones(5)) == 1.0
 
 
 def test_randomisation_of_rouge_is_the_share_of_all_exchanges_counted_by_hand() -> None:
@@ -82,7 +83,7 @@ def test_randomisation_of_rouge_is_the_share_of_all_exchanges_counted_by_hand() 
     every = [abs(np.mean(apart * signs)) for signs in itertools.product((1, -1), repeat=6)]
     exact = np.mean([value > observed + 1e-9 for value in every])
     made: Any = [STATISTICS["mean"]({"x": v}, column="x", highest=100.0) for v in (ours, theirs)]
-    assert randomisation(made[0], made[1]) == pytest.approx(exact, abs=0.01)
+    assert randomisation([tuple(made)]) == [pytest.approx(exact, abs=0.01)]
 
 
 def test_mcnemar_is_the_binomial_test_of_the_questions_that_one_alone_answers() -> None:
@@ -99,8 +100,31 @@ def test_the_bootstrap_of_t_agrees_with_students_t_where_differences_are_normal(
     for shift in (0.0, 0.15, 0.5):
         apart = rng.normal(shift, 1, 120)
         expected = ttest_rel(apart, np.zeros(120)).pvalue
-        found = studentised_bootstrap([apart - apart.mean()], float(apart.mean()))
+        (found,) = studentised_bootstrap([(apart - apart.mean())[None]], [float(apart.mean())])
         assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_differences_that_are_tested_together_have_the_p_that_each_has_alone() -> None:
+    rng = np.random.default_rng(4)
+    sets = [rng.normal(0, 1, (3, n)) for n in (30, 50)]
+    sets = [part - part.mean(axis=1, keepdims=True) for part in sets]
+    apart = [0.0, 0.3, -0.5]
+    alone = [
+        studentised_bootstrap([part[i : i + 1] for part in sets], [apart[i]])[0] for i in range(3)
+    ]
+    assert studentised_bootstrap(sets, apart) == alone and alone[0] == 1.0 and alone[2] < 0.1
+    pairs: Any = []
+    for better in (0.0, 0.05):
+        references, *both = systems(5, 60, better)
+        pairs.append(
+            tuple(
+                STATISTICS["bleu"]({"said": s, "expected": references}, lowercase=False,
+                                   tokenize="13a")
+                for s in both
+            )
+        )  # fmt: skip
+    for test in (randomisation, paired_bootstrap):
+        assert test(pairs, 300) == [test([pair], 300)[0] for pair in pairs]
 
 
 def test_permutations_of_runs_are_scipys() -> None:
@@ -111,21 +135,15 @@ def test_permutations_of_runs_are_scipys() -> None:
 
     own = permutation_test((ours, theirs), apart, vectorized=True, n_resamples=np.inf)
     assert permutation(ours, theirs) == pytest.approx(own.pvalue)
-    pairs = [0.4, 0.1, 0.3, -0.1, 0.2]
-    flipped = permutation_test(
-        (pairs, [0.0] * 5), apart, vectorized=True, permutation_type="samples", n_resamples=np.inf
-    )
-    assert sign_flips(pairs) == pytest.approx(flipped.pvalue)
     assert permutation([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]) == pytest.approx(2 / 20)
 
 
 def test_many_runs_are_shared_out_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     ours, theirs = rng.normal(0, 1, 6), rng.normal(0.8, 1, 6)
-    exact, flipped = permutation(ours, theirs), sign_flips(ours - theirs)
+    exact = permutation(ours, theirs)
     monkeypatch.setattr(significance, "SPLITS", 60)
     assert permutation(ours, theirs) == pytest.approx(exact, abs=0.15)
-    assert sign_flips(ours - theirs) == pytest.approx(flipped, abs=0.15)
 
 
 def test_holm_corrects_the_smallest_p_most() -> None:
@@ -204,10 +222,10 @@ def test_intervals_and_p_of_differences_that_are_nought(
             covered += ends[0] <= 0 <= ends[1]
             if pair is not _bleu:
                 spread = (off[0] - other[0]) * (n - 1)
-                called += studentised_bootstrap([spread], a - b) < 0.05
+                called += studentised_bootstrap([spread[None]], [a - b])[0] < 0.05
             else:
                 figures: Any = ours, theirs
-                called += randomisation(*figures, 400) < 0.05
+                called += randomisation([figures], 400)[0] < 0.05
         found[n] = 100 * covered / draws, 100 * called / draws
     slack = 1.5 if pair is not _bleu else 2.7  # of fewer draws
     assert all(abs(c - 95) <= slack and p <= 5 + slack for c, p in found.values()), found
