@@ -89,6 +89,13 @@ FINDINGS: dict[str, str] = {
     "n-grams of characters answer the analogies that are about grammar.",
     "attention_embedded": "One last state cannot hold a sentence, least of all a long one; with "
     "a look at every word of the source recurrent networks translate most of them.",
+    "attention": "A look at every word of the source is worth far more than a better cell; the "
+    "longer a sentence, the smaller the share of it that one last state can translate. The "
+    "Transformer leads at every length.",
+    "positions_mt": "Told by angles, fixed or rotary, order is learned soonest; learned positions "
+    "need more reading, and without any the encoder sees a bag of words, which still tells a lot.",
+    "transformer_sizes": "Of a small text read once, what learns fastest wins: a wide model and no "
+    "dropout; a second layer gives much, a fourth little, and heads matter least.",
     "rag": "With a passage the same model answers more than twice as many questions; most of what "
     "is left wrong stands in the passage that it was given.",
     "retrieval": "A pretrained encoder that saw none of these queries ranks best; BM25 is ahead of "
