@@ -90,7 +90,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
     from scratchlab.studies.sweep.ledger import Ledger, tried
     from scratchlab.studies.sweep.report import write_report
     from scratchlab.studies.sweep.source import SweepSource
-    from scratchlab.studies.sweep.study import open_study
+    from scratchlab.studies.sweep.study import open_study, within_reach
     from scratchlab.studies.sweep.values import importance
     from scratchlab.studies.workers import run_all
 
@@ -98,7 +98,7 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
     lock = folder.open(shared=True)
     try:
         study = open_study(sweep, folder, say)
-        with Ledger(study, sweep.trials, sweep.options.lease) as ledger:
+        with within_reach(), Ledger(study, sweep.trials, sweep.options.lease) as ledger:
             if not is_worker:
                 ledger.ask_for_failed()
             source = SweepSource(sweep, ledger, folder, say, threads)
@@ -196,7 +196,8 @@ def _described() -> str:
     """The options of a sweep with their meanings, from where they are declared."""
     lines = ["sweep=grid, random or tpe (or a file of yours in configs/sweep), and:"]
     for o in sweep_options():
-        default = "null" if o.default is None else o.default
+        default = "null" if o.default is None else str(o.default)
+        default = default.lower() if isinstance(o.default, bool) else default
         lines.append(f"  {f'sweep.{o.name}={default}':<24} {o.meaning}")
     lines.append("  --dry-run                show what would be run")
     lines += [f"  {flag:<24} {meaning}" for flag, meaning in FLAGS]

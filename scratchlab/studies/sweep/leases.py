@@ -7,10 +7,12 @@ at most. A holder on this machine whose process is gone is known at once.
 
 from __future__ import annotations
 
+import functools
 import secrets
 import socket
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -23,20 +25,31 @@ WORKER, BEAT, SECONDS = "worker", "beat", "lease"  # attributes of a trial
 BEATS_OF_A_LEASE = 4
 
 
+@functools.cache
+def _machine() -> str:
+    """This machine since it was started: copies of a virtual machine may share a host name."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    except OSError:  # not Linux
+        boot = "0"
+    return f"{socket.gethostname()}/{boot}"
+
+
 def new_worker() -> str:
     """A name that tells this process from all others of all machines."""
-    return f"{socket.gethostname()}:{this_process()}:{secrets.token_hex(4)}"
+    return f"{_machine()}:{this_process()}:{secrets.token_hex(4)}"
 
 
 def is_dead(worker: str) -> bool:
     """Whether it is a process of this machine that is gone."""
-    host, _, rest = worker.partition(":")
-    return host == socket.gethostname() and is_gone(rest.partition(":")[0])
+    machine, _, rest = worker.partition(":")
+    return machine == _machine() and is_gone(rest.partition(":")[0])
 
 
 def place_of(worker: str) -> str:
     """Machine and process, for people."""
-    host, _, rest = worker.partition(":")
+    machine, _, rest = worker.partition(":")
+    host = machine.partition("/")[0]
     return f"{host}, process {rest.split('-')[1]}" if "-" in rest else host
 
 

@@ -64,8 +64,8 @@ class Config:
     pruner: str | None = option(
         None,
         "median: end a trial whose validation is worse than the median of the others at the same "
-        "update; hyperband: than those of the best third, asked more and more seldom (successive "
-        "halving in several brackets); with seeds or folds the first run of a trial is watched",
+        "update; hyperband: one that is not among the best third of its bracket at 1, 3, 9 … times "
+        "the updates before the first validation; of several runs of a trial the first is watched",
         choices=("median", "hyperband", None),
     )
     pruner_trials: int = option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -250,7 +251,8 @@ class SweepSource:
         """Leave to others what has not ended: this process will not go on with it."""
         for held in list(self.held.values()):
             del self.held[held.run]
-            self.ledger.end(held.trial._trial_id, TrialState.FAIL, end=STOPPED)
+            with contextlib.suppress(Exception):  # else they find the lease run out
+                self.ledger.end(held.trial._trial_id, TrialState.FAIL, end=STOPPED)
 
     def record(self) -> None:
         """Write down how every run ended, as far as they have."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import optuna
@@ -29,6 +30,22 @@ def open_study(
     study = _opened(sweep, folder, say)
     _require_same(study, sweep)
     return study
+
+
+@contextlib.contextmanager
+def within_reach() -> Iterator[None]:
+    """Inside, a database that cannot be reached any more is a UserError."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("sqlalchemy", "optuna.exceptions", "redis")):
+            raise
+        cause = error.__cause__ or error
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        raise UserError(
+            f"sweep.storage: the study cannot be reached: {reason}",
+            "The same command goes on with it once it can be.",
+        ) from error
 
 
 def find_study(sweep: Sweep, folder: StudyFolder) -> optuna.Study | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -66,3 +67,19 @@ def test_two_commands_in_two_folders_share_the_trials(
     assert ["done"] * 6 in found, found
     status = launcher.run(*words, "output_dir=c", "--status", cwd=tmp_path)
     assert status.out == "both: 6 trials: 6 done\n" and not (tmp_path / "c").exists()
+
+
+def test_a_server_that_goes_away_ends_the_command_in_a_line(
+    launcher: Any, model_words: list[str], tmp_path: Path
+) -> None:
+    words = ["sweep", *model_words, "model.dropout=0,0.1", "name=gone", "trainer.max_steps=400"]
+    folder = tmp_path / "outputs/gone"
+    with postgresql() as url:
+        words.append(f"sweep.storage='{url}'")
+        command = launcher.start(*words, cwd=tmp_path, fork_runs=True)
+        assert command.wait_until(lambda: (folder / "trial-000/checkpoints/last").exists())
+    done = command.wait()
+    assert done.code == 2 and "Traceback" not in done.err, done.err
+    assert "error: sweep.storage: the study cannot be reached: " in done.err
+    status = json.loads((folder / "trial-000/status.json").read_text())
+    assert status["status"] in ("stopped", "done")
