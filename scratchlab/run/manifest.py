@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
@@ -135,6 +136,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         return {}
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Installed versions of the packages that results can depend on."""
     found = {}
@@ -146,8 +148,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git_commit() -> dict[str, Any] | None:
-    """Commit of the checkout that the code runs from, and whether it was changed; or None."""
+    """Commit of the checkout that the code runs from, and whether it was changed; or None.
+
+    Once a process, whose code was read when it began; so is that of runs which are forked from it.
+    """
     folder = Path(scratchlab.__file__).resolve().parent
 
     def git(*arguments: str) -> str:

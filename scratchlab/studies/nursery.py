@@ -33,6 +33,7 @@ import psutil
 
 from scratchlab.config.compose import Command, compose
 from scratchlab.registry import KINDS, is_estimator, section_parts
+from scratchlab.run.manifest import git_commit, versions
 from scratchlab.studies.orphans import PARENT, end_with_parent
 
 # The folder that holds this package, behind everything else: it may not be installed.
@@ -214,6 +215,7 @@ def serve(main: Callable[[list[str]], int], modules: Sequence[str]) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     _import(modules)
+    git_commit(), versions()  # for the manifests of all runs, whose code is that of now
     ready: set[tuple[str, ...]] = set()
     codes: dict[int, int] = {}
     for line in sys.stdin:

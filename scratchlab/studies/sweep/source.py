@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scratchlab.errors import number_of
 from scratchlab.reporting.search import shown_value
 from scratchlab.studies.runs import StudyFolder, is_done
+from scratchlab.studies.sweep.leases import place_of
 from scratchlab.studies.sweep.ledger import STOPPED, VALUES, Ledger, run_of, tried
 from scratchlab.studies.sweep.plan import Repeat, Sweep
 from scratchlab.studies.sweep.racing import is_hopeless
@@ -69,6 +70,7 @@ class SweepSource:
         self.given_up = ""  # why no more trials are begun
         self._seen_bytes: dict[str, int] = {}
         self._next_look = 0.0
+        self._waited = False
         self.record()
 
     def missing(self) -> int:
@@ -92,7 +94,12 @@ class SweepSource:
 
     def waits(self) -> bool:
         """Whether it must be seen first if what runs elsewhere goes on or is to be taken over."""
-        return not self.given_up and self.ledger.unsure > 0
+        waits = not self.given_up and self.ledger.unsure > 0
+        if waits and not self._waited:
+            self._waited = True
+            where = "; ".join(f"{t} by {place_of(w)}" for t, w in self.ledger.elsewhere.items())
+            self.say(f"waiting for a sign of life of what is run elsewhere: {where}")
+        return waits
 
     def _gives_up(self) -> bool:
         most = self.sweep.options.fail_fast

@@ -100,7 +100,8 @@ class WandbSweep:
         """Run trials until the server has no more; all that were run into this folder."""
         os.environ["WANDB_DIR"] = str(self.folder.path.resolve())
         try:
-            name = self._name()
+            with self.folder.reporting():  # of several commands at once one makes the sweep
+                name = self._name()
             self.say(f"W&B sweep {name}: this is an agent of it, Ctrl-C ends it")
             with Nursery(self.variables) as self.nursery:
                 self.wandb.agent(
