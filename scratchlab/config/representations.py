@@ -22,7 +22,9 @@ def representation_faults(chosen: Mapping[str, list[Part]]) -> list[Fault]:
     if dataset is None or model is None:
         return []
     holds = dataset.facts.get("holds")
-    is_text = holds is None or bool(set(holds) & set(TEXTS))
+    is_text = bool(set(holds or ()) & set(TEXTS))
+    if holds is None:  # one of another package, perhaps
+        is_text = dataset.facts.get("task") == "classification"
     if representation is None:
         searches = model.facts.get("represents")
         if not searches and (model.kind != "estimator" or "texts" not in (holds or ())):
@@ -34,11 +36,14 @@ def representation_faults(chosen: Mapping[str, list[Part]]) -> list[Fault]:
         return [Fault("representation", problem, hint, True)]
     if not is_text:
         sets = [n for n, p in section_parts("dataset").items() if _holds_texts(p)]
-        problem = f"{representation.name} is for texts, which {dataset.name} does not hold"
+        problem = (
+            f"{representation.name} is for labelled texts and documents, which {dataset.name} does "
+            "not hold"
+        )
         texts = ", ".join(choices_of("dataset", sets))
-        hint = f"Write representation=null for rows of numbers. Data sets of texts: {texts}."
+        hint = f"Leave representation=null, or choose one of these data sets: {texts}."
         return [Fault("representation", problem, hint, True)]
-    if "texts" in (holds or ()) and model.kind != "estimator":
+    if "passages" not in (holds or ()) and model.kind != "estimator":
         problem = f"{model.name} reads the words of {dataset.name} itself"
         hint = "Leave representation=null, or choose an estimator (model=logistic)."
         return [Fault("representation", problem, hint, True)]

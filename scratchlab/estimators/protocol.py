@@ -61,6 +61,7 @@ class IterativeEstimator(BaseEstimator, Configured, ABC):
     of each epoch since ``start`` or ``set_state``.
     """
 
+    remedy = "lower learning_rate, or standardise the features"  # where training diverges
     epochs: int
     random_state: Any
     n_epochs_: int
@@ -155,7 +156,7 @@ class IterativeEstimator(BaseEstimator, Configured, ABC):
             raise TrainingError(
                 f"{type(self).__name__}: the loss is {loss} in epoch {self.n_epochs_ + 1}: "
                 "training diverged",
-                "lower learning_rate, or standardise the features",
+                self.remedy,
             )
 
 

@@ -29,7 +29,7 @@ class Retriever(Configured):
         index: str = option(
             "exact",
             "exact: products with all passages; faiss: with those of the likeliest lists, which "
-            "pays from some 100,000 passages on and is for dense representations",
+            "pays from a few 100,000 passages on and is for dense representations",
             choices=("exact", "faiss"),
         )
         probes: int = option(

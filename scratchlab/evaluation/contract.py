@@ -136,6 +136,10 @@ class Evaluator(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def check(self, dataset: Dataset) -> None:  # noqa: B027
+        """UserError if what it reads beside the data set is not there or not right; asked before
+        anything is trained."""
+
     @abstractmethod
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         """Measure; write tables, pictures and samples into ``context.sink``."""

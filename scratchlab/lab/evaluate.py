@@ -36,7 +36,12 @@ def evaluate(
     if where == run:
         refuse_links(run)
     folder = where if isinstance(where, RunFolder) else RunFolder.create(where, "evaluations")
-    opened = session(folder, config, command, command, trackers=("console",), phases=phases)
+    opened = session(
+        *(folder, config, command, command),
+        keep=folder is where,
+        trackers=("console",),
+        phases=phases,
+    )
     with opened as now:
         trained = load_trained(config, run)
         check_splits(config, trained.dataset, ["evaluate_split"])
@@ -46,6 +51,8 @@ def evaluate(
             raise UserError(
                 "no evaluator is chosen", "Add evaluator=[…]; see scratchlab list evaluator."
             )
+        for evaluator in evaluators.values():
+            evaluator.check(trained.dataset)
         now.begin()
         write_json(
             folder.path / "manifest.json",

@@ -184,9 +184,17 @@ def check_target(config: Mapping[str, Any], dataset: Dataset) -> None:
 def check_splits(config: Mapping[str, Any], dataset: Dataset, keys: Sequence[str]) -> None:
     """The splits that a configuration names must be there."""
     for key in keys:
-        if config[key] not in dataset.splits or not dataset.size(config[key]):
-            hint = suggest(config[key], dataset.splits, "Splits")
-            raise UserError(f"{key}: the data set has no split {config[key]!r}", hint)
+        split = config[key]
+        if split not in dataset.splits:
+            hint = suggest(split, dataset.splits, "Splits")
+            raise UserError(f"{key}: the data set has no split {split!r}", hint)
+        if not dataset.size(split):
+            full = ", ".join(s for s in dataset.splits if dataset.size(s))
+            nothing = (
+                f"{key}={split}: there is nothing in this split of {config['dataset']['name']}"
+            )
+            hint = f"Splits with examples: {full}."
+            raise UserError(dataset.unmeasured or nothing, "" if dataset.unmeasured else hint)
 
 
 @dataclass

@@ -90,13 +90,15 @@ def _train(
         measured = config["evaluate"] and not parts.dataset.unmeasured
         check_splits(config, parts.dataset, ["evaluate_split"] if measured else [])
         check_export(parts, config)
+        trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
+        for evaluator in evaluators.values() if measured else ():
+            evaluator.check(parts.dataset)
         warnings += _write_manifest(run, parts, start, overrides, command, accept)
         if measured != config["evaluate"]:
             warnings.append(f"nothing is measured: {parts.dataset.unmeasured}")
         run.begin()
         if resumed and config != folder.config():
             folder.write_config(config, list(overrides))
-        trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
         context = training_context(parts, folder, run.tracker)
         context.validate = validation(parts, evaluators)
         if config["trainer"].get("profile"):

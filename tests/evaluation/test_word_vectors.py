@@ -198,6 +198,11 @@ def test_gensim_reads_what_is_written_and_what_it_writes_is_read(tmp_path: Path)
         (b"2 3\na 1 2 3\nb 1 x 3\n", "line 3: not all of it are numbers"),
         (b"3 3\na 1 2 3\nb 1 2 3\n", "line 1 tells of 3 words, but the file holds 2"),
         (b"1 2\na nan 1\n", "line 2: the vector is not finite"),
+        (b"1 2\na 1e60 1\n", "line 2: the vector is not finite"),
+        (b"2 2\ncaf\xe9 1 1\nb 1 1\n", "line 2: the word is not UTF-8"),
+        (b"", "line 1 is neither"),
+        (b"0 2\n", "line 1 tells of 0 words, but the file holds 0"),
+        (b"9999999999 2\na 1 1\n", "line 1 tells of 9999999999 words, but the file holds 1"),
         (b"hello\n", "line 1 is neither"),
         (b"2 2\na \x00\x01\x02\x03\x00\x00\x00\x00b \x00", "ends (or is damaged) in word 2 of 2"),
     ],
@@ -209,6 +214,15 @@ def test_a_broken_file_of_vectors_is_named_with_its_line(
     with pytest.raises(UserError) as caught:
         read_vectors(tmp_path / "v.txt")
     assert message in caught.value.message and "v.txt" in caught.value.message
+
+
+def test_of_a_word_that_stands_twice_the_first_vector_counts_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "v.txt").write_text("3 2\na 1 2\nb 3 4\na 5 6\n")
+    found = read_vectors(tmp_path / "v.txt")
+    assert found.words == ["a", "b"] and found.vector("a").tolist() == [1, 2]
+    assert "v.txt: 1 line left out, of words that stood there before" in caplog.text
 
 
 def test_vectors_of_glove_have_no_first_line(tmp_path: Path) -> None:

@@ -111,6 +111,9 @@ def test_notes_without_queries_are_indexed_for_use(folder: Path, capfd: Captured
     assert index("run_id=one", "dataset.passage_words=4", "dataset.passage_overlap=1") == 0
     told = capfd.readouterr()
     assert "nothing is measured: no queries are given" in told.err + told.out
+    assert main(["eval", "outputs/x/one"]) == 2
+    assert "error: no queries are given (dataset.queries=FILE)" in capfd.readouterr().err
+    assert not Path("outputs/x/one/evaluations").exists()
     assert main(["predict", "outputs/x/one", "the dark"]) == 0
     assert capfd.readouterr().out.endswith("owls.txt  well in the dark.\n")
 
@@ -154,6 +157,8 @@ def test_faiss_refuses_sparse_rows_and_damaged_lists(folder: Path, capfd: Captur
     ("words", "message"),
     [
         (["dataset.path=nowhere"], "no file"),
+        (["dataset.path=latin"], "latin/a.md, line 1: byte 0xe9 is not UTF-8"),
+        (["dataset.path=asked.txt"], "there is no document in it"),
         (["representation=null"], "representation=bm25"),
         (["dataset.queries=bad.jsonl"], "no field 'relevant' Did you mean 'relevent'?"),
         (["dataset.passage_words=3", "dataset.passage_overlap=3"], "must be less than"),
@@ -165,6 +170,9 @@ def test_faiss_refuses_sparse_rows_and_damaged_lists(folder: Path, capfd: Captur
 def test_what_cannot_be_indexed_is_refused_in_a_line(
     folder: Path, capfd: Captured, words: list[str], message: str
 ) -> None:
+    (folder / "latin").mkdir()
+    (folder / "latin/a.md").write_bytes(b"caf\xe9")
+    (folder / "asked.txt").write_text("\n \n")
     (folder / "bad.jsonl").write_text('{"query": "x", "relevent": "cats.txt"}\n')
     assert index(*words) == 2
     assert message in " ".join(capfd.readouterr().err.split())

@@ -71,6 +71,9 @@ def test_predict_answers_sums_of_words_and_says_which_word_is_unknown(
         (["model.min_count=500"], "min_count=500 leaves no word of the training text"),
         (["dataset.tokenizer=char"], "dataset.tokenizer=char gives characters"),
         (["evaluator=[perplexity]"], "perplexity is for"),
+        (["evaluator=[similarity]", "evaluator.similarity.pairs={}/nowhere"], "no file"),
+        (["evaluator=[similarity]", "evaluator.similarity.pairs={}/bad.txt"], "bad.txt, line 1"),
+        (["evaluator=[analogies]", "evaluator.analogies.questions={}/bad.txt"], "bad.txt, line 1"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -81,3 +84,4 @@ def test_what_cannot_be_done_is_said_in_one_line(
     with pytest.raises(UserError) as caught:
         train(tmp_path, "bad", *(w.format(tmp_path) for w in words))
     assert message in str(caught.value)
+    assert not any((tmp_path / "x").glob("*/checkpoints/*"))  # it is said before training

@@ -159,7 +159,13 @@ def test_dense_rows_that_do_not_fit_are_refused_before_they_are_made(
     ("words", "message"),
     [
         (["model=logistic", "dataset=mr"], "mr holds texts, and logistic learns from rows"),
-        (["model=logistic", "representation=tfidf"], "tfidf is for texts, which digits does not"),
+        (["model=logistic", "representation=tfidf"], "documents, which digits does not"),
+        (["model=gpt", "representation=tfidf"], "documents, which python_docs does not hold"),
+        (["model=ngram", "representation=tfidf"], "documents, which python_docs does not hold"),
+        (
+            ["model=transformer_mt", "representation=bm25"],
+            "documents, which phrasebook_en_fr does not hold",
+        ),
         (
             ["model=minilm", "dataset=mr", "representation=bm25"],
             "reads the words of mr itself",

@@ -215,8 +215,11 @@ def _files_of(folder: Path, pattern: str) -> tuple[list[Found], dict[str, str]]:
         try:
             text = read_whole(path)
         except UserError as error:
-            hint = f"{error.hint} Or choose the files that are text: dataset.pattern=**/*.txt."
-            raise UserError(error.message, hint.strip()) from error
+            if path.suffix == ".txt":
+                raise
+            others = "choose the files that are text: dataset.pattern=**/*.txt."
+            hint = f"{error.hint.rstrip('.')}; or {others}" if error.hint else others.capitalize()
+            raise UserError(error.message, hint) from error
         digest.update(f"{name}\0{sha256_of(path)}\n".encode())
         found.append((str(name), Document(str(name), text.strip())))
     if not found:

@@ -49,6 +49,7 @@ class WordEstimator(IterativeEstimator):
     training begins with (:meth:`begin_with`) and that its text lacks keep the vectors they have.
     """
 
+    remedy = "Lower model.learning_rate."
     vector_size: int
     window: int
     min_count: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
@@ -9,10 +10,11 @@ from typing import IO
 import numpy as np
 
 from scratchlab.data.sources.reading import open_unpacked
-from scratchlab.errors import UserError, shortened
+from scratchlab.errors import UserError, number_of, shortened
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.run.atomic import replacing
 
+LOGGER = logging.getLogger("scratchlab")
 LONGEST_LINE = 1 << 24  # bytes
 
 
@@ -83,7 +85,8 @@ def _text_rows(
         word = _word(path, f"line {number}", cells[0])
         if wanted is None or word in wanted:
             try:
-                row = np.array(cells[1:], dtype=np.float32)
+                with np.errstate(over="ignore"):  # what is too large is refused as not finite
+                    row = np.array(cells[1:], dtype=np.float32)
             except ValueError:
                 raise UserError(f"{path}, line {number}: not all of it are numbers") from None
             yield word, _finite(path, f"line {number}", row)
@@ -129,13 +132,17 @@ def _word(path: Path, where: str, word: bytes) -> str:
 def _collect(path: Path, rows: Iterator[Row], count: int | None, width: int) -> WordVectors:
     """The rows that are wanted; UserError if there are more or fewer in all than the file says."""
     found: dict[str, np.ndarray] = {}
-    read = 0
+    read = twice = 0
     for row in rows:
         if row is not None:
+            twice += row[0] in found
             found.setdefault(*row)
         read += 1
     if not read or (count is not None and read != count):
         raise UserError(f"{path}: line 1 tells of {count} words, but the file holds {read}")
+    if twice:
+        lines = number_of(twice, "line")
+        LOGGER.warning("%s: %s left out, of words that stood there before", path, lines)
     matrix = np.empty((len(found), width), dtype=np.float32)
     for number, vector in enumerate(found.values()):
         matrix[number] = vector

@@ -59,6 +59,7 @@ class GloVe(WordEstimator):
             min=1000,
         )  # fmt: skip
 
+    remedy = "Lower model.learning_rate or model.clip."
     learning_rate: float
     x_max: float
     clip: float

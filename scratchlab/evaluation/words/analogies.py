@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.intervals import wilson
 from scratchlab.evaluation.words.word_sets import (
+    Section,
     embedded_analogies,
     find_set,
     form_in,
@@ -57,10 +59,16 @@ class Analogies(Evaluator):
 
     config: Config
 
+    def check(self, dataset: Dataset) -> None:
+        self._sections(dataset)
+
+    def _sections(self, dataset: Dataset) -> list[Section]:
+        path = self.config.questions
+        return embedded_analogies() if path is None else read_analogies(find_set(dataset, path))
+
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         vectors = vectors_of(context)
-        path = self.config.questions
-        sections = embedded_analogies() if path is None else read_analogies(find_set(context, path))
+        path, sections = self.config.questions, self._sections(context.dataset)
         rows: list[tuple[str, float | str, int, int, int]] = []
         right = asked = known_in_all = total = 0
         said: dict[int, str | None] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scratchlab.data.contract import Dataset
 from scratchlab.errors import UserError
 from scratchlab.estimators.embeddings.vectors import WordVectors, unit_length
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
@@ -52,10 +53,16 @@ class Similarity(Evaluator):
 
     config: Config
 
+    def check(self, dataset: Dataset) -> None:
+        self._pairs(dataset)
+
+    def _pairs(self, dataset: Dataset) -> list[Pair]:
+        path = self.config.pairs
+        return embedded_pairs() if path is None else read_pairs(find_set(dataset, path))
+
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         vectors = vectors_of(context)
-        path = self.config.pairs
-        pairs = embedded_pairs() if path is None else read_pairs(find_set(context, path))
+        path, pairs = self.config.pairs, self._pairs(context.dataset)
         composed = self.config.unknown == "compose"
         cosines = [cosine(vectors, pair, composed) for pair in pairs]
         known = [c is not None for c in cosines]

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scratchlab.data.contract import Dataset
 from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.data.sources.locating import own_file
 from scratchlab.data.sources.reading import lines_of, read_whole
@@ -74,9 +75,8 @@ def vectors_of(context: EvaluationContext) -> WordVectors:
     return WordArithmetic().of_split(context)
 
 
-def find_set(context: EvaluationContext, path: str) -> Path:
+def find_set(dataset: Dataset, path: str) -> Path:
     """An evaluation file: from the current folder, or in the folder of data files."""
-    dataset = context.dataset
     return own_file(path, dataset.context.root if isinstance(dataset, RunningText) else None)
 
 
