@@ -14,7 +14,7 @@ from scratchlab.commands.study_options import (
     read_study_options,
     say,
 )
-from scratchlab.errors import Stopped
+from scratchlab.errors import Stopped, UserError
 from scratchlab.studies.sweep.options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
     require_data([sweep.config])
     lock = folder.open(shared=True)
     try:
-        study = open_study(sweep, folder, say)
+        try:
+            study = open_study(sweep, folder, say)
+        except UserError:
+            lock.remove_untouched()
+            raise
         with within_reach(), Ledger(study, sweep.trials, sweep.options.lease) as ledger:
             if not is_worker:
                 ledger.ask_for_failed()

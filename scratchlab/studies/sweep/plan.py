@@ -95,7 +95,7 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
         raise UserError("nothing varies: no key has several values", hint)
     folded = [f"dataset.folds={options.folds}"] if options.folds else []
     words = [*fixed, *folded]
-    composed = compose([*words, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
+    composed = _composed([*words, *point_words(dimensions, first(dimensions))], config_dir)
     dimensions = [_whole(d, composed.config) for d in dimensions]
     variants, faults = _variants(words, dimensions, composed, config_dir)
     if faults:
@@ -109,6 +109,22 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     return Sweep(
         tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )
+
+
+def _composed(words: Sequence[str], config_dir: str | None) -> Composed:
+    try:
+        return compose(words, config_dir=config_dir)
+    except ConfigError as error:
+        faults = [_of_folds(f) if f.where == "dataset.folds" else f for f in error.faults]
+        raise ConfigError(faults) from error
+
+
+def _of_folds(fault: Fault) -> Fault:
+    """What is wrong with an option that ``sweep.folds`` has set, if the data set lacks it."""
+    if fault.problem != "no such option":
+        return Fault("sweep.folds", fault.problem, fault.hint)
+    hint = "Rows, images and labelled texts have folds where they are divided by chance."
+    return Fault("sweep.folds", "the data set has no folds", hint)
 
 
 def _defaults(options: Config, fitted: bool) -> list[str]:

@@ -21,6 +21,8 @@ from scratchlab.studies.sweep.space import seed_of
 JOURNAL = "study.journal"
 SECONDS_OF_SQLITE = 60.0  # that a writer waits for another one
 MOST_TRIES = 5
+# Packages that speak to a kind of storage, and our extra that installs them.
+DRIVERS = {"postgresql": ("psycopg", "postgresql"), "redis": ("redis", None)}
 
 
 def open_study(
@@ -84,9 +86,9 @@ def _opened(
 
 
 def _driver_missing(url: str) -> UserError:
-    if url.startswith("postgresql"):
-        return MissingPackageError("psycopg", f"sweep.storage={url}", "postgresql")
-    scheme = url.partition("://")[0]
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme in DRIVERS:
+        return MissingPackageError(DRIVERS[scheme][0], f"sweep.storage={url}", DRIVERS[scheme][1])
     return UserError(
         f"sweep.storage: there is no driver for {scheme}:// here",
         "Install the one that SQLAlchemy names for this kind of database.",

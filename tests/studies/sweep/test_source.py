@@ -127,7 +127,7 @@ def test_folds_are_runs_of_a_trial_and_no_part_of_the_best_configuration(tmp_pat
         planned(*words, "sweep.folds=3", "dataset.fold=1")
     with pytest.raises(ConfigError, match="says with which seeds trials are run"):
         planned(*words, "sweep.seeds=[1,2]", "seed=1,2")
-    with pytest.raises(ConfigError, match="folds"):
+    with pytest.raises(ConfigError, match=r"sweep\.folds: the data set has no folds"):
         planned(*GPT, RATES, "sweep.folds=3")
 
 

@@ -236,6 +236,7 @@ def test_mistakes_are_named_before_anything_runs(
         "sweep", *model_words, "seed=1,2", "sweep.storage=nosql://here", cwd=tmp_path
     )
     assert "sweep.storage: the study cannot be opened" in storage.refused()
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_what_a_sweep_would_do_is_shown_without_doing_it(
