@@ -91,7 +91,10 @@ class Gradient(Trainer):
             tracker.message(f"training was complete after {at.step:,} updates")
             return at
         tracker.message(f"precision: {state.precision}")
-        if self.config.strategy == "fsdp" and state.processes.count == 1:
+        if state.processes.count > 1:
+            shared = "the batches and the weights" if state.sharded else "the batches"
+            tracker.message(f"processes: {state.processes.count} share {shared}")
+        elif self.config.strategy == "fsdp":
             tracker.message("strategy: fsdp shares nothing out, since this is the only process")
         memory = memory_advice(context.config, lambda: at.step)
         with state.watched() as updated, state.phase(LOOP), state.interrupt, memory:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
+from torch.distributed.fsdp import FSDPModule
 
 from scratchlab.errors import UserError
 from scratchlab.methods.adapted import Adapted
 from scratchlab.models.layers.block import Block
 from scratchlab.run.checkpoint import load
-from scratchlab.training.sharding import layers, split
+from scratchlab.run.processes import Group, Place
+from scratchlab.tasks.contract import Loss, Task
+from scratchlab.training.loss_module import LossModule
+from scratchlab.training.sharding import Sharded, layers, split
+from scratchlab.training.updates.shards import local, whole
 from tests.support.commands import Launcher
+from tests.support.models import Tiny, tiny_models, write_checkpoints
 from tests.training.test_distributed import (
     BERT,
     CNN,
@@ -113,6 +122,61 @@ def test_the_only_process_says_that_it_shares_nothing_out(launcher: Launcher, fo
     words = ["train", *GPT, *RUN, *FSDP, "trainer.max_steps=2", "tracker=[console]"]
     done = launcher.run(*words, cwd=folder)
     assert done.code == 0 and "shares nothing out" in done.out + done.err
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    """A group of this process alone, in which weights are shared out as among many."""
+    store = distributed.HashStore()
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield Group(Place(), store)
+    distributed.destroy_process_group()
+
+
+class Asked(Task):
+    """The loss of a tiny model."""
+
+    def __init__(self, tiny: Tiny) -> None:
+        self.tiny = tiny
+
+    def loss(self, model: Any, batch: Any) -> Loss:
+        total = self.tiny.loss(model)
+        return Loss(total, 1, total.detach())
+
+    def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Any:
+        raise NotImplementedError
+
+
+def test_weights_of_every_architecture_are_together_where_they_are_used(
+    group: Group, tmp_path: Path
+) -> None:
+    write_checkpoints(tmp_path)
+    for name, tiny in tiny_models(tmp_path).items():
+        plain: Any = tiny.build()
+        plain.embedding_left_alone = nn.Embedding(2, 2)  # no loss depends on it
+        loss = LossModule(Adapted(copy.deepcopy(plain)), Asked(tiny))
+        sharded = Sharded(loss, torch.device("cpu"), group)
+        parts = sum(isinstance(module, FSDPModule) for module in sharded.loss.modules())
+        pairs = tiny.context.spec.task == "seq2seq"
+        assert parts == (5 if pairs else 4 if name == "bert" else 3), name  # layers and the rest
+        for _ in range(2):
+            plain.zero_grad(), sharded.loss.zero_grad()
+            tiny.loss(plain).backward()
+            sharded(None).total.backward()
+            sharded.forget_unused()
+            own = dict(sharded.model.named_parameters())
+            for key, parameter in plain.named_parameters():
+                expected, found = parameter.grad, own[key].grad
+                assert (found is None) == (expected is None), (name, key)
+                if expected is not None:
+                    torch.testing.assert_close(whole(found), expected, rtol=1e-4, atol=1e-6)
+        with torch.no_grad():
+            assert torch.equal(sharded(None).total, tiny.loss(plain)), name
+            for parameter in own.values():
+                local(parameter).mul_(0.5)
+        with sharded.measured():
+            for key, parameter in loss.model.named_parameters():
+                assert torch.equal(parameter, plain.get_parameter(key) / 2), (name, key)
 
 
 def test_a_weight_without_rows_is_named() -> None:
