@@ -101,7 +101,7 @@ def history_figure(search: Search) -> Figure:
             color="#777777",
             markerfacecolor="none",
             markersize=6,
-            label="pruned (last validation)",
+            label="pruned (value so far)",
         )
     if lost:
         axis.plot(
