@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -23,15 +22,11 @@ from scratchlab.studies.sweep.plan import Repeat, Sweep
 from scratchlab.studies.sweep.racing import is_hopeless
 from scratchlab.studies.sweep.space import grid, point_words
 from scratchlab.studies.sweep.study import pruner_of, sampler_of
-from scratchlab.studies.sweep.values import objective
+from scratchlab.studies.sweep.values import last_reported, objective, report
 from scratchlab.studies.workers import STOP, Job, Outcome
 from scratchlab.tracking.jsonl import METRICS, read_lines
 
 SECONDS_BETWEEN_LOOKS = 0.5  # into a study that had nothing to do
-PRUNED = {
-    "median": "worse than the median",
-    "hyperband": "not among the best third",
-}
 
 
 @dataclass
@@ -170,23 +165,7 @@ class SweepSource:
         if size == self._seen_bytes.get(job.name):
             return ""
         self._seen_bytes[job.name] = size
-        return self._report(held.trial, read_lines(path))
-
-    def _report(self, trial: optuna.Trial, entries: list[dict[str, Any]]) -> str:
-        name = self.sweep.options.chosen
-        known = trial.storage.get_trial(trial._trial_id).intermediate_values
-        for entry in entries:
-            value, step = entry.get(name), entry["step"]
-            if not isinstance(value, int | float) or math.isnan(value) or step in known:
-                continue
-            try:
-                trial.report(float(value), step)
-            except UpdateFinishedTrialError:
-                return ""  # the next look tells why
-            if trial.should_prune():
-                why = PRUNED[str(self.sweep.options.pruner)]
-                return f"{why} at update {step:,} ({name} {value:.4g})"
-        return ""
+        return report(held.trial, read_lines(path), self.sweep.options)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         held, options = self._holder(job), self.sweep.options
@@ -229,11 +208,7 @@ class SweepSource:
             state, value = TrialState.COMPLETE, statistics.fmean(held.values)
         elif outcome.status == "pruned":
             state = TrialState.PRUNED
-            reported = held.trial.storage.get_trial(held.trial._trial_id).intermediate_values
-            if held.values:
-                value = statistics.fmean(held.values)
-            elif reported:
-                value = reported[max(reported)]
+            value = statistics.fmean(held.values) if held.values else last_reported(held.trial)
         if not self.ledger.end(held.trial._trial_id, state, value, **attrs):
             self.say(f"{held.run}: was taken over by another worker")
         elif outcome.status != "stopped":

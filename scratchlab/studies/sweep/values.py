@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from scratchlab.errors import UserError
 from scratchlab.reporting.results import read_results
 from scratchlab.studies.sweep.options import Config
 from scratchlab.tracking.jsonl import METRICS, read_lines
+
+PRUNED = {"median": "worse than the median", "hyperband": "not among the best third"}
 
 
 def objective(folder: Path, options: Config) -> float | None:
@@ -27,6 +32,30 @@ def objective(folder: Path, options: Config) -> float | None:
         return None
     named = [m.value for m in results if m.name == options.chosen]
     return float(named[0]) if named and math.isfinite(named[0]) else None
+
+
+def report(trial: optuna.Trial, entries: Sequence[Mapping[str, Any]], options: Config) -> str:
+    """Tell the study of the validations in a run's metrics that it does not know yet; the reason
+    to end the trial, if its pruner sees one."""
+    known = trial.storage.get_trial(trial._trial_id).intermediate_values
+    for entry in entries:
+        value, step = entry.get(options.chosen), entry["step"]
+        if not isinstance(value, int | float) or math.isnan(value) or step in known:
+            continue
+        try:
+            trial.report(float(value), step)
+        except UpdateFinishedTrialError:
+            return ""  # another worker has taken the trial over, which the next look tells
+        if trial.should_prune():
+            why = PRUNED[str(options.pruner)]
+            return f"{why} at update {step:,} ({options.chosen} {value:.4g})"
+    return ""
+
+
+def last_reported(trial: optuna.Trial) -> float | None:
+    """The validation that was told last."""
+    reported = trial.storage.get_trial(trial._trial_id).intermediate_values
+    return reported[max(reported)] if reported else None
 
 
 def importance(study: optuna.Study) -> dict[str, float]:
