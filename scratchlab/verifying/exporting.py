@@ -21,7 +21,7 @@ from scratchlab.lab.weights import Weights
 from scratchlab.verifying.findings import DoesNotApply, Finding, Tolerance, gap_of, judged
 from scratchlab.verifying.outputs import few, of_batch
 from scratchlab.verifying.storing import stirred
-from scratchlab.verifying.subject import EXAMPLES, Subject
+from scratchlab.verifying.subject import EXAMPLES, OUTPUTS, Subject
 
 DECIMALS = Tolerance(1e-6, "an ARPA file holds seven decimals")
 
@@ -73,7 +73,7 @@ def by_transformers(subject: Subject, parts: Trained, folder: Path) -> Finding:
     from scratchlab.models.gpt import GPT
 
     quiet_transformers()
-    batch = next(iter(few(parts, subject.split, EXAMPLES))).to(parts.device)
+    batch = next(iter(few(parts, subject.split, OUTPUTS))).to(parts.device)
     tokens = batch.inputs if isinstance(batch, ArrayBatch) else batch.tokens
     more: dict[str, Any] = {}
     kind = "AutoModelForCausalLM"
@@ -141,7 +141,7 @@ def adapter(subject: Subject, parts: Trained, folder: Path) -> Finding:
     if parts.adapted.refusal is not None:
         raise DoesNotApply(f"no adapter is written: {parts.adapted.refusal}")
     stirred(parts.model)
-    batch = next(iter(few(parts, subject.split, EXAMPLES))).to(parts.device)
+    batch = next(iter(few(parts, subject.split, OUTPUTS))).to(parts.device)
     expected = of_batch(parts, batch)
     parts.adapted.save_files(folder)
     found = read_by_peft(base_of(parts), folder / "adapter", batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ WRONG = (NOT_EQUAL, FAILED)
 
 FACTOR = 8
 """Of a rounding error that is not a sum's: norms, softmax, the way back through a layer."""
+
+BLOCK = 1 << 20  # numbers that are compared at once
 
 SMALL_SHARE = 0.01
 """Of several arrays, none is asked for more digits than this share of the largest one has: what is
@@ -116,23 +118,39 @@ def _plain(array: Any) -> np.ndarray:
     return np.asarray(array)
 
 
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """All numbers as float64, some at a time."""
+    flat = array.reshape(-1)
+    for first in range(0, flat.size, BLOCK):
+        yield flat[first : first + BLOCK].astype(np.float64)
+
+
 def _size(array: np.ndarray) -> float:
-    finite = array[np.isfinite(array)] if array.dtype.kind in "fc" else array
-    return float(np.abs(finite.astype(np.float64)).max()) if finite.size else 0.0
+    """The largest number that is finite, without its sign."""
+    finite = (np.abs(block[np.isfinite(block)]) for block in _blocks(array))
+    return max((float(block.max()) for block in finite if block.size), default=0.0)
 
 
 def _gap_of(name: str, a: np.ndarray, b: np.ndarray, floor: float) -> Gap:
     if a.shape != b.shape:
         return Gap(math.inf, f"{name}: {list(a.shape)} against {list(b.shape)}", False)
-    if a.dtype == b.dtype and a.tobytes() == b.tobytes():
+    if a.dtype == b.dtype and np.array_equal(*(_bits(array) for array in (a, b))):
         return Gap(0.0, name)
-    apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    if not np.isfinite(apart).all():
-        return Gap(math.inf, f"{name} is not finite", False)
+    widest, at = -1.0, 0
+    for number, (x, y) in enumerate(zip(_blocks(a), _blocks(b), strict=True)):
+        apart = np.abs(x - y)
+        if not np.isfinite(apart).all():
+            return Gap(math.inf, f"{name} is not finite", False)
+        if apart.max() > widest:
+            widest, at = float(apart.max()), number * BLOCK + int(apart.argmax())
     scale = max(_size(a), floor)
-    place = np.unravel_index(int(apart.argmax()), apart.shape) if apart.shape else ()
+    place = np.unravel_index(at, a.shape) if a.shape else ()
     where = f"{name}[{', '.join(map(str, place))}]" if place else name
-    return Gap(float(apart.max()) / scale if scale else float(apart.max()), where, False)
+    return Gap(widest / scale if scale else widest, where, False)
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def texts_gap(expected: Sequence[Sequence[int]], found: Sequence[Sequence[int]], name: str) -> Gap:

@@ -12,7 +12,7 @@ from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.outputs.predictions import model_outputs
 from scratchlab.lab.parts import Parts
 from scratchlab.registry import is_estimator
-from scratchlab.verifying.subject import EXAMPLES
+from scratchlab.verifying.subject import EXAMPLES, OUTPUTS
 
 Arrays = dict[str, Any]
 
@@ -22,7 +22,7 @@ def outputs(parts: Parts, split: str) -> Arrays:
     that are of another kind."""
     if is_estimator(parts.config):
         return of_estimator(parts, split, EXAMPLES)
-    batch = next(iter(few(parts, split, EXAMPLES))).to(parts.device)
+    batch = next(iter(few(parts, split, OUTPUTS))).to(parts.device)
     return {"outputs": of_batch(parts, batch)}
 
 

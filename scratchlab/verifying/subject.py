@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from scratchlab.lab.parts import Parts, Trained, build_parts, check_splits, load_trained
 from scratchlab.lab.train import train
-from scratchlab.lab.weights import Weights
+from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build, find, is_estimator
 from scratchlab.run.checkpoint import read_state
+from scratchlab.run.folder import RunFolder
 from scratchlab.tracking.contract import Tracker
 from scratchlab.verifying.findings import DoesNotApply, Tolerance, rounding
 
 if TYPE_CHECKING:
     from torch import nn
 
-UPDATES = 6
-"""Of a small training: checkpoints after every second one, validation after every third."""
+UPDATES = 4
+"""Of a small training: validation and a checkpoint after every second one, when losses are kept
+that no log has told of yet."""
 
-EXAMPLES = 12
-"""Examples that are scored, and texts that are gone on with."""
+EXAMPLES = 9
+"""Examples that are scored: more than a batch of eight."""
+
+OUTPUTS = 4
+"""Examples of which every number is compared that the model gives: of each token a vocabulary."""
 
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -31,22 +36,23 @@ SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 MOST: dict[str, dict[str, int]] = {
     "dataset": {
         "batch_size": 8,
-        "batch_tokens": 512,
-        "eval_batch_size": 16,
-        "eval_batch_tokens": 1024,
-        "eval_tokens": 2000,
+        "batch_tokens": 256,
+        "eval_batch_size": 8,
+        "eval_batch_tokens": 256,
+        "eval_tokens": 1000,
         "train_examples": 512,
         "val_examples": 64,
         "test_examples": 64,
     },
     "model": {"epochs": 4, "n_estimators": 3, "n_rounds": 5, "folds": 2},
 }
+ROW_TOKENS = 512  # of the rows of running text in a batch, of which there are at least two
 GRADIENT = {
     "max_steps": UPDATES,
-    "log_every": 1,
-    "validate_every": 3,
-    "validation_batches": 2,
-    "checkpoint_every": 2,
+    "log_every": 3,
+    "validate_every": 2,
+    "validation_batches": 1,
+    "checkpoint_every": None,
     "compile": False,  # minutes; the arithmetic is the same
 }
 FIT = {"validate_every": 1, "checkpoint_every": 1}
@@ -69,11 +75,11 @@ class Subject:
     def __init__(self, config: dict[str, Any], run: Path | None, folder: Path) -> None:
         self.config, self.given, self.folder = config, run, folder
         self.estimator = is_estimator(config)
-        self.weights = Weights.of_run(run, config["evaluate_checkpoint"]) if run else None
-        self.small = {**bounded(config, self.weights), "output_dir": str(folder)}
-        if self.weights is not None and not self.estimator:
-            self.small["init_from"] = str(self.weights.path.resolve())
-        if not self.estimator and not self.trainable(self.begun()):
+        weights = checkpoint_folder(run, config["evaluate_checkpoint"]) if run else None
+        self.small = {**bounded(config, weights), "output_dir": str(folder)}
+        if weights is not None and not self.estimator:
+            self.small["init_from"] = str(weights.resolve())
+        if config["method"] and not self.trainable(self.begun()):
             self.small["trainer"]["max_steps"] = 0
 
     # --- trainings ------------------------------------------------------------------------------
@@ -81,6 +87,13 @@ class Subject:
     def training(self, name: str, **changes: Any) -> dict[str, Any]:
         """The configuration of the small training that is called so."""
         return {**self.small, "run_id": name, **changes}
+
+    def prepared(self, name: str, **changes: Any) -> Path:
+        """The folder of a small training that another process is to do."""
+        config = self.training(name, resume=True, **changes)
+        folder = RunFolder.create(config["output_dir"], config["name"], name)
+        folder.write_config(config, [])
+        return folder.path
 
     def train(self, name: str, watchers: Sequence[Tracker] = (), **changes: Any) -> Path:
         """A small training, from its start or gone on with; its folder."""
@@ -154,13 +167,14 @@ class Subject:
         return rounding(added, 2.0**-52, "float64")
 
 
-def bounded(config: Mapping[str, Any], weights: Weights | None) -> dict[str, Any]:
-    """The configuration of a training of a few updates on small batches, by the same parts."""
+def bounded(config: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
+    """The configuration of a training of a few updates on small batches, by the same parts, in the
+    precision that the checkpoint ``weights`` was trained in."""
     small = {**config, **{name: _bounded(name, config[name]) for name in MOST}}
     trainer = {**(config["trainer"] or {}), **TRAINER}
     if trainer["name"] == "gradient":
         steps = 0 if trainer["max_steps"] == 0 else UPDATES
-        known = weights.content.state.get("precision") if weights else None
+        known = read_state(weights).get("precision") if weights else None
         asked = trainer["precision"] if trainer["precision"] != "auto" else SHORT.get(known or "")
         trainer |= {**GRADIENT, "max_steps": steps, "precision": asked or "fp32"}
         trainer["accumulate"] = min(trainer["accumulate"], 2)
@@ -184,6 +198,8 @@ def _bounded(section: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     declared = {option.name for option in find(section, entry["name"]).options}
     found = dict(entry)
     for name, most in MOST[section].items():
+        if name.endswith("batch_size") and found.get("block_size"):
+            most = min(most, max(2, ROW_TOKENS // found["block_size"]))
         if name in declared and (found[name] is None or found[name] > most):
             found[name] = most
     return found
@@ -210,7 +226,7 @@ def multiply_plainly(model: nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, QuantizedLinear):
-            module.product = lambda x: None  # type: ignore[method-assign]
+            module.fast = False
 
 
 def evaluators(config: Mapping[str, Any]) -> dict[str, Any]:

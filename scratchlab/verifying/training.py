@@ -7,28 +7,18 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from scratchlab.errors import Stopped
 from scratchlab.run.checkpoint import load
-from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.verifying.findings import DoesNotApply, Finding, Gap, gap, gap_of, judged, largest
+from scratchlab.verifying.started import as_told, last_line, own_process
 from scratchlab.verifying.subject import Subject
 
-# What a process that is to be killed runs: nothing is imported from the folder that the command was
-# given in (-P), which may hold a stranger's files.
-DIE = f"""
-import sys
-sys.path.append({str(Path(__file__).resolve().parents[2])!r})
-from scratchlab.verifying.training import die
-die(sys.argv[1], int(sys.argv[2]))
-"""
 METRICS = "metrics.jsonl"
 CHECKPOINTS = ("last", "best")
 
@@ -80,14 +70,11 @@ def killed(subject: Subject) -> Iterator[Finding]:
     """A process of its own dies in the midst of the training, between two checkpoints; another one
     goes on."""
     at = _on_the_way(subject, 5 / 6)
-    config = subject.training("killed", resume=True)
-    folder = RunFolder.create(config["output_dir"], config["name"], "killed")
-    folder.write_config(config, [])
-    words = [sys.executable, "-P", "-c", DIE, str(folder.path), str(at)]
+    words = own_process(die, str(subject.prepared("killed")), str(at))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != -signal.SIGKILL:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(f"the process ended before it was killed: {lines[-1]}")
+        why = last_line(done.stderr) or f"exit code {done.returncode}"
+        raise RuntimeError(f"the process ended before it was killed: {why}")
     run = subject.train("killed", resume=True)
     yield _same_run(subject, run, f"killed after {at}, resumed")
 
@@ -104,7 +91,7 @@ def _on_the_way(subject: Subject, share: float) -> int:
 
 def _same_run(subject: Subject, run: Path, how: str) -> Finding:
     """Whether everything that a training leaves behind has the bits of the one left alone."""
-    gaps = [_metrics_gap(subject.whole / METRICS, run / METRICS)]
+    gaps = [metrics_gap(subject.whole / METRICS, run / METRICS)]
     for name in CHECKPOINTS:
         places = [folder / "checkpoints" / name for folder in (subject.whole, run)]
         expected, found = (load(place) for place in places)
@@ -115,8 +102,8 @@ def _same_run(subject: Subject, run: Path, how: str) -> Finding:
     return judged(how, what, largest(gaps))
 
 
-def _metrics_gap(*logged: Path) -> Gap:
-    """Whether two logs hold the same lines, and the number that differs most."""
+def metrics_gap(*logged: Path) -> Gap:
+    """Whether two logs of metrics hold the same lines, and the number that differs most."""
     texts = [path.read_text() for path in logged]
     if texts[0] == texts[1]:
         return Gap()
@@ -145,9 +132,6 @@ def interrupting() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def die(folder: str, update: int) -> None:
+def die(folder: str, update: str) -> None:
     """The training that a folder describes, up to an update that is its process's last."""
-    from scratchlab.lab.train import train
-
-    config: dict[str, Any] = read_config(Path(folder) / "config.yaml")
-    train(config, [], ["verify", "killed"], [Alarm(update, signal.SIGKILL)])
+    as_told(folder, [Alarm(int(update), signal.SIGKILL)])

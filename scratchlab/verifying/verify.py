@@ -20,10 +20,11 @@ from scratchlab.table import Table
 from scratchlab.verifying.exporting import exported
 from scratchlab.verifying.findings import FAILED, NO_CASE, WRONG, DoesNotApply, Finding
 from scratchlab.verifying.gradients import accumulation, padding
-from scratchlab.verifying.machines import processes, threads
+from scratchlab.verifying.processes import processes
 from scratchlab.verifying.scoring import batch_sizes
 from scratchlab.verifying.storing import merged, saved
 from scratchlab.verifying.subject import Subject
+from scratchlab.verifying.threads import threads
 from scratchlab.verifying.training import killed, same_seed, stopped
 from scratchlab.verifying.writing import cache, generation
 

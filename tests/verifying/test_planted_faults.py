@@ -22,7 +22,8 @@ from scratchlab.models.layers.cache import KeyValueCache
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.contract import Loss
 from scratchlab.tasks.seq2seq import Seq2Seq
-from scratchlab.training import distributed
+from scratchlab.training import distributed, gradient
+from scratchlab.verifying import started
 from scratchlab.verifying.findings import NOT_EQUAL
 from scratchlab.verifying.verify import Certificate, verify
 
@@ -110,6 +111,24 @@ def padding_is_counted(patch: Plant) -> None:
     patch.setattr(Seq2Seq, "loss", loss)
 
 
+def means_averaged(patch: Plant) -> None:
+    """Of two processes each one's mean counts as much, however many targets it has."""
+    whole = gradient.loss_of_own_rows
+
+    def loss_of_own_rows(processes: Any, batch: Any, loss: Any) -> Loss:
+        found = whole(processes, batch, loss)
+        if processes.count == 1 or not torch.is_grad_enabled():
+            return found
+        return Loss(found.total / found.count, 1, found.nll / found.count)
+
+    patch.setattr(gradient, "loss_of_own_rows", loss_of_own_rows)
+
+
+def gradients_of_one_process(patch: Plant) -> None:
+    """The processes never wait for each other's gradients."""
+    patch.setattr(gradient, "summing", lambda module, last: module.no_sync())
+
+
 FOUND_BY: dict[Callable[[Plant], None], str] = {
     mean_of_means: "accumulation",
     padded_at_the_left: "generation",
@@ -150,3 +169,20 @@ def test_an_adapter_that_is_merged_with_another_scale_is_found(
     assert not differs(verify(config, None, ["merge"]), "merge")
     merged_without_scale(monkeypatch)
     assert differs(verify(config, None, ["merge"]), "merge")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [means_averaged, pytest.param(gradients_of_one_process, marks=pytest.mark.slow)],
+)
+def test_a_fault_of_two_processes_is_found(
+    tiny: list[str], tmp_path: Path, fault: Callable[[Plant], None], monkeypatch: Plant
+) -> None:
+    """Planted where they start, since they import the house anew."""
+    planted = f"""{started.PATH}
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.verifying import test_planted_faults as faults
+faults.{fault.__name__}(faults.pytest.MonkeyPatch())"""
+    monkeypatch.setattr(started, "PATH", planted)
+    config = compose([*tiny, f"output_dir={tmp_path}"]).config
+    assert differs(verify(config, None, ["processes"]), "processes")

@@ -1,4 +1,4 @@
-"""The same numbers from other threads and processes."""
+"""The same numbers from one thread and from two."""
 
 from __future__ import annotations
 
@@ -66,11 +66,3 @@ def running(count: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-def processes(subject: Subject) -> Iterator[Finding]:
-    """One process and two that share each batch (torchrun)."""
-    subject.require_torch("it learns in one process")
-    subject.require_training()
-    raise DoesNotApply("no check of a run; equal in the tests (chance differs between them)")
-    yield  # what two processes log and save is compared here with ``subject.whole``
