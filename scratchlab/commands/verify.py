@@ -30,7 +30,8 @@ updates are enough: what must be equal is so after each. Exit code 1: something 
   generation    texts written alone and together
   cache         with a cache and without
   merge export  adapters beside and inside the weights; exports read by the program they are for
-  threads processes    one and two
+  threads       one and two
+  processes     one and two that share each batch (on the CPU, without dropout)
 
   checks=seed,batch   these only
 

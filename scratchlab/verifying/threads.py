@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 
 from threadpoolctl import threadpool_limits
 
@@ -33,7 +32,7 @@ def threads(subject: Subject) -> Iterator[Finding]:
         updates = Updates(subject)
     except DoesNotApply:
         return
-    batches = list(islice(updates.batches(), 2))
+    batches = updates.batches()
     with running(1):
         alone = [updates.of([batch]) for batch in batches]
     with running(2):

@@ -27,8 +27,9 @@ from scratchlab.verifying.findings import (
 )
 from scratchlab.verifying.subject import EXAMPLES, Subject
 
-NEW_TOKENS = 12
-PROMPT = 8  # tokens of the longest text that is gone on with
+NEW_TOKENS = 8
+PROMPT = 8  # tokens of a running text that is gone on with
+LONGEST = 24  # tokens of a question, say, that is answered: its last ones
 TOGETHER = "alone, by 3, all together"
 CACHED = "with a cache, without"
 TEXTS = EXAMPLES // 2
@@ -176,7 +177,8 @@ def _texts(subject: Subject) -> Ids:
         raise DoesNotApply(f"{subject.config['dataset']['name']} has no texts to go on with")
     found = dataset.openings(subject.split, TEXTS, PROMPT)
     prompts = [[int(i) for i in prompt] for prompt, _ in found]
-    return [prompt[: max(1, len(prompt) - row)] for row, prompt in enumerate(prompts)]
+    lengths = [max(1, min(len(prompt), LONGEST) - row) for row, prompt in enumerate(prompts)]
+    return [prompt[-length:] for prompt, length in zip(prompts, lengths, strict=True)]
 
 
 def _room(model: LanguageModel, texts: Ids) -> int:
