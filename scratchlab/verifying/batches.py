@@ -73,6 +73,11 @@ def widths(batch: Any) -> list[int]:
     return [getattr(batch, side[0]).shape[1] for side in sides(batch)]
 
 
+def places(batch: Any) -> int:
+    """How many tokens it has, filling counted; of rows of numbers: how many rows."""
+    return row_count(batch) * (sum(widths(batch)) or 1)
+
+
 def trimmed(batch: Any, spec: Spec) -> Any:
     """The batch without columns that are nothing but filling."""
     return filled(batch, spec, [_width(batch, side, spec) for side in sides(batch)])

@@ -28,17 +28,20 @@ DECIMALS = Tolerance(1e-6, "an ARPA file holds seven decimals")
 
 def exported(subject: Subject) -> Iterator[Finding]:
     """The model, or the adapter that was trained on it, as another program computes it."""
-    parts = subject.load()
+    parts = subject.parts
     folder = subject.folder / "exported"
-    if not subject.estimator and parts.adapted.exporting:
-        yield adapter(subject, parts, folder)
-        return
-    form = _format(parts.model)
     try:
-        check_export(parts, {"export": form})
-    except UserError as error:
-        raise DoesNotApply(error.message) from error
-    yield READERS[form](subject, parts, folder)
+        if not subject.estimator and parts.adapted.exporting:
+            yield adapter(subject, parts, folder)
+            return
+        form = _format(parts.model)
+        try:
+            check_export(parts, {"export": form})
+        except UserError as error:
+            raise DoesNotApply(error.message) from error
+        yield READERS[form](subject, parts, folder)
+    finally:
+        subject.take()  # merged into the weights, or stirred
 
 
 def _format(model: Any) -> str:

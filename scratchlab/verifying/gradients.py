@@ -21,7 +21,16 @@ from scratchlab.tracking.guard import Trackers
 from scratchlab.training.gradient import Gradient
 from scratchlab.training.state import State
 from scratchlab.verifying import batches as cut
-from scratchlab.verifying.findings import DoesNotApply, Finding, Gap, gap, gap_of, judged, largest
+from scratchlab.verifying.findings import (
+    DoesNotApply,
+    Finding,
+    Gap,
+    Tolerance,
+    gap,
+    gap_of,
+    judged,
+    largest,
+)
 from scratchlab.verifying.subject import Subject
 
 BATCHES = 2
@@ -129,7 +138,11 @@ class Updates:
         if losses:
             tolerance = self.subject.tolerance(targets)
             yield judged(how, "loss, targets", largest(losses), tolerance)
-            yield judged(how, "gradient", largest(gradients), tolerance)
+            yield judged(how, "gradient", largest(gradients), self.tolerance())
+
+    def tolerance(self) -> Tolerance:
+        """Of gradients, which are summed over the places of a batch."""
+        return self.subject.tolerance(max(map(cut.places, self.batches())), ways=2)
 
 
 def accumulation(subject: Subject) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ STIRRED = 0.05  # standard deviation of what is added to the numbers of adapters
 
 def saved(subject: Subject) -> Iterator[Finding]:
     """A model after its training, and its checkpoint moved to another place and loaded there."""
+    split = subject.split
+    subject.take()  # two others are compared
     parts = subject.begun()
     trainer = {**parts.config["trainer"]}
     if trainer.get("average"):  # else what is saved is not what is in memory
@@ -35,7 +37,6 @@ def saved(subject: Subject) -> Iterator[Finding]:
     again = load_trained(parts.config, moved)
     how = "saved, moved, loaded"
     yield judged(how, "weights", gap(parts.adapted.state(), again.adapted.state()))
-    split = subject.split
     yield judged(how, "outputs", gap(outputs(parts, split), outputs(again, split)))
     if not subject.estimator:
         kept = list(load(moved, with_optimizer=False).model)
@@ -67,19 +68,18 @@ def _shared(model: Any) -> list[list[str]]:
 def merged(subject: Subject) -> Iterator[Finding]:
     """What adapters do beside the weights, and inside of them."""
     subject.require_torch("methods change models of torch")
-    parts = subject.load()
+    split, tolerance, parts = subject.split, subject.tolerance(), subject.parts
     methods = parts.adapted.methods
     if not methods:
         raise DoesNotApply("no method changes the model")
     apart = [method.registered_name for method in methods if not method.mergeable]
     if apart:
         raise DoesNotApply(f"what {' and '.join(apart)} did cannot be merged into weights")
-    if not stirred(parts.model):
+    if not stirred(subject.take().model):
         raise DoesNotApply("no method added anything to be merged")
-    expected = outputs(parts, subject.split)
+    expected = outputs(parts, split)
     parts.adapted.merged()
-    found = outputs(parts, subject.split)
-    yield judged("adapter merged", "outputs", gap(expected, found), subject.tolerance())
+    yield judged("adapter merged", "outputs", gap(expected, outputs(parts, split)), tolerance)
 
 
 @torch.no_grad()

@@ -73,7 +73,8 @@ class Subject:
     """
 
     def __init__(self, config: dict[str, Any], run: Path | None, folder: Path) -> None:
-        self.config, self.given, self.folder = config, run, folder
+        self.config = {**config, "keep_memory": False}  # checks take turns
+        self.given, self.folder = run, folder
         self.estimator = is_estimator(config)
         weights = checkpoint_folder(run, config["evaluate_checkpoint"]) if run else None
         self.small = {**bounded(config, weights), "output_dir": str(folder)}
@@ -129,19 +130,20 @@ class Subject:
 
     # --- the trained model ----------------------------------------------------------------------
 
-    def load(self) -> Trained:
-        """The trained run's model, built anew."""
+    @functools.cached_property
+    def parts(self) -> Trained:
+        """The trained run's model, which no check changes."""
         config = self.small if self.given is None else self.config
         parts = load_trained(config, self.given or self.whole)
         if not self.estimator:
             multiply_plainly(parts.model)
+        check_splits(self.config, parts.dataset, ["evaluate_split"])
         return parts
 
-    @functools.cached_property
-    def parts(self) -> Trained:
-        """The trained run's model, which no check changes."""
-        parts = self.load()
-        check_splits(self.config, parts.dataset, ["evaluate_split"])
+    def take(self) -> Trained:
+        """:attr:`parts`, for a check that changes them or makes room: the next loads others."""
+        parts = self.parts
+        del self.parts
         return parts
 
     @property
@@ -154,11 +156,12 @@ class Subject:
         if self.estimator:
             raise DoesNotApply(f"{self.config['model']['name']} is an estimator: {what}")
 
-    def tolerance(self, more: float = 0) -> Tolerance:
-        """Of numbers that the trained model computes, summed over ``more`` targets."""
+    def tolerance(self, more: float = 0, ways: int = 1) -> Tolerance:
+        """Of numbers that the trained model computes, summed over ``more`` targets or places; of
+        gradients on two ``ways``, there and back."""
         adapted = self.parts.adapted
         if not self.estimator:
-            return rounding(products(adapted.model) + more)
+            return rounding(ways * products(adapted.model) + more)
         state: dict[str, Any] = adapted.state()
         arrays = [a for a in state.values() if a.dtype.kind == "f"]
         added = sum(a.size for a in arrays) + more
@@ -188,6 +191,7 @@ def bounded(config: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
         "name": "verify",
         "resume": False,
         "deterministic": True,
+        "keep_memory": False,
         "evaluate": False,
         "pictures": False,
         "export": None,

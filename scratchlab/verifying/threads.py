@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 from scratchlab.lab.parts import load_trained
-from scratchlab.verifying.findings import DoesNotApply, Finding, gap, judged, largest
+from scratchlab.verifying.findings import DoesNotApply, Finding, gap, judged
 from scratchlab.verifying.gradients import Updates
 from scratchlab.verifying.outputs import outputs
-from scratchlab.verifying.scoring import each_gap, losses
-from scratchlab.verifying.subject import EXAMPLES, Subject
+from scratchlab.verifying.subject import Subject
 
 HOW = "1 thread, 2 threads"
 
@@ -23,23 +22,20 @@ def threads(subject: Subject) -> Iterator[Finding]:
         yield _fitted(subject)
         return
     with running(1):
-        expected = losses(subject.parts, subject.split, EXAMPLES)
+        expected = outputs(subject.parts, subject.split)
     with running(2):
-        found = losses(subject.parts, subject.split, EXAMPLES)
-    one = each_gap(expected, found, EXAMPLES)
-    yield judged(HOW, "loss, targets", one, subject.tolerance(expected["targets"]))
+        found = outputs(subject.parts, subject.split)
+    yield judged(HOW, "outputs", gap(expected, found), subject.tolerance())
     try:
         updates = Updates(subject)
     except DoesNotApply:
         return
-    batches = updates.batches()
+    batch = updates.batches()[0]
     with running(1):
-        alone = [updates.of([batch]) for batch in batches]
+        _, alone = updates.of([batch])
     with running(2):
-        both = [updates.of([batch]) for batch in batches]
-    targets = max(loss["targets"] for loss, _ in alone)
-    gaps = [gap(a, b) for (_, a), (_, b) in zip(alone, both, strict=True)]
-    yield judged(HOW, "gradient", largest(gaps), subject.tolerance(targets))
+        _, both = updates.of([batch])
+    yield judged(HOW, "gradient", gap(alone, both), updates.tolerance())
 
 
 def _fitted(subject: Subject) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import shutil
@@ -167,4 +168,5 @@ def _checked(name: str, subject: Subject) -> Checked:
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         first = (str(error).strip().splitlines() or [""])[0]
         found.append(Finding("", "", FAILED, where=f"{kind}{first}"))
+    gc.collect()  # models that hold on to themselves
     return Checked(name, found, time.perf_counter() - started)
