@@ -101,13 +101,16 @@ class Updates:
         return several[:BATCHES]
 
     def require_same_rows(self, batch: Any) -> None:
-        """DoesNotApply if a row's loss depends on its neighbours or on chance, as it may; the first
-        batch tells."""
-        if self.alike:
-            return
+        """DoesNotApply if a row's loss depends on its neighbours or on chance, as it may."""
         normed = nn.modules.batchnorm._BatchNorm
         if any(isinstance(module, normed) for module in self.state.model.modules()):
             raise DoesNotApply("batch normalisation takes its statistics from the whole batch")
+        self.require_no_chance(batch)
+
+    def require_no_chance(self, batch: Any) -> None:
+        """DoesNotApply if the loss of a batch is not the same each time; the first one tells."""
+        if self.alike:
+            return
         self.state.model.train()
         losses = []
         for seed in (0, 1):

@@ -31,7 +31,7 @@ def processes(subject: Subject) -> Iterator[Finding]:
     """The losses and the gradients of two updates, dropout left out, on the CPU."""
     subject.require_torch("it learns in one process")
     updates = Updates(subject)
-    updates.require_same_rows(updates.batches()[0])
+    updates.require_no_chance(updates.batches()[0])
     changes, names = _changes(subject), _trained(updates)
     with multiplying_plainly():
         one = subject.train("one", **changes)
