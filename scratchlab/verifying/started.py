@@ -73,11 +73,11 @@ def run_together(words: Sequence[str], count: int) -> None:
             )
             started.append(stack.enter_context(process))
             stack.callback(process.kill)  # however this ends, none of them is left behind
-        rank = _first_failed(started)
-        if rank is not None:
-            said[rank].seek(0)
-            why = last_line(said[rank].read()) or f"exit code {started[rank].returncode}"
-            raise RuntimeError(f"process {rank} of {count}: {why}")
+        failed = _first_failed(started)
+        if failed is not None:
+            said[failed].seek(0)
+            why = last_line(said[failed].read()) or f"exit code {started[failed].returncode}"
+            raise RuntimeError(f"process {failed} of {count}: {why}")
 
 
 def _first_failed(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
