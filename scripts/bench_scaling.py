@@ -51,7 +51,7 @@ def speed(folder: Path, name: str, process: subprocess.Popen[str]) -> float:
     said = process.communicate()[1]
     if process.returncode:
         raise SystemExit(f"{name}: {said}")
-    lines = (folder / "scaling" / name / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "scaling" / name / "timings.jsonl").read_text(encoding="utf-8").splitlines()
     found = [entry["targets_per_second"] for entry in map(json.loads, lines)
              if "targets_per_second" in entry]  # fmt: skip
     return statistics.median(found[1:] or found)

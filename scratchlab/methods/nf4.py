@@ -21,6 +21,7 @@ from scratchlab.methods.replace import linear_weight
 from scratchlab.registry import option, register
 
 BLOCK, MAXIMA_BLOCK = 64, 256
+TINY = torch.finfo(torch.float32).tiny  # what is smaller counts as 0 in a run, which flushes it
 AT_ONCE = 1 << 22  # numbers that are compared with the table at a time
 
 
@@ -82,7 +83,7 @@ def quantize_nf4(weight: Tensor, double: bool) -> NF4:
     flat = weight.detach().float().reshape(-1)
     padded = nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
     maxima = padded.abs().amax(1)
-    scaled = padded / maxima.clamp(min=1e-38)[:, None]
+    scaled = padded / maxima.clamp(min=TINY)[:, None]
     index = nearest(scaled, normal_float()).view(-1)[: len(flat) + len(flat) % 2]
     codes = (index[0::2] << 4) | index[1::2]
     if not double:
@@ -91,7 +92,7 @@ def quantize_nf4(weight: Tensor, double: bool) -> NF4:
     centred = maxima - mean
     blocks = nn.functional.pad(centred, (0, -len(centred) % MAXIMA_BLOCK)).view(-1, MAXIMA_BLOCK)
     second = blocks.abs().amax(1)
-    scaled_maxima = blocks / second.clamp(min=1e-38)[:, None]
+    scaled_maxima = blocks / second.clamp(min=TINY)[:, None]
     # bitsandbytes looks them up by 16 bits of the value; so do these, for the very same codes
     grid = ((scaled_maxima + 1) * 32767.5).round_() / 32767.5 - 1
     small = nearest(grid, dynamic_map())
