@@ -12,6 +12,8 @@ from scratchlab.formatting import ARROWS, decimals_of, format_measurement, title
 from scratchlab.reporting.tables import csv_text, markdown
 from scratchlab.run.atomic import write_text
 
+TRIALS = Path("tables/trials.md")  # in the folder of a search
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -72,7 +74,7 @@ class Search:
 def write_trials(folder: Path, search: Search) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Write tables/trials.{csv,md}; returns the table for the console."""
     columns, rows = search_table(search)
-    write_text(folder / "tables" / "trials.md", markdown(columns, rows, search.notes))
+    write_text(folder / TRIALS, markdown(columns, rows, search.notes))
     several = any(t.values for t in search.tried)
     exact = []
     for t in search.tried:

@@ -95,6 +95,17 @@ def markdown(
     return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
+def from_markdown(text: str) -> tuple[list[str], list[list[str]], list[str]]:
+    """Columns, rows and notes of what :func:`markdown` wrote; lines that are no row of the table
+    are notes."""
+    lines = [line.strip() for line in text.split("\n")]
+    table = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("|")]
+    cells = [[cell.strip().replace("\\|", "|") for cell in line] for line in table]
+    columns = cells[0] if cells else []
+    rows = [row for row in cells[2:] if len(row) == len(columns)]
+    return columns, rows, [line for line in lines if line and not line.startswith("|")]
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """The same for programs: numbers exact, nothing rounded, ``\\n`` between lines."""
     buffer = io.StringIO()

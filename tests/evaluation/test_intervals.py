@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from scratchlab.evaluation.intervals import BOUNDED, JACKKNIFE, WILSON, fisher, 
 from scratchlab.evaluation.records import Records
 from scratchlab.evaluation.rescoring import STATISTICS
 from scratchlab.evaluation.rescoring.contract import Sums
+from scratchlab.evaluation.rescoring.corpus import bleu_sums, chrf_sums
 from scratchlab.evaluation.rescoring.scales import PLAIN
 from scratchlab.evaluation.text.rouge import columns_of, rouge_measurements
 
@@ -111,6 +113,14 @@ def _values(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
     return {"expected": truth, "said": truth + rng.normal(0, 0.5, n)}, 0.5
 
 
+def _squares(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return _values(rng, n)[0], 0.25
+
+
+def _absolutes(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return _values(rng, n)[0], float(0.5 * np.sqrt(2 / np.pi))
+
+
 def _determined(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
     return _values(rng, n)[0], 0.75
 
@@ -119,6 +129,58 @@ def _ratings(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
     positive = np.arange(n) < n // 2
     rating = rng.normal(0, 1, n) + positive
     return {"expected": np.where(positive, "yes", "no"), "rating": rating}, 0.7602499
+
+
+def _pixels(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    return {"squared_error": rng.gamma(2, 0.01, n)}, float(-10 * np.log10(0.02))
+
+
+def _bits(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    characters = rng.integers(10, 80, n)
+    return {"above": characters * rng.gamma(8, 0.25, n), "below": characters}, 2.0
+
+
+def _words(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    asked = rng.integers(1, 12, n)
+    return {"above": 100 * rng.binomial(asked, rng.beta(4, 2, n)), "below": asked}, 200 / 3
+
+
+def _few(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+    p = rng.random()
+    return {"x": (rng.random(n) < p).astype(float)}, n * p
+
+
+@functools.cache
+def _corpus(kind: str, right: float) -> tuple[Any, float]:
+    """What sacrebleu counts in 3,000 sentences of a system that has so many words right, more in
+    some than in others; and the score of all."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(2000)])
+    common = 1 / np.arange(1, 2001)
+    common /= common.sum()
+    said, expected = [], []
+    for share in rng.beta(4 * right, 4 - 4 * right, 3000):
+        text = rng.choice(words, int(np.clip(rng.lognormal(2.4, 0.5), 2, 60)), p=common)
+        kept = np.where(rng.random(len(text)) < share, text, rng.choice(words, len(text), p=common))
+        said.append(" ".join(kept[rng.random(len(text)) > 0.15 * (1 - share)]) or "w0")
+        expected.append(" ".join(text))
+    options: dict[str, Any] = {"lowercase": False}
+    options |= {"tokenize": "13a"} if kind == "bleu" else {"char_order": 6, "word_order": 0}
+    made: Any = STATISTICS[kind]({"said": said, "expected": expected}, **options)
+    return made.rows, made.value()
+
+
+def _sentences(kind: str, right: float) -> tuple[Draw, Callable[[Any], Any]]:
+    make = bleu_sums if kind == "bleu" else chrf_sums
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
+        rows, truth = _corpus(kind, right)
+        while True:  # without a match of four words there is no interval
+            chosen = rows[rng.integers(len(rows), size=n)]
+            if kind == "chrf" or chosen[:, 5].any():
+                return {"rows": chosen}, truth
+
+    return draw, lambda columns: make(columns["rows"])
 
 
 def _three_classes(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], float]:
@@ -136,6 +198,26 @@ FIGURES: dict[str, tuple[Draw, Callable[[Any], Any], tuple[int, ...]]] = {
     "r2": (_determined, lambda c: STATISTICS["error"](c, measure="r2"), (20, 50, 200)),
     "roc_auc": (_ratings, lambda c: STATISTICS["roc_auc"](c, positive="yes"), (50, 200)),
     "f1": (_three_classes, lambda c: STATISTICS["classes"](c, measure="f1"), (30, 90, 300)),
+    "mse": (_squares, lambda c: STATISTICS["error"](c, measure="mse"), (10, 50, 200)),
+    "mae": (_absolutes, lambda c: STATISTICS["error"](c, measure="mae"), (10, 50, 200)),
+    "psnr": (_pixels, lambda c: STATISTICS["psnr"](c), (10, 50, 100)),
+    "bits": (_bits, lambda c: STATISTICS["ratio"](c, above="above", below="below"), (10, 50, 200)),
+    "words": (
+        _words,
+        lambda c: STATISTICS["ratio"](c, above="above", below="below", highest=100),
+        (10, 50, 200),
+    ),
+    "count": (_few, lambda c: STATISTICS["count"](c, column="x"), (10, 50, 200)),
+    "precision": (
+        _three_classes,
+        lambda c: STATISTICS["classes"](c, measure="precision"),
+        (60, 90, 300),
+    ),
+    "recall": (_three_classes, lambda c: STATISTICS["classes"](c, measure="recall"), (30, 90, 300)),
+    "bleu_low": (*_sentences("bleu", 0.35), (20, 50, 200)),
+    "bleu": (*_sentences("bleu", 0.7), (20, 50, 200)),
+    "chrf_low": (*_sentences("chrf", 0.35), (20, 50, 200)),
+    "chrf": (*_sentences("chrf", 0.7), (20, 50, 200)),
 }
 
 

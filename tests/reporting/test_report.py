@@ -16,12 +16,17 @@ import pytest
 
 from scratchlab.cli import main
 from scratchlab.evaluation.contract import Measurement
+from scratchlab.reporting.compare.comparing import compare
 from scratchlab.reporting.compare.outputs import Reader
 from scratchlab.reporting.compare.runs import rows_of
+from scratchlab.reporting.compare.tables import options_table
 from scratchlab.reporting.report.curves import charts_of, log_ticks, thinned, ticks
-from scratchlab.reporting.report.page import inert
+from scratchlab.reporting.report.page import inert, write_study_page
 from scratchlab.reporting.report.pictures import PNG, pictures_of
 from scratchlab.reporting.report.samples import samples_of, scores_of, word_f1
+from scratchlab.reporting.search import Search, Tried, write_trials
+from scratchlab.reporting.tables import from_markdown, markdown
+from scratchlab.run.atomic import write_json
 from tests.support.commands import environment
 from tests.support.outputs import by, make_run
 
@@ -320,3 +325,45 @@ def test_runs_without_outputs_are_told_how_to_make_them(
         (run / "results.json").write_text(json.dumps(content), encoding="utf-8")
     assert main(["report", *map(str, two)]) == 2
     assert f"scratchlab eval {two[0]}" in capsys.readouterr().err
+
+
+def test_a_sweep_ends_in_a_page_with_its_trials_beside_the_best_one(tmp_path: Path) -> None:
+    folder = tmp_path / "rates"
+    trials = []
+    for i, (rate, value) in enumerate(((0.1, 3.5), (0.2, 2.25), (0.3, 4.0))):
+        translator(folder / f"trial-{i:03}", 0.3 + i / 10, optimizer={"lr": rate})
+        trials.append(Tried(f"trial-{i:03}", {"optimizer.lr": rate}, value, "done"))
+    trials.append(Tried("trial-003", {"optimizer.lr": 9.0}, None, "failed", "a | b", "x.log"))
+    write_json(folder / "runs.json", [{"name": t.run, "status": t.status} for t in trials])
+    write_trials(folder, Search("rates", "val/loss", "lower", ["optimizer.lr"], trials))
+    path = write_study_page(folder, "trial-001")
+    page = Parsed(path.read_text(encoding="utf-8"))
+    text = " ".join(" ".join(page.text).split())
+    assert "Trials of rates: trial-001 is best of 4 (val/loss ↓ 2.250; optimizer.lr 0.2)" in text
+    assert "each compared with trial-001" in text and "a | b (log: x.log)" in text
+    assert page.data["comparison"]["base"] == "trial-001"
+    before = path.read_text(encoding="utf-8")
+    assert main(["report", str(folder), "base=trial-001"]) == 0
+    assert path.read_text(encoding="utf-8") == before
+    assert f"scratchlab report {folder} base=trial-001" in text
+
+
+def test_a_table_is_read_again_as_it_was_written() -> None:
+    columns, rows = ["run", "a | b"], [["x", "1.5"], ["y | z", ""]]
+    assert from_markdown(markdown(columns, rows, ["a note"])) == (columns, rows, ["a note"])
+    assert from_markdown("nothing") == ([], [], ["nothing"])
+
+
+def test_options_that_exchanged_parts_bring_along_do_not_bury_the_others(tmp_path: Path) -> None:
+    own = {f"option{i}": i for i in range(30)}
+    runs = [
+        translator(tmp_path / "mt" / "one", 0.4, optimizer={"lr": 1, **own}),
+        translator(tmp_path / "mt" / "two", 0.5, optimizer={"lr": 2}),
+    ]
+    rows = rows_of(map(str, runs))
+    shown = options_table(compare(rows, rows[0]))
+    assert shown.columns == ["run", "model.right", "optimizer.lr"]
+    assert shown.notes[0].startswith("and 30 more options")
+    assert main(["report", *map(str, runs)]) == 0
+    text = " ".join(Parsed((runs[0] / "report.html").read_text(encoding="utf-8")).text)
+    assert "Options that only some of the runs have" in text and "optimizer.option29" in text

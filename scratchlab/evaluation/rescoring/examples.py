@@ -56,7 +56,10 @@ def mean(
 
 def count(columns: Columns, *, column: str) -> Sums:
     """How many examples have something."""
-    return Sums(numbers(columns, column)[:, None], lambda sums: sums[..., 0])
+    values = numbers(columns, column)
+    found = Sums(values[:, None], lambda sums: sums[..., 0], factor=float(len(values)))
+    found.shares = values if np.isin(values, (0, 1)).all() else None
+    return found
 
 
 def ratio(

@@ -51,11 +51,24 @@ def tables(found: Comparison) -> list[Shown]:
     return [table for table in shown if table.rows]
 
 
-def options_table(found: Comparison, most: int = MOST_OPTIONS) -> Shown:
-    """The options that differ: a line for each row, or for each option where those are more."""
-    keys = list(found.differing)[:most]
+def options_table(found: Comparison) -> Shown:
+    """The options that differ, those first that all rows have: parts that were exchanged bring many
+    of their own along."""
+    shared, own = parted_options(found)
+    keys = (shared or own)[:MOST_OPTIONS]
     left = len(found.differing) - len(keys)
-    notes = [f"and {left:,} more options, which --out FILE.json has"] if left else []
+    more = f"and {left:,} more options, which --out FILE.json has and scratchlab report shows"
+    return options_of(found, keys, [more] if left else [])
+
+
+def parted_options(found: Comparison) -> tuple[list[str], list[str]]:
+    """The differing options that all rows have, and those that only some have."""
+    shared = [key for key, values in found.differing.items() if ABSENT not in values]
+    return shared, [key for key in found.differing if key not in shared]
+
+
+def options_of(found: Comparison, keys: Sequence[str], notes: Sequence[str] = ()) -> Shown:
+    """These options: a line for each row, or for each option where those are more."""
     labels = [row.label for row in found.rows]
     cells = {key: [_option(value) for value in found.differing[key]] for key in keys}
     if len(keys) > len(labels):

@@ -61,14 +61,14 @@ class Chart:
     def x_ticks(self) -> list[tuple[float, str]]:
         left, right, low, _ = self.ends
         base = 10**low if self.log else low
-        return [(self.at(v, base)[0], f"{v:,.10g}") for v in ticks(left, right)]
+        return [(self.at(v, base)[0], f"{v:,.10g}") for v in ticks(left, right, whole=True)]
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
         left, _, low, high = self.ends
         if self.log:
-            return [(self.at(left, v)[1], f"{v:.4g}") for v in log_ticks(low, high)]
-        return [(self.at(left, v)[1], f"{v:,.10g}") for v in ticks(low, high)]
+            return [(self.at(left, v)[1], _short(v)) for v in log_ticks(low, high)]
+        return [(self.at(left, v)[1], _short(v)) for v in ticks(low, high)]
 
     def as_json(self) -> dict[str, Any]:
         """What the page's script needs to draw the lines anew."""
@@ -88,7 +88,8 @@ def charts_of(rows: Sequence[Row]) -> tuple[list[Chart], list[str]]:
         (row.label, place, run, _entries(run)) for place, row in enumerate(rows) for run in row.runs
     ]
     names = dict.fromkeys(n for *_, entries in read for e in entries for n in e if n not in APART)
-    found = []
+    found: list[Chart] = []
+    drawn: list[list[Line]] = []
     for name in sorted(names, key=_order):
         lines = []
         for label, place, run, entries in read:
@@ -97,7 +98,8 @@ def charts_of(rows: Sequence[Row]) -> tuple[list[Chart], list[str]]:
                 several = len(rows[place].runs) > 1
                 shown = f"{label}, {_repeat(run.repeat)}" if several else label
                 lines.append(Line(shown, place, x, y))
-        if lines:
+        if lines and lines not in drawn:  # an objective may be the loss itself
+            drawn.append(lines)
             found.append(_chart(name, lines))
     return found[:MOST], [one.title for one in found[MOST:]]
 
@@ -108,6 +110,14 @@ def _entries(run: Run) -> list[dict[str, Any]]:
     if path.exists():
         open_regular(path).close()
     return read_lines(path)
+
+
+def _short(value: float) -> str:
+    """A number beside an axis, where there is little room: 1e-5."""
+    if not 0 < abs(value) < 0.001:
+        return f"{value:,.10g}"
+    digits, _, power = f"{value:.3e}".partition("e")
+    return f"{float(digits):g}e{int(power)}"
 
 
 def _repeat(repeat: tuple[int, int | None]) -> str:
@@ -163,11 +173,12 @@ def thinned(x: list[float], y: list[float], most: int) -> tuple[list[float], lis
     return x, [float(f"{v:.6g}") for v in y]
 
 
-def ticks(low: float, high: float, about: int = 6) -> list[float]:
-    """Round numbers between two ends."""
+def ticks(low: float, high: float, about: int = 6, *, whole: bool = False) -> list[float]:
+    """Round numbers between two ends; ``whole``: of what is counted."""
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = max(step, 1.0) if whole else step
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{i * step:.10g}") for i in range(first, last + 1)]
 

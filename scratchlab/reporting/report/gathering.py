@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scratchlab.config.reading import read_text
 from scratchlab.errors import UserError, shortened, suggest
 from scratchlab.regular_files import expanded, read_regular
 from scratchlab.reporting.compare.comparing import Comparison, compare
@@ -18,14 +17,17 @@ from scratchlab.reporting.compare.costs import cost_metrics, costs_of
 from scratchlab.reporting.compare.differences import Comparing
 from scratchlab.reporting.compare.outputs import Reader
 from scratchlab.reporting.compare.runs import Row, Run, differing
+from scratchlab.reporting.compare.tables import Shown
 from scratchlab.reporting.report.curves import Chart, charts_of
 from scratchlab.reporting.report.pictures import Picture, pictures_of
 from scratchlab.reporting.report.samples import Samples, samples_of
+from scratchlab.reporting.search import TRIALS
+from scratchlab.reporting.tables import from_markdown
 from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RESULTS
 from scratchlab.run.manifest import latest, read_manifest
 
-UNMEASURED = "These runs have no figure in common: scratchlab eval RUN measures them."
+UNMEASURED = "No figure of a test is common to these runs: scratchlab eval RUN measures one."
 CONFIG_CHARACTERS = 20_000  # of one configuration
 FACT_CHARACTERS = 500
 
@@ -53,10 +55,17 @@ class Report:
     pictures: list[Picture]
     pictures_left: list[str]
     runs: list[Made]
+    trials: list[Shown] = field(default_factory=list)
+    title: str = ""  # of one study
 
 
 def gather(
-    rows: list[Row], base: Row, words: Sequence[str], *, metrics: Sequence[str] = (), test: str
+    rows: list[Row],
+    base: Row,
+    words: Sequence[str],
+    *,
+    metrics: Sequence[str] = (),
+    test: str = "auto",
 ) -> Report:
     """Read what the rows' folders hold; ``words`` are what the command named.
 
@@ -86,7 +95,31 @@ def report_of(found: Comparison, studies: Sequence[Path], reader: Reader | None 
     pictures, pictures_left = pictures_of(found.rows, studies)
     made = [_made(row.label, run) for row in found.rows for run in row.runs]
     samples = samples_of(found.rows, found.base, reader or Reader())
-    return Report(found, charts, charts_left, samples, pictures, pictures_left, made)
+    trials = [one for folder in studies for one in _trials(folder)]
+    of_study = [
+        folder.name
+        for folder in studies
+        if all(run.path.is_relative_to(folder.resolve()) for row in found.rows for run in row.runs)
+    ]
+    return Report(
+        found,
+        charts,
+        charts_left,
+        samples,
+        pictures,
+        pictures_left,
+        made,
+        trials,
+        title=of_study[0] if of_study else "",
+    )
+
+
+def _trials(study: Path) -> list[Shown]:
+    """The table of a sweep, the best trial first; none of a suite."""
+    if not (study / TRIALS).is_file() or (study / TRIALS).is_symlink():
+        return []
+    columns, rows, notes = from_markdown(read_text(study / TRIALS))
+    return [Shown(f"Trials of {study.name}", columns, rows, notes)] if rows else []
 
 
 def _shared(rows: Sequence[Row]) -> bool:
@@ -140,7 +173,7 @@ def _made(label: str, run: Run) -> Made:
         sums.append((f"sha256 of {shown}", hashlib.sha256(read_regular(path)).hexdigest()))
     outputs = [one.examples for _, one in run.figures.values() if one.examples]
     sums += dict.fromkeys((f"sha256 of {e.get('file')}", e.get("sha256")) for e in outputs)
-    config = yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
+    config = read_text(run.path / "config.yaml")
     if len(config) > CONFIG_CHARACTERS:
         config = f"{config[:CONFIG_CHARACTERS]}… (all of it is in config.yaml)"
     return Made(

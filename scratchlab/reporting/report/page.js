@@ -11,12 +11,18 @@
     if (text !== undefined) made.textContent = text;
     return made;
   };
-  const short = (value) => Number(value.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 });
+  const short = (value) => {
+    const rounded = Number(value.toPrecision(4));
+    if (rounded && Math.abs(rounded) < 0.001) return rounded.toExponential();
+    return rounded.toLocaleString("en", { maximumSignificantDigits: 4 });
+  };
 
-  // Round numbers between two ends.
-  const ticks = (low, high) => {
+  const scored = (name, value) => (name === "right" ? (value ? "right" : "wrong") : `${name} ${value}`);
+
+  // Round numbers between two ends; updates are whole ones.
+  const ticks = (low, high, whole = false) => {
     const raw = (high - low) / 6, power = 10 ** Math.floor(Math.log10(raw));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999);
+    const step = Math.max([1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw * 0.999), whole ? 1 : 0);
     const found = [];
     for (let i = Math.ceil(low / step - 1e-9); i <= high / step + 1e-9; i++) found.push(i * step);
     return found;
@@ -68,8 +74,8 @@
     const draw = () => {
       const axes = svg.querySelector(".axes");
       axes.replaceChildren();
-      for (const v of ticks(left, right)) {
-        axes.append(element("path", { class: "grid", d: `M${X(v)} ${TOP}V${H - BOTTOM}` }), element("text", { x: X(v), y: H - BOTTOM + 15, "text-anchor": "middle" }, short(v)));
+      for (const v of ticks(left, right, true)) {
+        axes.append(element("path", { class: "grid", d: `M${X(v)} ${TOP}V${H - BOTTOM}` }), element("text", { x: X(v), y: H - BOTTOM + 15, "text-anchor": X(v) > W - 30 ? "end" : "middle" }, short(v)));
       }
       for (const v of (log ? logTicks : ticks)(low, high)) {
         axes.append(element("path", { class: "grid", d: `M${LEFT} ${Y(v)}H${W - RIGHT}` }), element("text", { x: LEFT - 6, y: Y(v) + 4, "text-anchor": "end" }, short(log ? 10 ** v : v)));
@@ -161,7 +167,7 @@
       rows.forEach((label, i) => {
         part(dl, "dt", label);
         const dd = part(dl, "dd", one.said[i] === null ? "" : `${one.said[i]} `);
-        const values = scores.map((name, k) => (one.scores[i][k] === null ? "" : `${name} ${one.scores[i][k]}`));
+        const values = scores.map((name, k) => (one.scores[i][k] === null ? "" : scored(name, one.scores[i][k])));
         part(dd, "small", values.filter(Boolean).join(" · "));
       });
       return article;
@@ -196,7 +202,7 @@
   };
 
   // On paper nothing can be opened; configurations stay shut, they are long.
-  addEventListener("beforeprint", () => document.querySelectorAll("#runs > details").forEach((one) => { one.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("#runs > details, #runs > .row > details").forEach((one) => { one.open = true; }));
   document.querySelectorAll("svg[data-chart]").forEach((svg) => { svg.setAttribute("role", "application"); chart(svg); });
   document.querySelectorAll("section[data-samples]").forEach(examples);
 })();

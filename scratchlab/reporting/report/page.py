@@ -13,15 +13,17 @@ from typing import Any
 
 from scratchlab import __version__
 from scratchlab.errors import UserError
+from scratchlab.reporting.compare.runs import rows_of
 from scratchlab.reporting.compare.tables import (
     Shown,
     as_json,
     costs_table,
     figures_table,
-    options_table,
+    options_of,
+    parted_options,
 )
 from scratchlab.reporting.report import curves
-from scratchlab.reporting.report.gathering import Report
+from scratchlab.reporting.report.gathering import Made, Report, gather
 from scratchlab.reporting.report.samples import Samples
 from scratchlab.reporting.report.words import summary
 from scratchlab.run.atomic import write_bytes
@@ -58,6 +60,20 @@ def write_page(report: Report, path: Path, words: Sequence[str]) -> None:
     write_bytes(path, page(report, words).encode("utf-8", "replace"))
 
 
+def write_study_page(folder: Path, best: str) -> Path:
+    """The page of a sweep: its runs beside that of its best trial, in its folder.
+
+    Raises:
+        UserError: outputs were changed, or runs cannot be compared.
+    """
+    check_target(folder / NAME)
+    rows = rows_of([str(folder)])
+    base = next((row for row in rows if best in (run.path.name for run in row.runs)), rows[0])
+    words = ["report", str(folder), f"base={base.label}"]
+    write_page(gather(rows, base, words[1:2]), folder / NAME, words)
+    return folder / NAME
+
+
 def page(report: Report, words: Sequence[str]) -> str:
     """The whole page. ``words`` are the command that makes it again."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -73,31 +89,35 @@ def page(report: Report, words: Sequence[str]) -> str:
     script = (HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     found = report.found
-    shown = [
-        options_table(found, len(found.differing)),
-        without_empty(figures_table(found)),
-        costs_table(found),
-    ]
+    shared, own = parted_options(found)
     rows = [row.label for row in found.rows]
+    names = ", ".join(rows) if len(rows) <= 3 else f"{rows[0]} and {len(rows) - 1} more"
     return environment.get_template("page.html").render(
-        title=", ".join(rows) if len(rows) <= 3 else f"{rows[0]} and {len(rows) - 1} more",
+        title=report.title or names,
         mark=Markup(MARK),
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
         data=Markup(inert(data_of(report))),
         report=report,
-        summary=summary(found),
-        options=shown[0],
-        figures=shown[1],
-        costs=shown[2],
+        made=[(row, list(runs)) for row, runs in itertools.groupby(report.runs, _row_of)],
+        summary=summary(found, report.trials),
+        options=options_of(found, shared),
+        own_options=options_of(found, own),
+        figures=without_empty(figures_table(found)),
+        costs=costs_table(found),
         curves=curves,
+        drawn={line.place for chart in report.charts for line in chart.lines},
         shown=SHOWN,
         bucket_kinds=bucket_kinds,
         scored=scored,
         command=shlex.join(["scratchlab", *words]),
         version=__version__,
     )
+
+
+def _row_of(made: Made) -> str:
+    return made.row
 
 
 def without_empty(table: Shown) -> Shown:
@@ -117,7 +137,12 @@ def bucket_kinds(samples: Samples) -> list[str]:
 def scored(samples: Samples, example: dict[str, Any], place: int) -> str:
     """The scores of an example in a row, in words."""
     values = zip(samples.scores, example["scores"][place], strict=True)
-    return " · ".join(f"{name} {value}" for name, value in values if value is not None)
+    return " · ".join(said_of(name, value) for name, value in values if value is not None)
+
+
+def said_of(name: str, value: float) -> str:
+    """A score in words."""
+    return f"{name} {value:g}" if name != "right" else "right" if value else "wrong"
 
 
 def data_of(report: Report) -> dict[str, Any]:

@@ -198,6 +198,7 @@ def _shown(columns: Mapping[str, Any], name: str, i: int) -> str | None:
     if name not in columns:
         return None
     value = columns[name][i]
+    value = float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 

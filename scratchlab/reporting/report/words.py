@@ -7,23 +7,24 @@ from collections.abc import Sequence
 from scratchlab.formatting import decimals_of, format_measurement, title_of
 from scratchlab.reporting.compare.comparing import Comparison
 from scratchlab.reporting.compare.contract import Figure
-from scratchlab.reporting.compare.tables import chance
+from scratchlab.reporting.compare.tables import Shown, chance
 
 MOST = 6  # metrics that are told of; the table has all
 NAMED = 4  # rows of a sentence
 
 
-def summary(found: Comparison) -> list[str]:
-    """A sentence on what is compared, then one or more for each metric."""
-    runs = sum(len(row.runs) for row in found.rows)
+def summary(found: Comparison, trials: Sequence[Shown] = ()) -> list[str]:
+    """A sentence on what is compared, then one or more for each metric; of sweeps (``trials``) the
+    best trial."""
+    runs, n = sum(len(row.runs) for row in found.rows), len(found.differing)
     if len(found.rows) == 1:
         about = f"{found.base.label}: {_count(runs, 'run')}."
     else:
         about = (
             f"{_count(len(found.rows), 'setting')} in {_count(runs, 'run')}, each compared with "
-            f"{found.base.label}; {_count(len(found.differing), 'option')} differ."
+            f"{found.base.label}; {_count(n, 'option')} {'differs' if n == 1 else 'differ'}."
         )
-    lines = [about]
+    lines = [about, *(_best(table) for table in trials)]
     for metric in found.metrics[:MOST]:
         lines.append(_of_metric([f for f in found.figures if f.metric == metric], found))
     if len(found.metrics) > MOST:
@@ -31,16 +32,25 @@ def summary(found: Comparison) -> list[str]:
     return lines
 
 
+def _best(trials: Shown) -> str:
+    """The first row of a table of trials: its name, its value, its options."""
+    metric, *options = (c for c in trials.columns if c not in ("trial", "status", "reason"))
+    best = dict(zip(trials.columns, trials.rows[0], strict=True))
+    chosen = ", ".join(f"{name} {best[name]}" for name in options)
+    value = f"{metric} {best[metric]}"
+    return f"{trials.title}: {best['trial']} is best of {len(trials.rows)} ({value}; {chosen})."
+
+
 def _of_metric(figures: Sequence[Figure], found: Comparison) -> str:
     first = figures[0]
-    name = title_of(first.metric)
-    name = f"{name[:1].upper()}{name[1:]}" if name.islower() else name
+    unit = f" ({first.unit})" if first.unit and first.unit != "bytes" else ""
+    name = f"{title_of(first.metric)}{unit}"
     ranked = sorted(figures, key=lambda f: f.value, reverse=first.better == "higher")
     best = ranked[0]
     if len(figures) == 1:
         ends = f" [{_text(best, best.low)}, {_text(best, best.high)}]" if best.interval else ""
-        return f"{name}: {_with_unit(best)}{ends}."
-    parts = [f"{name} is best in {best.row} ({_with_unit(best)})."]
+        return f"{name}: {_text(best, best.value)}{ends}."
+    parts = [f"{name}: best in {best.row} ({_text(best, best.value)})."]
     base = found.base.label
     for verdict in ("better", "worse"):
         shown = [f for f in ranked if f.verdict == verdict]
@@ -69,10 +79,6 @@ def _difference(one: Figure) -> str:
     sign = "" if apart.startswith("-") else "+"
     equal = "" if p.startswith("<") else "= "
     return f"{one.row} ({sign}{apart}, p {equal}{p})"
-
-
-def _with_unit(one: Figure) -> str:
-    return f"{_text(one, one.value)} {one.unit}".strip()
 
 
 def _text(one: Figure, value: float | None) -> str:

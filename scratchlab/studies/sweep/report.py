@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from scratchlab.errors import UserError
 from scratchlab.reporting.results import arithmetic
 from scratchlab.reporting.search import Search, Tried, write_trials
 from scratchlab.reporting.search_pictures import write_pictures
@@ -53,6 +54,7 @@ def write_report(
         first = runs[ranked[0].run][0]
         if first.is_dir():  # else another machine has it
             _draw(first, say)
+            _write_page(folder.path, first.name, say)
     for name in unlike_data(path for paths in runs.values() for path in paths):
         say(f"warning: {name} was made when the data had another content than for those before it")
     say(f"tables and pictures: {folder.path}")
@@ -71,6 +73,16 @@ def _write_best(
     configs, path = write_best(folder.path, words, heading, sweep.config_dir)
     say(f"best: {best.run}, written to {path}; train it with")
     say(f"  scratchlab train --config-dir {configs} experiment=best")
+
+
+def _write_page(folder: Path, best: str, say: Callable[[str], None]) -> None:
+    """The trials beside the best one as a page, made once when all have ended."""
+    from scratchlab.reporting.report.page import write_study_page
+
+    try:
+        say(f"as a page: {write_study_page(folder, best)}")
+    except UserError as error:
+        say(f"warning: no page: {error}")
 
 
 def _draw(run: Path, say: Callable[[str], None]) -> None:

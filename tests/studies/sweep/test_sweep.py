@@ -87,6 +87,7 @@ def test_a_grid_with_a_crash_and_a_killed_trial_keeps_the_rest_and_mends_it(
     best = min(trials(folder), key=lambda row: float(row["val/loss"]))
     assert f"best: {best['trial']}, written to" in again.err
     written = yaml.safe_load((folder / "configs/experiment/best.yaml").read_text())
+    assert "Trials of" in (folder / "report.html").read_text(encoding="utf-8")
     assert written["optimizer"]["lr"] == float(best["optimizer.lr"])
     # The best configuration, composed, is that of the best trial.
     show = ["train", "--config-dir", str(folder / "configs"), "experiment=best", "--cfg", "job"]
