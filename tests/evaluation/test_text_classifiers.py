@@ -107,7 +107,9 @@ def test_words_are_listed_and_drawn_with_the_weights_of_the_attention(
         shares = scores.softmax(0).tolist()
         sums += [w * len(shares) for w, t in zip(shares, text.split(), strict=True) if t == word]
     listed = {row["word"]: row for row in table(tmp_path, "attended_words")}
-    assert float(listed[word]["mean weight"]) == pytest.approx(np.mean(sums), abs=1e-4)
+    assert float(listed[word]["mean weight (1: an even share)"]) == pytest.approx(
+        np.mean(sums), abs=1e-4
+    )
     assert int(listed[word]["times"]) == len(sums)
     assert (tmp_path / "plots/word_attention.png").stat().st_size > 5000
 

@@ -157,7 +157,9 @@ def test_a_run_that_began_with_a_file_tells_its_hash_and_when_it_has_changed(
     assert json.loads((run / "manifest.json").read_text())["began_with"] == wanted
 
 
-def test_fasttext_goes_on_from_fasttext_with_its_ngrams(tmp_path: Path) -> None:
+def test_fasttext_goes_on_from_fasttext_with_its_ngrams(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("numba")
     first = train(tmp_path, "fasttext", "v", "model.min_n=2")
     words = [f"init_from={first}", "model.epochs=0", "evaluate=false"]
@@ -172,6 +174,9 @@ def test_fasttext_goes_on_from_fasttext_with_its_ngrams(tmp_path: Path) -> None:
         assert vectors[name].matrix == pytest.approx(vectors["v"].matrix, abs=1e-6)
     unseen = {name: one.vector("rat") for name, one in vectors.items()}  # of "mat" and "rug"
     assert unseen["same"] == pytest.approx(unseen["v"]) and np.abs(unseen["v"]).max() > 0
+    ((answer,),) = predicting.predict(change(read_config(first / "config.yaml"), []), first,
+                                      iter(["rat"]))  # fmt: skip
+    assert len(answer.split("  ")) == 7 and "'rat' was never seen: its vector" in caplog.text
 
 
 def test_other_words_get_the_deviation_of_the_vectors() -> None:

@@ -108,7 +108,7 @@ class DocumentQuestions(PromptedDataset):
     def notes(self) -> list[str]:
         found = [*super().notes]
         if self.config.passages and self.context.representation is None:
-            found.append("representation=null: prompts hold no passages")
+            found.append("without a representation (representation=bm25) prompts hold no passages")
         return found
 
     def plan_epoch(self, split: str, shuffle: Shuffle) -> Any:

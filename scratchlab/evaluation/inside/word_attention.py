@@ -124,7 +124,8 @@ class WordAttention(Evaluator):
         words = dataset.tokenizer.labels(best)
         rows = [(w, int(times[i]), float(means[i])) for w, i in zip(words, best, strict=True)]
         if rows:  # in a small split no word is frequent
-            context.sink.table("attended_words", ("word", "times", "mean weight"), rows)
+            columns = ("word", "times", "mean weight (1: an even share)")
+            context.sink.table("attended_words", columns, rows)
 
     def _chosen(
         self, context: EvaluationContext, dataset: TextClassDataset, found: Sequence[Looked]

@@ -19,6 +19,7 @@ from scratchlab.evaluation.outputs.contract import LOGGER, Outputs, batched
 from scratchlab.registry import register
 
 SHOWN = 240  # characters of a passage
+AS_SPELLED = " (they count as they are spelled; representation=encoder compares meanings)"
 AGAIN = "Build the index again: train with the options of this run."
 
 
@@ -78,7 +79,11 @@ class RankingPassages(Outputs):
                 total += 1
                 if line.strip() and not len(best[0]):
                     refused += 1
-                    LOGGER.error("the collection holds none of the words of %s", shortened(line))
+                    LOGGER.error(
+                        "the collection holds none of the words of %s%s",
+                        shortened(line),
+                        AS_SPELLED if index.representation.sparse else "",
+                    )
                 yield [_shown(dataset, best)]
         if refused:
             raise UnansweredRows(f"{refused:,} of {total:,} queries found nothing")

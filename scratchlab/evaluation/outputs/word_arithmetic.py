@@ -50,7 +50,8 @@ class WordArithmetic(Outputs):
 
 def nearest_words(vectors: WordVectors, line: str, count: int = SHOWN) -> str:
     """The words nearest to ``king - man + woman``, with their cosines; the words given are left
-    out. Each word counts by its direction alone. An empty line stays empty.
+    out; of one that had to be made it is said. Each word counts by its direction alone. An empty
+    line stays empty.
 
     Raises:
         UserError: a word has no vector, or the line is no sum of words.
@@ -66,6 +67,8 @@ def nearest_words(vectors: WordVectors, line: str, count: int = SHOWN) -> str:
             raise UserError(
                 f"the word {shortened(word)} has no vector", suggest(word, vectors.words)
             )
+        if own not in vectors.numbers:
+            LOGGER.warning("%s was never seen: its vector is made of n-grams", shortened(word))
         total += sign * vector / max(float(np.linalg.norm(vector)), 1e-12)
         given.append(own)
     found = vectors.nearest(total, count, without=given)

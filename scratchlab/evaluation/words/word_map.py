@@ -18,6 +18,9 @@ from scratchlab.registry import option, register
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SIDES = np.array([(1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)])
+"""Where a word may stand beside its point, the first choices first."""
+
 
 @register("evaluator", "word_map", tasks=("word_vectors",), measures={})
 class WordMap(Evaluator):
@@ -66,16 +69,38 @@ def map_figure(
     words: Sequence[str], places: NDArray[Any], method: str, left_out: int = 0
 ) -> Figure:
     """Words written where they lie; axes have no unit, only nearness means something."""
-    figure, axes = new_figure(1, 1, height=640)
+    figure, axes = new_figure(1, 1, height=760)
     axis = axes[0][0]
     axis.scatter(places[:, 0], places[:, 1], s=7, color=colour(1))
-    for word, (x, y) in zip(words, np.asarray(places).tolist()):
-        axis.annotate(label_text(word, 18), (x, y), xytext=(3, 2), textcoords="offset points",
-                      fontsize=7.5)  # fmt: skip
     axis.margins(0.08)
     name = "t-SNE" if method == "tsne" else "PCA"
     axis.set_xlabel(f"{name}, first dimension (no unit)")
     axis.set_ylabel("second dimension (no unit)")
     more = f", {left_out} unknown ones left out" if left_out else ""
     axis.set_title(f"{len(words)} words by their vectors ({name}{more})")
+    figure.draw_without_rendering()  # from here on places are known in pixels
+    figure.set_layout_engine("none")
+    _write(axis, [label_text(word, 18) for word in words], places)
     return figure
+
+
+def _write(axis: Any, words: Sequence[str], places: NDArray[Any]) -> None:
+    """Each word at the side of its point where it covers least of points and of words before it."""
+    figure = axis.figure
+    spots = axis.transData.transform(np.asarray(places, dtype=float))  # pixels
+    gap = 3 * figure.dpi / 72
+    taken = [np.hstack([spots - gap / 2, spots + gap / 2])]  # left, bottom, right, top
+    for word, place, spot in zip(words, np.asarray(places).tolist(), spots, strict=True):
+        text = axis.annotate(word, place, xytext=(0, 0), textcoords="offset pixels", fontsize=7.5)
+        box = text.get_window_extent()
+        size = np.array([box.width, box.height])
+        corners = spot + gap * SIDES + size * (SIDES - 1) / 2  # [sides, 2]: left, bottom
+        boxes = np.hstack([corners, corners + size])
+        others = np.vstack(taken)
+        shared = np.minimum(boxes[:, None, 2:], others[None, :, 2:]) - np.maximum(
+            boxes[:, None, :2], others[None, :, :2]
+        )
+        covered = shared.clip(min=0).prod(2).sum(1)
+        side = int(covered.argmin())
+        text.set_position(tuple(corners[side] - spot))
+        taken.append(boxes[side : side + 1])
