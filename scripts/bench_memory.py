@@ -1,14 +1,17 @@
-"""Peak memory of fine-tuning a pretrained model: full, LoRA, QLoRA, beside what arithmetic says.
+"""Peak memory of training: a pretrained model by full fine-tuning, LoRA and QLoRA, and models from
+scratch, beside what arithmetic says.
 
     python scripts/bench_memory.py [--checkpoint smollm2] [--batch 4] [--length 64] [--only lora …]
 
-Each method trains in a process of its own, two updates of AdamW on one batch in fp32. Measured is
+Each trains in a process of its own, two updates of AdamW on one batch in fp32. Measured is
 the most that the process held from then on, less what it held before the model was there (Python,
 torch, the tokenizer), with `keep_memory=false`; arithmetic is what `scratchlab inspect` counts for
 the same batch: weights, gradients, optimizer state and activations. Activations go while gradients
 come, so the peak is between weights, optimizer and the larger of the two (at least) and the sum of
 all (at most), and above that by what products need for a moment (the logits' gradient, a matrix
-that QLoRA makes anew from its 4 bits) and what the libraries load with the first step. Linux only:
+that QLoRA makes anew from its 4 bits) and what the libraries load with the first step. `planned` is
+what `scratchlab inspect kind=…` plans with: the update run on shapes alone, each tensor counted
+from when it is made until it goes. Models from scratch are given eight times the rows. Linux only:
 the high-water mark is set back once the model is loaded, so that reading the checkpoint does not
 count.
 """
@@ -28,11 +31,16 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+PRETRAINED = ["model=smollm2", "dataset=docstrings", "dataset.train_examples=16"]
 METHODS = {
-    "full": ["method=finetune"],
-    "lora": ["method=lora", "method.lora.targets=[linear]"],
-    "qlora": ["method=[nf4,lora]", "method.lora.targets=[linear]"],
-}
+    "full": [*PRETRAINED, "method=finetune"],
+    "lora": [*PRETRAINED, "method=lora", "method.lora.targets=[linear]"],
+    "qlora": [*PRETRAINED, "method=[nf4,lora]", "method.lora.targets=[linear]"],
+    "gpt": ["model=gpt", "model.d_model=256", "dataset.block_size=128"],
+    "transformer_mt": ["model=transformer_mt", "model.d_model=256", "dataset.train_pairs=500",
+                       "task.label_smoothing=0.1"],
+    "cnn": ["model=cnn"],
+}  # fmt: skip
 PARTS = ("weights", "gradients", "optimizer", "activations")
 MIB = 1 << 20
 MADV_DONTNEED = 4  # of madvise(2)
@@ -67,14 +75,17 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
 
     from scratchlab.config.compose import compose
     from scratchlab.lab import parts as composition
+    from scratchlab.lab.inspect import inspect
+    from scratchlab.lab.plan import Planned
 
-    words = [
-        "model=smollm2", f"model.checkpoint={checkpoint}", "dataset=docstrings", "threads=1",
-        "dataset.train_examples=16", "model.dropout=0.0", "task.fused_loss=false",
-        "keep_memory=false",
-    ]  # fmt: skip
-    config: dict[str, Any] = compose([*words, *METHODS[method]]).config
-    found = composition.inspect(config, batch_size, length)  # also imports what building needs
+    own = ["threads=1", "keep_memory=false", "model.dropout=0.0"]
+    if METHODS[method][0] == PRETRAINED[0]:
+        own += [f"model.checkpoint={checkpoint}", "task.fused_loss=false"]
+    else:
+        batch_size *= 8
+    config: dict[str, Any] = compose([*METHODS[method], *own]).config
+    found = inspect(config, batch_size, length)  # also imports what building needs
+    planned = Planned.of(config).bytes(batch_size, length)
     forget_peak()
     before = held("VmRSS")
     parts = composition.build_parts(config)
@@ -94,6 +105,7 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
         **dict(zip(PARTS, sizes, strict=True)),
         "at least": found.least_training_bytes,
         "at most": found.training_bytes,
+        "planned": planned,
         "measured": held("VmHWM") - before,
     }
 
@@ -111,16 +123,16 @@ def main() -> None:
         print(json.dumps(measure(arguments.child, *sizes)))
         return
     print(f"{sizes[0]}: {sizes[1]} x {sizes[2]} tokens, MiB; without what Python itself needs")
-    columns = (*PARTS, "at least", "at most", "measured")
-    print(f"{'method':<8}" + "".join(f"{name:>13}" for name in columns))
+    columns = (*PARTS, "at least", "at most", "planned", "measured")
+    print(f"{'':<15}" + "".join(f"{name:>13}" for name in columns))
     found: dict[str, dict[str, int]] = {}
     for method in arguments.only:
         command = [sys.executable, __file__, "--child", method, "--checkpoint", sizes[0]]
         command += ["--batch", str(sizes[1]), "--length", str(sizes[2])]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found[method] = row = json.loads(done.stdout.splitlines()[-1])
-        print(f"{method:<8}" + "".join(f"{row[c] / MIB:>13,.0f}" for c in columns), flush=True)
-    for method in (m for m in found if m != "full" and "full" in found):
+        print(f"{method:<15}" + "".join(f"{row[c] / MIB:>13,.0f}" for c in columns), flush=True)
+    for method in (m for m in found if m in ("lora", "qlora") and "full" in found):
         full, less = found["full"], found[method]
         low, high = full["at least"] - less["at most"], full["at most"] - less["at least"]
         saved = full["measured"] - less["measured"]

@@ -31,13 +31,13 @@ AUTOCAST = [d for d in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_av
 
 def chunk_rows(n_classes: int, device: torch.device, itemsize: int = 4) -> int:
     """How many rows of logits are handled at a time."""
-    budget = CPU_CHUNK_BYTES if device.type == "cpu" else GPU_CHUNK_BYTES
+    budget = CPU_CHUNK_BYTES if device.type in ("cpu", "meta") else GPU_CHUNK_BYTES
     return max(64, budget // (n_classes * itemsize) // 16 * 16)
 
 
 def missing_rows(n_classes: int, device: torch.device) -> int:
     """How many rows of zeros a weight is given, so that a GPU multiplies it quickly."""
-    return 0 if device.type == "cpu" else -n_classes % GPU_BLOCK
+    return 0 if device.type in ("cpu", "meta") else -n_classes % GPU_BLOCK
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

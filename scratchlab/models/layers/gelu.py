@@ -18,7 +18,7 @@ LINEAR = math.sqrt(8 / math.pi)
 CUBIC = 0.044715 * LINEAR
 
 
-class _Gelu(torch.autograd.Function):
+class CpuGelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         # σ(2u), built in place in one buffer
@@ -38,6 +38,6 @@ class _Gelu(torch.autograd.Function):
 def gelu(x: Tensor) -> Tensor:
     """GELU, tanh form, of ``x`` of any shape; equal to torch's within rounding."""
     if x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling():
-        y: Tensor = _Gelu.apply(x)
+        y: Tensor = CpuGelu.apply(x)
         return y
     return F.gelu(x, approximate="tanh")
