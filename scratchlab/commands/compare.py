@@ -14,18 +14,19 @@ HELP = """
 usage: scratchlab compare RUN RUN … [metric=NAME,NAME] [base=RUN] [test=NAME] [--out PATH]
 
 RUN is a run folder, NAME below outputs, an evaluation (RUN/evaluations/TIME), or a suite or sweep,
-of which all runs are taken. Shows what differs in their configurations, every metric with its
-interval, and the paired difference to the first with interval and p; what they cost, and which lie
-on the Pareto front. Runs that differ in their seed alone share a row: what seeds leave open stands
-apart from what examples do. No model is loaded: a run's outputs/*.jsonl are read, and refused if
-they were changed. A run of before has none: scratchlab eval RUN makes them.
+of which all runs are taken. Says what is shown to be better, then what differs in their
+configurations, every metric with its interval, and the paired difference to the first with interval
+and p; what they cost, and which lie on the Pareto front. Runs that differ in seed or fold alone
+share a row: what seeds, folds and examples leave open stands apart. No model is loaded: a run's
+outputs/*.jsonl are read, and refused if they were changed. A run of before has none: scratchlab
+eval RUN makes them.
 
   metric=bleu,chrf     these metrics only
   base=RUN             what all others are compared with (default: the first)
   test=randomisation   p of BLEU, chrF and ROUGE by approximate randomisation (the default) or the
                        paired bootstrap (test=bootstrap), both as sacrebleu does them. Others have
                        theirs: McNemar's exact test of shares, the bootstrap of other means, a
-                       permutation of the runs where rows have several
+                       permutation of the seeds where rows have several
   --out PATH           write PATH.csv, .md or .json, or into a folder all three
 """
 KEYS = ("metric", "base", "test", "output_dir")
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     from scratchlab.reporting.compare.comparing import compare
     from scratchlab.reporting.compare.runs import base_of, rows_of
     from scratchlab.reporting.compare.tables import check_path, tables, write
+    from scratchlab.reporting.compare.words import summary
     from scratchlab.tracking.console import print_table
 
     for path in asked.out:
@@ -65,6 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         )
     metrics = [m for m in asked.options.get("metric", "").strip("[]").split(",") if m.strip()]
     found = compare(rows, base, metrics=[m.strip() for m in metrics], test=test)
+    print("\n".join(summary(found)))
     for title, columns, lines, notes in tables(found):
         print_table(title, columns, lines, notes=notes)
     for path in asked.out:
@@ -92,6 +95,8 @@ def read_words(arguments: Sequence[str], keys: Sequence[str], usage: str) -> Ask
             options[key] = value
         elif equals and not _exists(word):
             raise UserError(f"{key}: no such option", suggest(key, keys, "Options"))
+        elif not word.strip():
+            raise UserError("a run's name is empty", "Is a variable of the shell not set?")
         else:
             runs.append(word)
     if not runs:

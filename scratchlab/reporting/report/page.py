@@ -22,10 +22,10 @@ from scratchlab.reporting.compare.tables import (
     options_of,
     parted_options,
 )
+from scratchlab.reporting.compare.words import summary
 from scratchlab.reporting.report import curves
 from scratchlab.reporting.report.gathering import Made, Report, gather
 from scratchlab.reporting.report.samples import Samples
-from scratchlab.reporting.report.words import summary
 from scratchlab.run.atomic import write_bytes
 
 NAME = "report.html"

@@ -111,6 +111,8 @@ def test_the_screen_and_the_files_tell_the_same(
     out = tmp_path / "written"
     assert main(["compare", *map(str, two), "metric=accuracy", f"--out={out}"]) == 0
     shown = capsys.readouterr().out
+    assert "accuracy: best in good (0." in shown.partition("What differs")[0]
+    assert "Shown to be worse than good: weak (-0." in shown.partition("What differs")[0]
     for text in ("model.hidden", "accuracy ↑", "difference to good", "Pareto front", "<0.0001"):
         assert text in shown
     assert "log loss" not in shown
@@ -266,6 +268,7 @@ def test_what_cannot_be_compared_is_refused_in_one_answer(
     assert "--out needs a path" in refused(good, weak, "--out", capsys=capsys)
     assert "unknown flag" in refused(good, weak, "--loud", capsys=capsys)
     assert "which runs?" in refused("metric=accuracy", capsys=capsys)
+    assert "a run's name is empty" in refused(good, "", capsys=capsys)
     fewer = classifier(tmp_path / "digits/fewer", 0.9, n=150)
     said = refused(good, fewer, capsys=capsys)
     assert "it has 150 examples, there 200 (example 150 is in one only)" in said
