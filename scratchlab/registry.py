@@ -85,6 +85,7 @@ def option(
     describes: str | None = None,
     path: str | None = None,
     when: dict[str, Any] | None = None,
+    auto: str | None = None,
 ) -> Any:
     """A field of a ``Config``: its default, its meaning in one line, and the values it may take.
 
@@ -93,8 +94,9 @@ def option(
     OPTION: VALUE, …}``) or several by labels. ``path`` says that the value is one: of
     "data", of a "folder", or of what may be a "name" (:mod:`scratchlab.config.places`). ``when``:
     the values of other options without which this one does nothing ({option: value, or a tuple of
-    values}); who sets it all the same is told. All arguments must be literals, since they are read
-    without importing the module.
+    values}); who sets it all the same is told. ``auto``: the value may also be the word auto, and
+    what that takes; it is a value of the type by the time the part is used. All arguments must be
+    literals, since they are read without importing the module.
     """
     metadata = {
         "meaning": meaning,
@@ -106,6 +108,7 @@ def option(
         "describes": describes,
         "path": path,
         "when": when,
+        "auto": auto,
     }
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)

@@ -198,6 +198,8 @@ def _print_one(group: str, name: str, config_dir: str | None) -> None:
             for key, word in (("min", "≥"), ("above", ">"), ("max", "≤"), ("below", "<"))
             if option.limits.get(key) is not None
         ]
+        if option.limits.get("auto"):
+            limits.append(f"or auto: {option.limits['auto']}")
         if option.limits.get("choices"):
             limits.append("one of " + ", ".join(map(str, option.limits["choices"])))
         head = f"  {prefix}.{option.name}={shown(values.get(option.name, option.default))}"

@@ -62,6 +62,9 @@ def check_options(
                 faults.append(Fault(f"{dot}{name}", f"must be set ({declared.meaning})"))
             complete[name] = declared.default
             continue
+        if declared.limits.get("auto") and values[name] == "auto":
+            complete[name] = "auto"
+            continue
         try:
             complete[name] = coerce(values[name], declared.type)
         except Mismatch as mismatch:

@@ -15,7 +15,7 @@ import torch
 
 from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import dissect, optimizer_bytes
-from scratchlab.evaluation.cost.devices import here
+from scratchlab.evaluation.cost.devices import here, memory_of
 from scratchlab.evaluation.cost.kinds import Device, kind_of
 from scratchlab.evaluation.cost.peak import peak_bytes
 from scratchlab.lab.parts import data_context, read_data, with_representation
@@ -27,6 +27,7 @@ from scratchlab.table import Table
 from scratchlab.tasks.contract import Task
 from scratchlab.tasks.cross_entropy import GPU_CHUNK_BYTES
 from scratchlab.training.loss_module import LossModule
+from scratchlab.training.memory import BATCH_OPTIONS, automatic
 from scratchlab.training.precision import choose_device
 from scratchlab.training.room import countable
 from scratchlab.training.sharding import layers
@@ -35,7 +36,6 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHARES = {False: 0.27, True: 0.39}
 """Of a GPU's stated FLOP/s, by whether the loss is compiled: what GPT-2 small reached on an H200
 (docs/gpu.md)."""
-BATCHES = ("batch_tokens", "batch_size")
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Planned:
     def unit(self) -> str:
         """The option that says how large a batch is."""
         options = self.config["dataset"]
-        return next((name for name in BATCHES if name in options), "")
+        return next((name for name in BATCH_OPTIONS if name in options), "")
 
     @property
     def per_row(self) -> int:
@@ -157,7 +157,7 @@ class Planned:
         What a batch needs grows with its rows along a line once its activations are more than the
         gradients, which are there whatever its size.
         """
-        most, room = max(1, self._most // count), device.room
+        most, room = max(1, self.most // count), device.room
 
         def needed(rows: int) -> int:
             return self.needed(rows * count, device, count, fsdp)
@@ -178,7 +178,7 @@ class Planned:
         return min(most, low + int((room - needed(low)) / max(slope, 1.0))) * count
 
     @property
-    def _most(self) -> int:
+    def most(self) -> int:
         """Rows that there are to train on."""
         options, size = self.config["dataset"], int(self.dataset.size("train"))
         return max(1, size // options["block_size"] if "block_size" in options else size)
@@ -198,6 +198,53 @@ class Planned:
         task = build("task", plain, self.dataset.spec)
         found = dissect("", self.model, task, optimizer, self.rows, self.length)
         return float(found.training_flops * self.config["trainer"]["accumulate"])
+
+
+def settled(
+    config: dict[str, Any], device: Device, count: int = 1, fsdp: bool = False
+) -> tuple[dict[str, Any], str]:
+    """``dataset.batch_size=auto`` (or ``batch_tokens``) as the largest that each of ``count``
+    devices has room for, and a line that says so; the configuration as it is, if it says a number.
+
+    Raises:
+        UserError: not even one row has room.
+    """
+    unit = automatic(config)
+    if unit is None:
+        return config, ""
+    planned = Planned.of(_with(config, unit, 1))
+    key, rows = f"dataset.{unit}=auto", planned.largest(device, count, fsdp)
+    if not rows:
+        needed = planned.needed(count, device, count, fsdp)
+        raise UserError(
+            f"{key}: not one row has room: it needs {_size(needed)}, and {device.name} has "
+            f"{_size(device.room)} for tensors",
+            "Make the model smaller (model.d_model), or its texts shorter.",
+        )
+    value = rows * planned.per_row
+    needed = planned.needed(rows, device, count, fsdp)
+    everything = " (all there is to train on)" if rows // count >= planned.most // count else ""
+    text = f"{key}: {value:,}{everything}, which needs {_size(needed)} of {_size(device.room)}"
+    return _with(config, unit, value), text + (f" on each of {count}" if count > 1 else "")
+
+
+def settled_here(config: dict[str, Any], count: int) -> tuple[dict[str, Any], str]:
+    """The same for the device that is here, of which each of ``count`` processes has one; a CPU's
+    memory is shared by all of them."""
+    if automatic(config) is None:
+        return config, ""
+    torch_device = choose_device(config["device"])
+    found = memory_of(torch_device)
+    wanted = config["trainer"].get("precision", "auto")
+    known = ("bf16", "fp16", "fp32") if torch_device.type == "cuda" else ("fp32", wanted)
+    flops = {name: 1.0 for name in known if name != "auto"}
+    memory = found.memory // (count if found.on_cpu else 1)
+    device = replace(found, flops=flops, memory=memory)
+    return settled(config, device, count, config["trainer"].get("strategy") == "fsdp")
+
+
+def _with(config: Mapping[str, Any], unit: str, value: int) -> dict[str, Any]:
+    return {**config, "dataset": {**config["dataset"], unit: value}}
 
 
 def plan_of(
@@ -220,7 +267,10 @@ def plan_of(
     memory = int(numbers.get("memory", found.memory))
     device = replace(found, flops=flops, memory=memory)
     count = int(numbers.get("devices", 1))
-    return plan_table(Planned.of(config), device, count, numbers.get("share"), numbers.get("price"))
+    config, said = settled(dict(config), device, count)
+    planned = Planned.of(config)
+    table, notes = plan_table(planned, device, count, numbers.get("share"), numbers.get("price"))
+    return table, [*notes, *([said] if said else [])]
 
 
 def plan_table(

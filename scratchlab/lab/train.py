@@ -35,6 +35,7 @@ from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
 from scratchlab.tracking.guard import Trackers
 from scratchlab.training.contract import Progress, TrainingContext
+from scratchlab.training.memory import as_before, automatic
 from scratchlab.training.profiling import Profile
 
 LOGGER = logging.getLogger("scratchlab")
@@ -83,6 +84,10 @@ def _train(
     with opened as run:
         config = run.config
         accept, config["accept_changed_data"] = config.get("accept_changed_data", False), False
+        if automatic(config) is not None:
+            config, settled = _with_batch(run, overrides, processes)
+        else:
+            settled = ""
         warnings: list[str] = []
         newest = Weights.to_go_on_from(folder, warnings.append) if resumed else None
         start = None if newest else Weights.to_begin_with(config)
@@ -108,6 +113,8 @@ def _train(
         told: list[Any] = [str(folder.path), resumed, config]
         processes.from_first(lambda: told)
         _introduce(run, parts, trainer.total_steps(context), newest, start, warnings)
+        if settled:
+            run.tracker.message(settled)
         with processes.as_one():
             progress = trainer.train(context)
         processes.leave()
@@ -116,6 +123,23 @@ def _train(
                 run.profiled(context.profile)
             _finish(run, parts, progress, evaluators if measured else None)
     return folder.path
+
+
+def _with_batch(
+    run: Session, overrides: Sequence[str], processes: Processes
+) -> tuple[dict[str, Any], str]:
+    """The configuration with a number for a batch size of ``auto``, which the run keeps from then
+    on, and a line that says so."""
+    from scratchlab.lab.plan import settled_here
+
+    if run.resumed:
+        run.config = as_before(run.config, run.folder.config())
+    run.config, text = settled_here(run.config, processes.count)
+    if not run.resumed:
+        run.folder.write_config(run.config, list(overrides))
+    if text:
+        LOGGER.info(text)
+    return run.config, text
 
 
 def _finish(
@@ -222,7 +246,7 @@ def already_done(config: dict[str, Any], overrides: Sequence[str]) -> Path | Non
     if config["evaluate"] and not (folder.path / RESULTS).is_file():
         return None
     saved, faults = check(folder.config())
-    config = with_architecture(config, overrides)
+    config = as_before(with_architecture(config, overrides), saved)
     if faults or any(saved.get(k) != v for k, v in config.items() if k not in NO_MATTER):
         return None
     try:

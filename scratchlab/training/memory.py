@@ -12,6 +12,20 @@ from scratchlab.errors import TrainingError
 BATCH_OPTIONS = ("batch_tokens", "batch_size")
 
 
+def automatic(config: Mapping[str, Any]) -> str | None:
+    """The option of the data set that says how large a batch is, where it says ``auto``."""
+    options = config.get("dataset") or {}
+    return next((name for name in BATCH_OPTIONS if options.get(name) == "auto"), None)
+
+
+def as_before(config: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """``auto`` as the number that the ``saved`` configuration of the same run has."""
+    unit, before = automatic(config), saved.get("dataset") or {}
+    if unit is None or not isinstance(before.get(unit), int):
+        return dict(config)
+    return {**config, "dataset": {**config["dataset"], unit: before[unit]}}
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that the CPU or the GPU has no memory left."""
     if isinstance(error, MemoryError):

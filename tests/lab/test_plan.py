@@ -9,11 +9,14 @@ import pytest
 
 from scratchlab.commands.inspect import _number
 from scratchlab.config.compose import compose
-from scratchlab.errors import UserError
+from scratchlab.config.reading import read_yaml
+from scratchlab.errors import ConfigError, UserError
 from scratchlab.evaluation.cost.kinds import GB, KINDS, RESERVED, USABLE, Device
 from scratchlab.evaluation.cost.peak import Live
+from scratchlab.lab import plan
 from scratchlab.lab.parts import build_parts
-from scratchlab.lab.plan import Planned, duration, plan_of
+from scratchlab.lab.plan import Planned, duration, plan_of, settled
+from scratchlab.lab.train import already_done, train
 
 CPU = Device("cpu", 0, {"fp32": 1e11}, on_cpu=True)
 
@@ -131,3 +134,44 @@ def test_the_kinds_are_ordered_sizes_and_rates() -> None:
     for device in KINDS.values():
         assert 10 * GB < device.memory < 300 * GB
         assert device.flops["fp16"] > device.flops["fp32"] > 1e12
+
+
+def test_auto_is_the_largest_batch_that_fits_and_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needed = Planned.of(config_of(tmp_path)).needed(5, CPU)
+    monkeypatch.setattr(plan, "memory_of", lambda device: with_room(needed, on_cpu=True))
+    words = ["dataset.batch_size=auto", "trainer.precision=fp32", "evaluator=[]", "pictures=false",
+             f"output_dir={tmp_path}", "run_id=one", "trainer.max_steps=2"]  # fmt: skip
+    config = config_of(tmp_path, *words)
+    folder = train(config, words, ["train"])
+    assert read_yaml(folder / "config.yaml")["dataset"]["batch_size"] == 5
+    assert "dataset.batch_size=auto: 5, which needs" in capsys.readouterr().err
+    named = config_of(tmp_path, *words[1:], "dataset.batch_size=5", "run_id=two")
+    weights = "checkpoints/last/model.safetensors"
+    other = train(named, words, ["train"])
+    assert (folder / weights).read_bytes() == (other / weights).read_bytes()
+
+    monkeypatch.setattr(plan, "memory_of", lambda device: with_room(2 * needed, on_cpu=True))
+    again = config_of(tmp_path, *words, "resume=true")
+    assert already_done(again, words) == folder
+    longer = config_of(tmp_path, *words[:-1], "resume=true", "trainer.max_steps=4")
+    train(longer, words, ["train"])
+    assert read_yaml(folder / "config.yaml")["dataset"]["batch_size"] == 5
+
+
+def test_auto_is_refused_where_one_row_has_no_room_and_where_it_means_nothing(
+    tmp_path: Path,
+) -> None:
+    config = config_of(tmp_path, "dataset.batch_size=auto", "trainer.precision=fp32")
+    device = with_room(1000, on_cpu=True)
+    with pytest.raises(UserError, match=r"dataset.batch_size=auto: not one row has room"):
+        settled(config, device)
+    with pytest.raises(ConfigError, match="eval_batch_size"):
+        config_of(tmp_path, "dataset.eval_batch_size=auto")
+    pairs = compose(["model=transformer_mt", "dataset.batch_tokens=auto", "dataset.train_pairs=60",
+                     f"cache_dir={tmp_path}", "trainer.precision=fp32"]).config  # fmt: skip
+    planned = Planned.of({**pairs, "dataset": {**pairs["dataset"], "batch_tokens": 1}})
+    found, said = settled(pairs, with_room(planned.needed(7, CPU), on_cpu=True))
+    assert found["dataset"]["batch_tokens"] == 7 * 2 * planned.length
+    assert said.startswith(f"dataset.batch_tokens=auto: {14 * planned.length:,}, which needs")

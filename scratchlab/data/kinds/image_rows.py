@@ -36,7 +36,9 @@ class ImageOptions(RowOptions):
         "what lies under transparent pixels of image files",
         choices=("white", "black", "grey"),
     )
-    batch_size: int = option(64, "images of a training batch (models in torch)", min=1)
+    batch_size: int = option(
+        64, "images of a training batch (models in torch)", min=1, auto="the largest that fits"
+    )
     noise: str = option(
         "none", "what spoils the images", choices=("none", "gaussian", "salt_pepper", "blur")
     )

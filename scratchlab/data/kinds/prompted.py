@@ -50,7 +50,9 @@ class PromptedOptions(TokenizerOptions):
     max_length: int = option(
         512, "tokens of an example; longer texts are cut, answers are not", min=8
     )
-    batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
+    batch_tokens: int = option(
+        2048, "tokens of a training batch, padding included", min=8, auto="the largest that fits"
+    )
     packing: bool = option(
         False,
         "fill training rows with several examples that do not see each other, instead of batches "

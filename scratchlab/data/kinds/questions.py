@@ -34,7 +34,7 @@ from scratchlab.registry import option
 class QuestionOptions(TokenOptions):
     """How questions and answers become examples."""
 
-    batch_size: int = option(256, "examples of a batch", min=1)
+    batch_size: int = option(256, "examples of a batch", min=1, auto="the largest that fits")
     pool_size: int = option(
         4096, "examples that are sorted by length together: fewer is more random, pads more", min=1
     )

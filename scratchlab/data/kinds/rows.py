@@ -64,7 +64,9 @@ class RowOptions(FoldOptions):
         "are in one split",
         choices=("keep", "group"),
     )
-    batch_size: int = option(32, "rows of a training batch (models in torch)", min=1)
+    batch_size: int = option(
+        32, "rows of a training batch (models in torch)", min=1, auto="the largest that fits"
+    )
     eval_batch_size: int = option(256, "rows of an evaluation batch; changes no score", min=1)
 
 

@@ -45,7 +45,7 @@ TRAIN_STREAM, EVAL_STREAM = 11, 12
 class SpanOptions(TokenOptions):
     """How documents become examples."""
 
-    batch_size: int = option(128, "examples of a batch", min=1)
+    batch_size: int = option(128, "examples of a batch", min=1, auto="the largest that fits")
     pool_size: int = option(
         4096, "examples that are sorted by length together: fewer is more random, pads more", min=1
     )

@@ -63,7 +63,9 @@ class TextClassOptions(TokenizerOptions):
     )  # fmt: skip
     max_length: int = option(128, "tokens of a text, special ones included; longer ones are cut",
                              min=3)  # fmt: skip
-    batch_tokens: int = option(2048, "tokens of a training batch, padding included", min=8)
+    batch_tokens: int = option(
+        2048, "tokens of a training batch, padding included", min=8, auto="the largest that fits"
+    )
     eval_batch_tokens: int = option(8192, "the same of evaluation; changes no score", min=8)
     train_examples: int | None = option(None, "the first ones only; null: all", min=1)
     val_examples: int | None = option(None, "the first ones only; null: all", min=1)

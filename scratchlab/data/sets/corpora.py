@@ -50,7 +50,7 @@ class RunningTextOptions(TokenizerOptions):
         "keep", "lines of nothing but white space: keep or drop", choices=("keep", "drop")
     )
     block_size: int = option(64, "tokens that a model reads at once", min=1)
-    batch_size: int = option(12, "blocks of a training batch", min=1)
+    batch_size: int = option(12, "blocks of a training batch", min=1, auto="the largest that fits")
     batching: str = option(
         "random",
         "random: blocks from anywhere; shuffled: each block once an epoch; stream: rows that run "

@@ -42,7 +42,10 @@ class TextOptions(TokenizerOptions):
         "drop", "training pairs beyond max_length: drop or truncate", choices=("drop", "truncate")
     )
     batch_tokens: int = option(
-        4096, "most source and target positions of a batch, padding included", min=1
+        4096,
+        "most source and target positions of a batch, padding included",
+        min=1,
+        auto="the largest that fits",
     )
     eval_batch_tokens: int | None = option(
         None, "the same for val and test; null takes batch_tokens", min=1
