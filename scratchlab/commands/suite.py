@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +13,27 @@ from typing import TYPE_CHECKING, Any
 from scratchlab.commands.hydra_flags import answered
 from scratchlab.commands.recording import take_record
 from scratchlab.commands.study_options import (
+    SHARING,
     STUDY_OPTIONS,
+    launcher_help,
     read_flags,
     read_study_options,
+    run_in_slurm,
     say,
     say_unlike,
+    show_workers,
 )
-from scratchlab.errors import Stopped, UserError
+from scratchlab.errors import Stopped, UserError, number_of
 from scratchlab.registry import Option
+from scratchlab.studies.slurm.options import Config as Slurm
+from scratchlab.studies.slurm.options import read_launcher
 from scratchlab.studies.suite_file import Suite, load_suite, suite_files
 
 if TYPE_CHECKING:
     from scratchlab.studies.runs import StudyFolder
-    from scratchlab.studies.suite import Member, SuiteSource
+    from scratchlab.studies.slurm.launch import Launch
+    from scratchlab.studies.suite import Member
+    from scratchlab.studies.suite_source import SuiteSource
 
 HELP = """
 usage: scratchlab suite NAME [GROUP=CHOICE …] [KEY=VALUE …] [RUN.KEY=VALUE …]
@@ -44,6 +53,10 @@ that were stopped go on.
   --dry-run           show the runs and what is there of them, run nothing
   --record [FOLDER]   when all are done, write the tables and what they were made on to
                       FOLDER/NAME.json (default docs/results; without running anything again)
+  --status            show how the runs stand and what runs where
+  --worker            help with the runs of a suite that workers share: on any machine that sees its
+                      folder; what has failed is not tried again, the last makes the tables
+
 """
 
 OPTIONS = (
@@ -63,6 +76,13 @@ class _Call:
     folder: Path
     words: list[str]
     flags: Namespace
+    slurm: Slurm | None
+    wait: bool
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes do some of the runs."""
+        return self.slurm is not None or self.flags.worker
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,11 +93,17 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     from scratchlab.data.catalog import require_data
     from scratchlab.studies.runs import StudyFolder, is_done
-    from scratchlab.studies.suite import SuiteSource, plan
-    from scratchlab.studies.workers import run_all, share_of_threads
+    from scratchlab.studies.slurm.allocation import Allocation
+    from scratchlab.studies.slurm.jobs import require_slurm
+    from scratchlab.studies.slurm.launch import Launch
+    from scratchlab.studies.suite import plan
+    from scratchlab.studies.workers import share_of_threads
 
     folder = StudyFolder(call.folder)
-    threads = share_of_threads(call.workers, call.threads)
+    if call.slurm is not None:
+        threads: int | None = call.slurm.threads(call.threads)
+    else:
+        threads = share_of_threads(call.workers, call.threads)
     members = plan(call.suite, call.words, folder, threads, call.flags.config_dir)
     shown = [w for m in members[:1] for w in m.job.arguments if "=" in w]
     if answered(call.flags, "suite", shown, {m.job.name: dict(m.config) for m in members}):
@@ -88,26 +114,30 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{m.job.name} ({'done' if is_done(m.job.folder) else 'to run'}):")
             print("  " + shlex.join(["scratchlab", *m.job.arguments]))  # to be copied
         return 0
+    if call.flags.status:
+        _show_status(folder, members)
+        return 0
+    launch = None
+    if call.slurm is not None:
+        require_slurm()
+        launch = Launch(call.slurm, folder, call.workers, say)
     require_data(m.config for m in members if not is_done(m.job.folder))
-    lock = folder.open()
+    lock = folder.open(shared=call.is_shared)
     try:
-        source = SuiteSource(members, folder, say)
-        takes = f" (in all: {call.suite.takes})" if call.suite.takes else ""
-        say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do{takes}")
-        try:
-            run_all(source, call.workers, threads, say)
-        except Stopped:
-            done = sum(is_done(m.job.folder) for m in members)
-            say(f"{done} of {len(members)} runs are done; the same command goes on")
-            raise
-        tables = _report(call, folder, members, source, ["suite", *words])
+        with Allocation(say):
+            source, is_whole = _work(call, folder, members, threads, launch)
+            if not is_whole:
+                return 1 if source.missing() and call.flags.worker else 0
+            with folder.reporting():
+                tables = _report(call, folder, members, source, ["suite", *words])
     finally:
         lock.unlock()
     missing = source.missing()
     for outcome in missing:
         say(f"{outcome.name} {outcome.status}: {outcome.reason}\n    log: {outcome.log or '-'}")
     say(f"tables and pictures: {folder.path}")
-    if into is not None and not missing:
+    is_complete = not missing and not source.waiting
+    if into is not None and is_complete:
         from scratchlab.reporting.recorded import record_study
 
         runs = [m.job.folder for m in members]
@@ -115,7 +145,71 @@ def main(arguments: Sequence[str]) -> int:
         say(f"recorded: {record_study(into, *about, folder.path, tables, runs)}")
     elif into is not None:
         say("not recorded: a record is of runs that are all done")
-    return 1 if missing else 0
+    return 0 if is_complete else 1
+
+
+def _work(
+    call: _Call,
+    folder: StudyFolder,
+    members: Sequence[Member],
+    threads: int | None,
+    launch: Launch | None,
+) -> tuple[SuiteSource, bool]:
+    """Do what is missing, or have it done; returns how that went, and whether the tables are to be
+    made now."""
+    from scratchlab.studies.runs import is_done
+    from scratchlab.studies.slurm.jobs import cancel_waiting
+    from scratchlab.studies.slurm.launch import worker_words
+    from scratchlab.studies.suite_shared import shared
+    from scratchlab.studies.suite_source import SuiteSource
+    from scratchlab.studies.workers import run_all
+
+    def begin(source: SuiteSource) -> None:
+        takes = f" (in all: {call.suite.takes})" if call.suite.takes else ""
+        say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do{takes}")
+
+    def run(source: SuiteSource) -> None:
+        begin(source)
+        try:
+            run_all(source, call.workers, threads, say)
+        except Stopped:
+            done = sum(is_done(m.job.folder) for m in members)
+            say(f"{done} of {len(members)} runs are done; the same command goes on")
+            raise
+
+    if not call.is_shared:
+        source = SuiteSource(members, folder, say)
+        run(source)
+        return source, True
+    with shared(members, folder, say) as of_several:
+        if launch is not None:
+            of_several.ask_again()
+            begin(of_several)
+            words = worker_words(
+                "suite", call.flags.overrides, launch.config, call.threads, call.flags.config_dir
+            )
+            return of_several, run_in_slurm(launch, of_several, words, call.wait)
+        run(of_several)
+        if left := of_several.left():
+            elsewhere = number_of(left, "run")
+            say(f"{elsewhere} elsewhere: the tables are made by the worker that ends last")
+        else:
+            cancel_waiting(folder)
+        return of_several, not left
+
+
+def _show_status(folder: StudyFolder, members: Sequence[Member]) -> None:
+    """How many runs have ended how, and who runs the others."""
+    from scratchlab.studies.suite_shared import standing
+    from scratchlab.tracking.console import print_table
+
+    rows = standing(members, folder)
+    counted = Counter(row[1] for row in rows)
+    stand = ", ".join(f"{n} {status}" for status, n in counted.items())
+    print(f"{folder.path.name}: {number_of(len(rows), 'run')}: {stand}")
+    if shown := [row for row in rows if row[1] not in ("done", "to run")]:
+        print_table("not done", ("run", "", "worker", "since"), shown)
+    show_workers(folder)
 
 
 def _report(
@@ -162,11 +256,11 @@ def _report(
 
 
 def _read(arguments: Sequence[str]) -> _Call | None:
-    flags = read_flags(arguments, "suite")
+    flags = read_flags(arguments, "suite", SHARING)
     if flags is None:
         return None
     if flags.help:
-        print(HELP.strip())
+        print(f"{HELP.strip()}\n\n{launcher_help()}")
         return None
     words = list(flags.overrides)
     names = [w for w in words if "=" not in w and not w.startswith("~")]
@@ -177,7 +271,8 @@ def _read(arguments: Sequence[str]) -> _Call | None:
         return None
     if len(names) > 1:
         raise UserError(f"one suite at a time, not {' and '.join(names)}")
-    options, rest = read_study_options([w for w in words if w != names[0]], OPTIONS)
+    slurm, words = read_launcher([w for w in words if w != names[0]], flags.worker)
+    options, rest = read_study_options(words, OPTIONS, slurm is not None)
     suite = load_suite(names[0], flags.config_dir)
     from scratchlab.studies.suite import narrow
 
@@ -186,7 +281,7 @@ def _read(arguments: Sequence[str]) -> _Call | None:
 
     folder = StudyFolder.below(options["output_dir"], options["name"] or suite.name).path
     workers, threads = options["workers"] or suite.workers, options["threads"] or suite.threads
-    return _Call(suite, workers, threads, folder, rest, flags)
+    return _Call(suite, workers, threads, folder, rest, flags, slurm, options["wait"])
 
 
 def _list(config_dir: str | None) -> None:

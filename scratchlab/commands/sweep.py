@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.commands.hydra_flags import answered
 from scratchlab.commands.study_options import (
+    SHARING,
     STUDY_OPTIONS,
+    launcher_help,
     read_flags,
     read_study_options,
+    run_in_slurm,
     say,
+    show_workers,
 )
 from scratchlab.errors import Stopped, UserError
+from scratchlab.studies.slurm.options import read_launcher
 from scratchlab.studies.sweep.options import read_sweep_options, sweep_options
 
 if TYPE_CHECKING:
     from scratchlab.studies.runs import StudyFolder
+    from scratchlab.studies.slurm.launch import Launch
     from scratchlab.studies.sweep.plan import Sweep
+    from scratchlab.studies.sweep.source import SweepSource
 
 HELP = """
 usage: scratchlab sweep model=NAME KEY=A,B KEY=range(…) … [sweep.KEY=VALUE]
@@ -45,23 +53,22 @@ tables are made whole by whoever ends last.
 
 """
 
-FLAGS = (
-    ("--status", "show how the trials stand and what runs where"),
-    ("--worker", "help with a sweep: failed trials are not tried again, the last makes the tables"),
-)
-
 
 def main(arguments: Sequence[str]) -> int:
     """Entry of the verb; exit code 1 if a trial failed."""
-    flags = read_flags(arguments, "sweep", FLAGS)
+    flags = read_flags(arguments, "sweep", SHARING)
     if flags is None:
         return 0
     if flags.help or not flags.overrides:
         print(HELP.lstrip() + _described())
         return 0
     sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
-    place, rest = read_study_options(words, STUDY_OPTIONS)
+    slurm, words = read_launcher(words, flags.worker)
+    place, rest = read_study_options(words, STUDY_OPTIONS, slurm is not None)
     from scratchlab.studies.runs import StudyFolder
+    from scratchlab.studies.slurm.allocation import Allocation
+    from scratchlab.studies.slurm.jobs import require_slurm
+    from scratchlab.studies.slurm.launch import Launch, worker_words
     from scratchlab.studies.sweep.plan import plan_sweep
     from scratchlab.studies.sweep.space import first, point_words
     from scratchlab.studies.workers import share_of_threads
@@ -72,7 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     name = place["name"] or f"{sweep.config['name']}-sweep"
     folder = StudyFolder.below(place["output_dir"], name)
-    threads = share_of_threads(sweep_config.workers, place["threads"])
+    threads = place["threads"]
+    if slurm is None:
+        threads = share_of_threads(sweep_config.workers, threads)
     if flags.dry_run:
         _show(sweep, folder)
         return 0
@@ -80,19 +89,39 @@ def main(arguments: Sequence[str]) -> int:
         _show_status(sweep, folder)
         return 0
     if sweep_config.backend == "wandb":
+        if slurm is not None:
+            raise UserError(
+                "launcher=slurm starts workers of a study of Optuna's, not agents of W&B",
+                "Leave out sweep.backend=wandb, or submit the command itself with sbatch.",
+            )
         return _run_wandb(sweep, folder, threads)
-    return _run(sweep, folder, threads, flags.worker)
+    if slurm is None:
+        work = partial(_work, threads=threads)
+        with Allocation(say):
+            return _run(sweep, folder, work, threads, flags.worker)
+    require_slurm()
+    command = worker_words("sweep", flags.overrides, slurm, threads, flags.config_dir)
+    launch = Launch(slurm, folder, sweep_config.workers, say)
+    have_it_done = partial(_have_it_done, launch=launch, command=command, wait=place["wait"])
+    return _run(sweep, folder, have_it_done, None, False)
 
 
-def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool) -> int:
+def _run(
+    sweep: Sweep,
+    folder: StudyFolder,
+    work: Callable[[SweepSource], bool],
+    threads: int | None,
+    is_worker: bool,
+) -> int:
+    """Have ``work`` do what is missing, and make the tables if it says that they are due."""
     from scratchlab.data.catalog import require_data
+    from scratchlab.studies.slurm.jobs import cancel_waiting
     from scratchlab.studies.sweep.leases import place_of
-    from scratchlab.studies.sweep.ledger import Ledger, tried
+    from scratchlab.studies.sweep.ledger import Ledger, names_of, tried
     from scratchlab.studies.sweep.report import write_report
     from scratchlab.studies.sweep.source import SweepSource
     from scratchlab.studies.sweep.study import open_study, within_reach
     from scratchlab.studies.sweep.values import importance
-    from scratchlab.studies.workers import run_all
 
     require_data([sweep.config])
     lock = folder.open(shared=True)
@@ -102,7 +131,8 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
         except UserError:
             lock.remove_untouched()
             raise
-        with within_reach(), Ledger(study, sweep.trials, sweep.options.lease) as ledger:
+        names = names_of(sweep.trials)
+        with within_reach(), Ledger(study, names, sweep.options.lease) as ledger:
             if not is_worker:
                 ledger.ask_for_failed()
             source = SweepSource(sweep, ledger, folder, say, threads)
@@ -111,16 +141,9 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
             title = f"sweep {folder.path.name} ({sweep.options.sampler})"
             runs = f" of {len(sweep.repeats)} runs each" if len(sweep.repeats) > 1 else ""
             say(f"{title}: {sweep.trials} trials{runs}, {source.missing()} to do")
-            try:
-                run_all(source, sweep.options.workers, threads, say)
-            except Stopped:
-                source.record()
-                done = sweep.trials - source.missing()
-                say(f"{done} of {sweep.trials} trials are done; the same command goes on")
-                raise
-            finally:
-                source.release()
-            elsewhere = ledger.elsewhere
+            if not work(source):
+                return 0
+            left, elsewhere = source.left(), ledger.elsewhere
         for name, worker in elsewhere.items():
             say(f"{name} is run by {place_of(worker)}")
         failed = [t for t in tried(study) if t.status == "failed"]
@@ -129,13 +152,40 @@ def _run(sweep: Sweep, folder: StudyFolder, threads: int | None, is_worker: bool
         if is_worker and elsewhere:
             say("the tables are made by the worker that ends last")
             return 1 if failed else 0
+        if is_worker and not left:
+            cancel_waiting(folder)
         with folder.reporting():
             write_report(sweep, tried(study), folder, say, importance(study))
         if elsewhere:
             say("the tables lack what is run elsewhere; whoever ends last makes them again")
     finally:
         lock.unlock()
-    return 1 if failed else 0
+    return 1 if failed or left > len(elsewhere) else 0
+
+
+def _work(source: SweepSource, threads: int | None) -> bool:
+    """Run what is missing, as far as it is not run elsewhere."""
+    from scratchlab.studies.workers import run_all
+
+    sweep = source.sweep
+    try:
+        run_all(source, sweep.options.workers, threads, say)
+    except Stopped:
+        source.record()
+        done = sweep.trials - source.missing()
+        say(f"{done} of {sweep.trials} trials are done; the same command goes on")
+        raise
+    finally:
+        source.release()
+    return True
+
+
+def _have_it_done(source: SweepSource, launch: Launch, command: Sequence[str], wait: bool) -> bool:
+    """Have workers in Slurm run what is missing; False if that is not waited for."""
+    if not run_in_slurm(launch, source, command, wait):
+        return False
+    source.record()
+    return True
 
 
 def _run_wandb(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
@@ -194,6 +244,7 @@ def _show_status(sweep: Sweep, folder: StudyFolder) -> None:
     if study is not None and (found := running(study)):
         rows = [(run, place_of(worker), since) for run, worker, since in found]
         print_table("running", ("trial", "worker", "since"), rows)
+    show_workers(folder)
 
 
 def _described() -> str:
@@ -204,5 +255,5 @@ def _described() -> str:
         default = default.lower() if isinstance(o.default, bool) else default
         lines.append(f"  {f'sweep.{o.name}={default}':<24} {o.meaning}")
     lines.append("  --dry-run                show what would be run")
-    lines += [f"  {flag:<24} {meaning}" for flag, meaning in FLAGS]
-    return "\n".join(lines)
+    lines += [f"  {flag:<24} {meaning}" for flag, meaning in SHARING]
+    return "\n".join([*lines, "", launcher_help()])

@@ -7,6 +7,7 @@ import datetime
 import fcntl
 import logging
 import os
+import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from scratchlab.run.decisions import STUDY_RECORD
 
 LOGGER = logging.getLogger("scratchlab")
 LOCK = ".lock"
+HOLDER = re.compile(r"[^/:]+:[0-9a-f]{4}-\d+-[0-9a-f]+:[0-9a-f]{8}")  # what a link as a lock names
 RESULTS = "results.json"
 NOTES = frozenset(("config.yaml", "overrides.yaml", "status.json", "train.log", LOCK))
 
@@ -227,16 +229,20 @@ class RunFolder:
 def refuse_links(root: Path) -> None:
     """UserError if anything below ``root`` is a link: what is written to a run stays in it.
 
-    Except those that are made here: ``latest``, beside the folder that it names, and W&B's own, as
-    long as they lead to something below ``root``. W&B's link to the log of its process, which lies
-    in the user's cache, is taken away: nobody reads it any more, and nothing is written through it.
+    Except those that are made here: ``latest``, beside the folder that it names; a lock, which
+    names who holds it and leads nowhere; and W&B's own, as long as they lead to something below
+    ``root``. W&B's link to the log of its process, which lies in the user's cache, is taken away:
+    nobody reads it any more, and nothing is written through it.
     """
     whole = root.resolve()
     for folder, folders, files in os.walk(root):
         for path in (Path(folder) / name for name in (*folders, *files)):
-            if not path.is_symlink():
+            try:
+                leads_to = str(path.readlink())
+            except OSError:  # no link, or one that is gone by now
                 continue
-            ours = path.name == "latest" and path.readlink().name == str(path.readlink())
+            ours = path.name == "latest" and Path(leads_to).name == leads_to
+            ours = ours or (LOCK in path.name and HOLDER.fullmatch(leads_to) is not None)
             if not ours and "wandb" in path.relative_to(root).parts[:-1]:
                 ours = path.resolve().is_relative_to(whole)
                 if not ours and (path.parent.name, path.name) == ("logs", "debug-core.log"):

@@ -1,8 +1,8 @@
-"""A suite at work: its runs planned and checked, run in processes, and compared at the end."""
+"""The runs of a suite: planned and checked beforehand, and compared at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from scratchlab.config.compose import change, compose
 from scratchlab.config.overrides import key_of, last_of_each, last_value, read_override
 from scratchlab.errors import ConfigError, Fault, UserError, suggest
 from scratchlab.reporting.scores import Compared
-from scratchlab.studies.runs import StudyFolder, is_done, quoted, require_same
+from scratchlab.studies.runs import StudyFolder, quoted
 from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun
 from scratchlab.studies.workers import Job, Outcome
 
@@ -195,65 +195,6 @@ def _named(faults: Mapping[str, list[Fault]], trained: Sequence[str]) -> list[Fa
             where = fault.where if everywhere else f"{name}: {fault.where}"
             result[(where, fault.problem)] = Fault(where, fault.problem, fault.hint)
     return list(result.values())
-
-
-class SuiteSource:
-    """Gives the workers what is not done yet; a run waits for the one that it starts from."""
-
-    def __init__(
-        self, members: Sequence[Member], folder: StudyFolder, say: Callable[[str], None]
-    ) -> None:
-        self.folder, self.say = folder, say
-        self.outcomes: dict[str, Outcome] = {}
-        self.waiting: list[Member] = []
-        self.total, self.begun = len(members), 0
-        for member in members:
-            require_same(member.job.folder, member.config, member.job.arguments)
-            if is_done(member.job.folder):
-                self.outcomes[member.job.name] = Outcome(
-                    member.job.name, "done", "in an earlier call", str(member.job.log)
-                )
-            else:
-                self.waiting.append(member)
-        self.begun = len(self.outcomes)
-        self.record()
-
-    def take(self) -> Job | None:
-        for member in list(self.waiting):
-            before = self.outcomes.get(member.after or "")
-            if member.after is None or (before is not None and before.status == "done"):
-                self.waiting.remove(member)
-                return member.job
-            if before is not None:
-                self.waiting.remove(member)
-                reason = f"{member.after} is not done"
-                self.outcomes[member.job.name] = Outcome(member.job.name, "left out", reason)
-                self.say(f"{member.job.name} is left out: {reason}")
-                self.record()
-        return None
-
-    def waits(self) -> bool:
-        return False
-
-    def started(self, job: Job) -> None:
-        again = " again" if (job.folder / "config.yaml").is_file() else ""
-        self.begun += 1
-        self.say(f"[{self.begun}/{self.total}] {job.name}: started{again} (log: {job.log})")
-
-    def watch(self, job: Job) -> str:
-        return ""
-
-    def ended(self, job: Job, outcome: Outcome) -> None:
-        self.outcomes[job.name] = outcome
-        reason = f": {outcome.reason} (log: {outcome.log})" if outcome.reason else ""
-        self.say(f"{job.name}: {outcome.status} after {outcome.seconds:.0f} s{reason}")
-        self.record()
-
-    def record(self) -> None:
-        self.folder.record(list(self.outcomes.values()))
-
-    def missing(self) -> list[Outcome]:
-        return [o for o in self.outcomes.values() if o.status != "done"]
 
 
 def compared(

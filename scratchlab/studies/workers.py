@@ -106,17 +106,17 @@ def run_all(
         try:
             with Interrupt() as interrupt:
                 while interrupt.requested is None:
-                    _start_free(source, running, waiting, workers, nursery, say)
+                    _start_free(source, running, waiting, workers, nursery, say, interrupt)
                     if not running and not waiting and not source.waits():
                         return
-                    _look(source, running)
+                    _look(source, running, interrupt)
                     time.sleep(_pause(running))
                 say(f"{interrupt.requested}: asking {len(running)} runs to save and stop")
                 for one in running:
                     one.ending = one.ending or STOP
                     one.process.terminate()
                 while running:
-                    _look(source, running)
+                    _look(source, running, interrupt)
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                 raise Stopped(interrupt.requested)
         except Exception:  # such as a study that cannot be written: the runs are worth a checkpoint
@@ -139,6 +139,7 @@ def _start_free(
     workers: int,
     nursery: Nursery,
     say: Callable[[str], None],
+    interrupt: Interrupt,
 ) -> None:
     """Fill the free places; a folder in use is waited for (its process may be about to end)."""
     while len(running) < workers:
@@ -158,7 +159,8 @@ def _start_free(
             running.append(start(job, nursery))
         except OSError as error:  # no memory or no process left, a log that cannot be written
             reason = f"the process could not be started: {error.strerror or error}"
-            source.ended(job, Outcome(job.name, "failed", reason, str(job.log)))
+            status = "stopped" if _was_for_all(interrupt) else "failed"
+            source.ended(job, Outcome(job.name, status, reason, str(job.log)))
 
 
 def start(job: Job, nursery: Nursery, variables: Mapping[str, str] | None = None) -> Running:
@@ -181,7 +183,14 @@ def _pause(running: list[Running]) -> float:
     return min(SECONDS_BETWEEN_LOOKS, max(0.01, age / 10))
 
 
-def _look(source: Source, running: list[Running]) -> None:
+def _was_for_all(interrupt: Interrupt) -> bool:
+    """Whether what ended another process was a signal for this one as well, which may come a moment
+    later: a scheduler tells all processes of a job, in any order."""
+    time.sleep(SECONDS_BETWEEN_LOOKS)
+    return interrupt.requested is not None
+
+
+def _look(source: Source, running: list[Running], interrupt: Interrupt) -> None:
     """Take out the runs that have ended; end those that are not worth going on."""
     for one in list(running):
         code = one.process.poll()
@@ -191,6 +200,8 @@ def _look(source: Source, running: list[Running]) -> None:
                 one.ending = reason
                 one.process.terminate()
             continue
+        if (code < 0 or code == 130) and not one.ending and _was_for_all(interrupt):
+            one.ending = STOP
         running.remove(one)
         source.ended(one.job, outcome_of(one, code))
 

@@ -15,6 +15,7 @@ from scratchlab.commands.trained import read_run
 from scratchlab.config.compose import change, compose
 from scratchlab.errors import ConfigError, UserError
 from scratchlab.run.folder import RunFolder, read_config, refuse_links
+from scratchlab.studies.sweep.journal import locked
 from scratchlab.tracking.contract import RunInfo
 from scratchlab.tracking.jsonl import Jsonl
 
@@ -88,6 +89,14 @@ def test_the_link_to_the_log_of_wandb_is_taken_away_and_what_it_leads_to_stays(
     other.symlink_to(log)
     with pytest.raises(UserError, match="is a link"):
         refuse_links(run)
+
+
+def test_a_lock_that_names_its_holder_keeps_nobody_out(tmp_path: Path) -> None:
+    with locked(tmp_path / "study.journal", print):
+        refuse_links(tmp_path)
+    (tmp_path / "study.journal.lock").symlink_to("/somewhere:else")
+    with pytest.raises(UserError, match="is a link"):
+        refuse_links(tmp_path)
 
 
 def test_the_metrics_of_a_copy_of_hard_links_are_its_own(run: Path, tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from scratchlab.errors import UserError
+from scratchlab.errors import Stopped, UserError
 from scratchlab.studies import workers
 from scratchlab.studies.nursery import Process
 from scratchlab.studies.workers import Job, Outcome, run_all, share_of_threads
@@ -118,6 +121,23 @@ def test_a_study_that_fails_asks_its_runs_to_save_before_it_ends(
     with pytest.raises(UserError, match="the disk is full"):
         run_all(Full(tmp_path, "one"), workers=1)
     assert asked == ["terminate", "kill"]
+
+
+def test_a_run_that_a_signal_for_all_ends_first_is_stopped_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminated(Ended):
+        """Ends by a signal that reaches its parent a little later."""
+
+        def poll(self) -> int | None:
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            return -int(signal.SIGTERM)
+
+    monkeypatch.setattr(workers, "Nursery", lambda *_: Starting(lambda words: Terminated()))
+    jobs = Jobs(tmp_path, "one", "two")
+    with pytest.raises(Stopped):
+        run_all(jobs, workers=1)
+    assert jobs.outcomes["one"].status == "stopped" and [j.name for j in jobs.waiting] == ["two"]
 
 
 def test_python_m_imports_no_file_of_the_current_folder(

@@ -20,6 +20,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from scratchlab.run.temporary import is_gone, this_process
+from scratchlab.studies.slurm.allocation import own_task
 
 WORKER, BEAT, SECONDS = "worker", "beat", "lease"  # attributes of a trial
 BEATS_OF_A_LEASE = 4
@@ -37,7 +38,9 @@ def _machine() -> str:
 
 def new_worker() -> str:
     """A name that tells this process from all others of all machines."""
-    return f"{_machine()}:{this_process()}:{secrets.token_hex(4)}"
+    task = own_task()
+    place = f"{_machine()}:{this_process()}:{secrets.token_hex(4)}"
+    return f"{place}:{task}" if task else place
 
 
 def is_dead(worker: str) -> bool:
@@ -47,10 +50,11 @@ def is_dead(worker: str) -> bool:
 
 
 def place_of(worker: str) -> str:
-    """Machine and process, for people."""
-    machine, _, rest = worker.partition(":")
+    """Machine and process, and Slurm's job, for people."""
+    machine, process, _, task = (worker.split(":") + [""] * 3)[:4]
     host = machine.partition("/")[0]
-    return f"{host}, process {rest.split('-')[1]}" if "-" in rest else host
+    shown = f"{host}, process {process.split('-')[1]}" if "-" in process else host
+    return f"{shown}, Slurm job {task}" if task else shown
 
 
 class Heart:

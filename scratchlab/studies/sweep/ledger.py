@@ -1,17 +1,20 @@
 """Who runs which trial of a sweep, and how each ended: kept in the study, on whatever storage.
 
 A trial (``trial-007``: a point, and the name of its run folder) is tried in *attempts*; each is a
-trial of Optuna's, and the last one counts. What runs an attempt may end without a word, so it only
-has a lease of it (:mod:`scratchlab.studies.sweep.leases`): when that runs out, anybody may end the
-attempt and begin the next. Both are safe on every storage without a lock: a trial of Optuna's ends
-once, and of two attempts with the same number the one that the storage put first counts; the other
-is given up before anything is done for it.
+trial of Optuna's, and the last one counts. (The runs of a suite that several processes share are
+kept in the same way: trials without a point.)
+
+What runs an attempt may end without a word, so it only has a lease of it
+(:mod:`scratchlab.studies.sweep.leases`): when that runs out, anybody may end the attempt and begin
+the next. Both are safe on every storage without a lock: a trial of Optuna's ends once, and of two
+attempts with the same number the one that the storage put first counts; the other is given up
+before anything is done for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -43,6 +46,11 @@ Attempts = dict[str, list[FrozenTrial]]
 def name_of(number: int) -> str:
     """The name of a trial of the sweep, which is that of its run folder."""
     return f"trial-{number:03d}"
+
+
+def names_of(count: int) -> list[str]:
+    """The names of so many trials."""
+    return [name_of(number) for number in range(count)]
 
 
 def run_of(attempt: FrozenTrial | optuna.Trial) -> str:
@@ -119,12 +127,12 @@ def running(study: optuna.Study) -> list[tuple[str, str, str]]:
 class Ledger:
     """A process's view of the study, and what it writes there; used with ``with``.
 
-    ``trials``: how many the sweep has. ``lease``: seconds after which this process may be taken for
-    dead when it shows no sign of life.
+    ``names``: the trials of the sweep, in their order. ``lease``: seconds after which this process
+    may be taken for dead when it shows no sign of life.
     """
 
-    def __init__(self, study: optuna.Study, trials: int, lease: float) -> None:
-        self.study, self.trials, self.lease = study, trials, lease
+    def __init__(self, study: optuna.Study, names: Sequence[str], lease: float) -> None:
+        self.study, self.names, self.lease = study, names, lease
         self.worker = new_worker()
         self.heart = Heart(study._storage, lease)
         self._watch = Watch()
@@ -143,7 +151,11 @@ class Ledger:
         for run, attempts in attempts_in(self.study).items():
             last = attempts[-1]
             if last.state == TrialState.FAIL and not last.user_attrs.get(END):
-                self.study.set_user_attr(AGAIN + run, len(attempts))
+                self.ask_for(run, attempts)
+
+    def ask_for(self, run: str, attempts: Sequence[FrozenTrial]) -> None:
+        """Have a trial tried again whose last attempt has ended."""
+        self.study.set_user_attr(AGAIN + run, len(attempts))
 
     def open(self) -> Attempts:
         """The trials that may be begun now, in their order, with the attempts at them so far.
@@ -156,8 +168,7 @@ class Ledger:
         for trial in late:  # whose process died before it had given it up
             if trial.state == TrialState.RUNNING and self._watch.has_run_out(trial):
                 self.end(trial._trial_id, TrialState.FAIL)
-        names = map(name_of, range(self.trials))
-        attempts = {run: found.get(run, []) for run in names}
+        attempts = {run: found.get(run, []) for run in self.names}
         return {run: a for run, a in attempts.items() if not a or self._is_free(run, a, asked)}
 
     def _is_free(self, run: str, attempts: list[FrozenTrial], asked: Mapping[str, Any]) -> bool:
@@ -171,9 +182,9 @@ class Ledger:
             self.unsure += not self._watch.is_alive(last)
             self.elsewhere[run] = worker
             return False
-        if last.state == TrialState.FAIL:
-            return bool(last.user_attrs.get(END)) or len(attempts) <= asked.get(AGAIN + run, 0)
-        return last.state == TrialState.WAITING
+        if last.state == TrialState.WAITING or last.user_attrs.get(END):
+            return True
+        return len(attempts) <= asked.get(AGAIN + run, 0)
 
     def _end_lost(self, attempts: list[FrozenTrial]) -> bool:
         """End an attempt whose worker is gone; whether another one is to follow."""
@@ -250,5 +261,4 @@ class Ledger:
     def missing(self) -> int:
         """How many trials have not ended well or early."""
         found = attempts_in(self.study)
-        names = map(name_of, range(self.trials))
-        return sum(run not in found or found[run][-1].state not in ENDED for run in names)
+        return sum(run not in found or found[run][-1].state not in ENDED for run in self.names)

@@ -17,7 +17,7 @@ from scratchlab.errors import number_of
 from scratchlab.reporting.search import shown_value
 from scratchlab.studies.runs import StudyFolder, is_done
 from scratchlab.studies.sweep.leases import place_of
-from scratchlab.studies.sweep.ledger import STOPPED, VALUES, Ledger, run_of, tried
+from scratchlab.studies.sweep.ledger import STOPPED, VALUES, Ledger, run_of, running, tried
 from scratchlab.studies.sweep.plan import Repeat, Sweep
 from scratchlab.studies.sweep.racing import is_hopeless
 from scratchlab.studies.sweep.space import grid, point_words
@@ -71,6 +71,20 @@ class SweepSource:
     def missing(self) -> int:
         """How many trials are still to be made."""
         return self.ledger.missing()
+
+    def left(self) -> int:
+        """How many trials may still be begun or are going on, here or elsewhere."""
+        free = 0 if self._gives_up() else len(self.ledger.open())
+        return free + len(self.held) + len(self.ledger.elsewhere)
+
+    def states(self) -> dict[str, str]:
+        """How every trial stands that was begun, for people."""
+        found = {run: f"running on {place_of(worker)}" for run, worker, _ in running(self.study)}
+        for t in tried(self.study):
+            if t.run not in found:
+                value = "" if t.value is None else f"{self.sweep.options.chosen} {t.value:.5g}"
+                found[t.run] = ": ".join(filter(None, (t.status, value, t.reason)))
+        return dict(sorted(found.items()))
 
     def take(self) -> Job | None:
         if self._gives_up():

@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from scratchlab.studies.sweep.ledger import Ledger, attempts_in
+from scratchlab.studies.sweep.ledger import Ledger, attempts_in, names_of
 
 Open = Callable[[], optuna.Study]
 
@@ -29,7 +29,7 @@ def pull(
     """Take trials until none is left; a line in ``marks``/TRIAL for each that was begun.
     ``again``: also those that failed, as a command does that is not only to help."""
     done = 0
-    with Ledger(open_it(), trials, lease) as ledger:
+    with Ledger(open_it(), names_of(trials), lease) as ledger:
         if again:
             ledger.ask_for_failed()
         while True:

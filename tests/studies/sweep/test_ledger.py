@@ -14,7 +14,14 @@ from optuna.trial import TrialState
 
 from scratchlab.studies.sweep import ledger as module
 from scratchlab.studies.sweep.journal import Journal
-from scratchlab.studies.sweep.ledger import MOST_LOSSES, Ledger, attempts_in, running, tried
+from scratchlab.studies.sweep.ledger import (
+    MOST_LOSSES,
+    Ledger,
+    attempts_in,
+    names_of,
+    running,
+    tried,
+)
 from scratchlab.studies.sweep.study import sqlite
 
 from . import pulling
@@ -36,7 +43,7 @@ def elsewhere(path: Path, lease: float, monkeypatch: pytest.MonkeyPatch) -> Ledg
     """A worker of another machine, which does not come to show that it lives."""
     with monkeypatch.context() as patch:
         patch.setattr(module, "new_worker", lambda: "far:0000-1-0:ab")
-        return Ledger(study(path), 3, lease)
+        return Ledger(study(path), names_of(3), lease)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +80,7 @@ def test_of_workers_at_a_database_no_trial_is_lost_and_none_done_twice(
 
 def test_of_two_claims_at_the_same_moment_one_counts(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
-    with Ledger(study(path), 3, 30) as one, Ledger(study(path), 3, 30) as two:
+    with Ledger(study(path), names_of(3), 30) as one, Ledger(study(path), names_of(3), 30) as two:
         free = two.open()["trial-000"]  # both have seen it free
         first = begin(one, "trial-000")
         assert first is not None and two.claim("trial-000", free, {"x": 1}) is None
@@ -90,7 +97,7 @@ def test_a_worker_of_another_machine_that_shows_no_life_loses_its_trial(
     far = elsewhere(path, 0.2, monkeypatch)
     lost = begin(far, "trial-000")
     assert lost is not None
-    with Ledger(study(path), 3, 30) as near:
+    with Ledger(study(path), names_of(3), 30) as near:
         assert list(near.open()) == ["trial-001", "trial-002"] and near.unsure == 1
         assert near.elsewhere == {"trial-000": "far:0000-1-0:ab"}
         time.sleep(0.25)  # as long as it had promised to need at most
@@ -113,7 +120,7 @@ def test_a_worker_of_another_machine_that_shows_no_life_loses_its_trial(
 
 def test_a_worker_that_lives_keeps_its_trial_for_longer_than_a_lease(tmp_path: Path) -> None:
     path = tmp_path / "study.journal"
-    with Ledger(study(path), 1, 0.4) as one, Ledger(study(path), 1, 0.4) as two:
+    with Ledger(study(path), names_of(1), 0.4) as one, Ledger(study(path), names_of(1), 0.4) as two:
         held = begin(one, "trial-000")
         for _ in range(10):
             assert not two.open()
@@ -128,7 +135,7 @@ def test_what_failed_is_tried_again_when_a_command_asks_and_what_was_stopped_at_
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "study.journal"
-    with Ledger(study(path), 3, 30) as ledger:
+    with Ledger(study(path), names_of(3), 30) as ledger:
         for run, attrs in (("trial-000", {}), ("trial-001", {"end": "stopped"})):
             number = begin(ledger, run)
             assert number is not None and ledger.end(number, TrialState.FAIL, **attrs)
@@ -145,7 +152,7 @@ def test_a_trial_that_takes_its_workers_along_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "study.journal"
-    with Ledger(study(path), 1, 30) as ledger:
+    with Ledger(study(path), names_of(1), 30) as ledger:
         for _ in range(MOST_LOSSES):
             begin(elsewhere(path, 0.0, monkeypatch), "trial-000")
             ledger.open()

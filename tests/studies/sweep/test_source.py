@@ -12,7 +12,7 @@ import pytest
 
 from scratchlab.errors import ConfigError, UserError
 from scratchlab.studies.runs import StudyFolder
-from scratchlab.studies.sweep.ledger import Ledger, tried
+from scratchlab.studies.sweep.ledger import Ledger, names_of, tried
 from scratchlab.studies.sweep.options import read_sweep_options
 from scratchlab.studies.sweep.plan import Sweep, plan_sweep
 from scratchlab.studies.sweep.racing import is_hopeless
@@ -35,7 +35,7 @@ def at_work(sweep: Sweep, folder: Path) -> Iterator[tuple[SweepSource, list[str]
     folder.mkdir(exist_ok=True)
     said: list[str] = []
     study = open_study(sweep, StudyFolder(folder))
-    with Ledger(study, sweep.trials, 30.0) as ledger:
+    with Ledger(study, names_of(sweep.trials), 30.0) as ledger:
         yield SweepSource(sweep, ledger, StudyFolder(folder), said.append), said
 
 
