@@ -211,6 +211,24 @@ def test_questions_are_answered_with_and_without_passages(folder: Path, capfd: C
     assert "the documents have changed" in told.err and "fish.txt" not in told.out
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"question": "who?"}', "bad.jsonl, line 2: no field 'answer'"),
+        ('{"question": "who?", "answer": []}', "bad.jsonl, line 2: no text in the field 'answer'"),
+        ('{"question": " ", "answer": "x"}', "bad.jsonl, line 2: no text in the field 'question'"),
+        ("who?", "bad.jsonl, line 2"),
+    ],
+)
+def test_questions_without_an_answer_are_named_with_their_line(
+    folder: Path, capfd: Captured, line: str, message: str
+) -> None:
+    (folder / "bad.jsonl").write_text(f'{{"question": "what?", "answer": "x"}}\n{line}\n')
+    words = ["document_questions", "path=notes", "questions=bad.jsonl", "tokenizer=word"]
+    assert main(["data", "check", *words]) == 2
+    assert message in capfd.readouterr().err
+
+
 def test_documents_without_questions_can_be_asked(folder: Path, capfd: Captured) -> None:
     pytest.importorskip("transformers")
     checkpoint = write_llama(folder / "llama", WORDS)
