@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.check import MULTIPLE, SECTIONS, SINGLE, check
 from scratchlab.config.groups import (
+    NO_MODEL,
     SEVERAL_HINT,
     config_groups,
     first_line,
@@ -330,7 +331,7 @@ def _no_model(command: Command) -> list[Fault]:
     keys = [*command.groups, *(o.name for o in root_options())]
     told |= any(nearest(w.key, keys) == "model" for w in command.values if w.key not in keys)
     hint = suggest("", command.groups["model"])
-    return [] if told else [Fault("model", "no model is chosen: write model=NAME", hint)]
+    return [] if told else [Fault("model", NO_MODEL, hint)]
 
 
 def _from_user(fault: Fault, keys: set[str]) -> bool:

@@ -23,6 +23,7 @@ from scratchlab.regular_files import expanded
 
 CONFIG_MODULE = "scratchlab.configs"
 STUDIES = ("suite", "sweep")  # groups of their own verbs
+NO_MODEL = "no model is chosen: write model=NAME"
 SEVERAL_HINT = "Several values make several runs: use `scratchlab sweep`, or write a list [a,b]."
 
 
@@ -52,6 +53,11 @@ def put_together(
         raise ConfigError([*faults, Fault("", error.message, error.hint)]) from error
     except Exception as error:  # Hydra's own, OmegaConf's, and plain ones of wrong types
         problem = Fault("configuration", first_line(error))
+        if problem.problem.startswith("You must specify 'model'"):  # an experiment without one
+            hint = (
+                "Or choose one in the file of the experiment: defaults: [{override /model: NAME}]."
+            )
+            problem = Fault("model", NO_MODEL, hint)
         raise ConfigError([*faults, problem]) from error
 
 

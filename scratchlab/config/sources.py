@@ -14,7 +14,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 
 from scratchlab.config.reading import read_yaml, yaml_faults
-from scratchlab.errors import UserError, shortened
+from scratchlab.errors import UserError, nearest, shortened
 
 
 def check_group_file(path: Path) -> None:
@@ -25,10 +25,22 @@ def check_group_file(path: Path) -> None:
     if not isinstance(content, dict):
         hint = "A file of a group holds OPTION: VALUE lines."
         raise UserError(f"{path} holds no mapping of options to values", hint)
+    if (wrong := _misspelt_defaults(content)) is not None:
+        raise UserError(f"{path}: unknown key {shortened(wrong)}", "Did you mean 'defaults'?")
     defaults = content.get("defaults", [])
     if not isinstance(defaults, list) or not all(map(_is_default, defaults)):
         hint = "For example: defaults: [{dataset: NAME}, {override optimizer: NAME}, _self_]"
         raise UserError(f"{path}: defaults is no list of groups and choices", hint)
+
+
+def _misspelt_defaults(content: dict[Any, Any]) -> str | None:
+    """A key that is nearly ``defaults`` and holds choices of groups: without them other keys, which
+    are right, would be blamed."""
+    for key, value in {} if "defaults" in content else content.items():
+        choices = isinstance(value, list) and all(map(_is_default, value))
+        if choices and any(isinstance(v, dict) for v in value) and nearest(str(key), ["defaults"]):
+            return str(key)
+    return None
 
 
 def _is_default(entry: Any) -> bool:

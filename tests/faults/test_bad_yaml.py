@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import random
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scratchlab.cli import main
 from scratchlab.config.reading import DEPTH, read_json, read_yaml, require
 from scratchlab.errors import UserError
+from tests.support.examples import few_and_many, of_examples
 
 EXPERIMENT = """# @package _global_
 # A small run.
@@ -75,52 +78,87 @@ BAD_VALUES = (
 )  # fmt: skip
 
 
-def mutations(text: str, number: int, seed: int) -> list[bytes]:
-    """Files that differ from ``text`` in one way each: a value, an indent, a line, some bytes."""
-    draw = random.Random(seed)
+@st.composite
+def mutations(draw: st.DrawFn, text: str) -> bytes:
+    """A file that differs from ``text`` in one way: a value, an indent, a line, some bytes."""
     lines = text.splitlines()
-    found: list[bytes] = []
-    for _ in range(number):
-        kind, at = draw.randrange(9), draw.randrange(len(lines))
-        changed = list(lines)
-        key = lines[at].partition(":")[0]
-        if kind <= 3:
-            changed[at] = f"{key}: {draw.choice(BAD_VALUES)}"
-        elif kind == 4:
-            changed[at] = " " * draw.randint(1, 3) + lines[at]
-        elif kind == 5:
-            changed.insert(at, lines[at])
-        elif kind == 6:
-            changed[at] = f"{draw.choice(BAD_VALUES)}: {draw.choice(BAD_VALUES)}"
-        elif kind == 7:
-            changed[at:] = [lines[at][: draw.randint(0, len(lines[at]))]]
-        else:
-            data = bytearray(text.encode())
-            data[draw.randrange(len(data))] = draw.randrange(256)
-            found.append(bytes(data))
-            continue
-        found.append("\n".join(changed).encode() + b"\n")
-    return found
+    value = st.sampled_from(BAD_VALUES)
+    kind, at = draw(st.integers(0, 8)), draw(st.integers(0, len(lines) - 1))
+    changed = list(lines)
+    key = lines[at].partition(":")[0]
+    if kind <= 3:
+        changed[at] = f"{key}: {draw(value)}"
+    elif kind == 4:
+        changed[at] = " " * draw(st.integers(1, 3)) + lines[at]
+    elif kind == 5:
+        changed.insert(at, lines[at])
+    elif kind == 6:
+        changed[at] = f"{draw(value)}: {draw(value)}"
+    elif kind == 7:
+        changed[at:] = [lines[at][: draw(st.integers(0, len(lines[at])))]]
+    else:
+        data = bytearray(text.encode())
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+        return bytes(data)
+    return "\n".join(changed).encode() + b"\n"
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_of_the_users_is_refused_in_a_line_or_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+@pytest.fixture(params=FILES)
+def mine(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[str]]:
+    """A file of the user's, and the command that reads it."""
     monkeypatch.chdir(tmp_path)
-    text, command = FILES[name]
-    path = tmp_path / "groups" / name
+    text, command = FILES[request.param]
+    path = tmp_path / "groups" / request.param
     path.parent.mkdir(parents=True)
     path.write_text(text, encoding="utf-8")
-    words = [*command, "--config-dir", str(tmp_path / "groups")]
+    return path, [*command, "--config-dir", str(tmp_path / "groups")]
+
+
+@few_and_many(5, 40)
+def test_a_damaged_file_of_the_users_is_refused_in_a_line_or_read(
+    mine: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    path, words = mine
+    text = path.read_text(encoding="utf-8")
     assert main(words) == 0, capsys.readouterr().err
-    for content in mutations(text, 8, 7):
+
+    @of_examples(number)
+    @given(mutations(text))
+    def is_refused_or_read(content: bytes) -> None:
         path.write_bytes(content)
         capsys.readouterr()
         code = main(words)  # raises what would be a traceback
         shown = capsys.readouterr().err
         assert (code == 0) or (code == 2 and "error: " in shown), (code, shown, content)
         assert all(len(line) < 900 for line in shown.splitlines()), content
+
+    is_refused_or_read()
+
+
+@few_and_many(3, 20)
+def test_a_key_that_means_nothing_is_refused_and_named(
+    mine: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    path, words = mine
+    lines = path.read_text(encoding="utf-8").splitlines()
+    keyed = [at for at, line in enumerate(lines) if re.match(r" *\w+:", line)]
+
+    @of_examples(number)
+    @given(st.sampled_from(keyed), st.integers(0, 20))
+    def is_refused(at: int, cut: int) -> None:
+        key = lines[at].partition(":")[0].strip()
+        wrong = f"{key[:cut]}qz{key[cut:]}"
+        changed = [*lines[:at], lines[at].replace(key, wrong, 1), *lines[at + 1 :]]
+        path.write_text("\n".join(changed) + "\n", encoding="utf-8")
+        capsys.readouterr()
+        code = main(words)
+        shown = capsys.readouterr().err
+        free = path.parent.name == "suite" and key in ("small", "tuned", "size")  # names of its own
+        assert (code == 2 and wrong in shown) or (free and code in (0, 2)), (code, wrong, shown)
+
+    is_refused()
 
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
@@ -158,6 +196,21 @@ def test_what_yaml_may_not_hold_is_named_with_its_place_at_once(tmp_path: Path, 
     for text in [str(path), *expected]:
         assert text in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_file_that_chooses_no_model_is_told_so_in_our_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "experiment/mine.yaml"
+    path.parent.mkdir()
+    words = ["train", "experiment=mine", "--cfg", "job", "--config-dir", str(tmp_path)]
+    path.write_text("# @package _global_\nname: small\n")
+    assert main(words) == 2
+    assert "model: no model is chosen: write model=NAME" in capsys.readouterr().err
+    path.write_text("# @package _global_\ndefalts:\n  - override /model: gpt\nname: small\n")
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert f"{path}: unknown key 'defalts'" in shown and "Did you mean 'defaults'?" in shown
 
 
 def test_plain_yaml_is_read_with_aliases_and_dates_as_text(tmp_path: Path) -> None:

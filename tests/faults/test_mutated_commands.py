@@ -1,21 +1,25 @@
-"""Command lines that someone mistyped, drawn with a seed: done, or refused in a short
-message; never a traceback, and never taken for a command when a word of them means nothing."""
+"""Command lines that someone mistyped, drawn and made smaller by Hypothesis: done, or refused in a
+short message; never a traceback, and never taken for a command when a word of them means nothing.
+
+Two hundred examples; with the slow tests there are more than a thousand.
+"""
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scratchlab import cli
 from scratchlab.config.compose import compose
 from scratchlab.run.folder import RunFolder
+from tests.support.examples import few_and_many, of_examples
 
-NUMBER = int(os.environ.get("N", "200"))
 LONGEST = 3000  # characters of a message
 
 TRANSLATOR = ["model=transformer_mt", "dataset=phrasebook_en_fr", "model.d_model=32", "seed=1"]
@@ -140,32 +144,69 @@ def test_the_commands_themselves_are_taken(capfd: pytest.CaptureFixture[str]) ->
         assert ended(words, capfd)[0] == 0, words
 
 
+@st.composite
+def mistyped(draw: st.DrawFn) -> list[str]:
+    """A command with up to three mistakes, some of which leave it a command."""
+    words = draw(st.sampled_from(LINES))
+    chance = draw(st.randoms(use_true_random=False))
+    for _ in range(draw(st.integers(1, 3))):
+        words = draw(st.sampled_from(MUTATIONS))(words, chance) or ["train"]
+    return words
+
+
+@st.composite
+def with_a_key_of_nothing(draw: st.DrawFn) -> tuple[list[str], str]:
+    """A command of which one key has two letters more than any key, and its part that has them."""
+    line = draw(st.sampled_from([line for line in LINES if line[0] not in ("predict", "list")]))
+    at = draw(st.sampled_from([at for at, word in enumerate(line) if "=" in word]))
+    key, _, value = line[at].partition("=")
+    cut = draw(st.integers(0, len(key)))
+    wrong = f"{key[:cut]}qz{key[cut:]}"
+    named = next(part for part in wrong.split(".") if "qz" in part)
+    return [*line[:at], f"{wrong}={value}", *line[at + 1 :]], named
+
+
+NO_NUMBERS = ("many", "1e999", "1x", "--3", "[1", "{a: 1}", "1..2", "'", "1 2", "\u00e9", "seed")
+
+
+@st.composite
+def with_a_number_that_is_none(draw: st.DrawFn) -> tuple[list[str], str]:
+    """A command of which one number is none, and its key."""
+    places = [
+        (line, at)
+        for line in LINES
+        for at, word in enumerate(line)
+        if word.partition("=")[2].replace(".", "").isdigit()
+    ]
+    line, at = draw(st.sampled_from(places))
+    key = line[at].partition("=")[0]
+    return [*line[:at], f"{key}={draw(st.sampled_from(NO_NUMBERS))}", *line[at + 1 :]], key
+
+
+@few_and_many(100, 1000)
 def test_a_mistyped_command_ends_with_a_short_message_or_is_a_command(
-    capfd: pytest.CaptureFixture[str],
+    number: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    draw = random.Random(int(os.environ.get("SEED", "0")))
     codes = []
-    for number in range(NUMBER):
-        words = LINES[number % len(LINES)]
-        for _ in range(draw.choice((1, 1, 2, 3))):
-            words = draw.choice(MUTATIONS)(words, draw) or ["train"]
+
+    @of_examples(number)
+    @given(mistyped())
+    def ends(words: list[str]) -> None:
         codes.append(ended(words, capfd)[0])
-    assert codes.count(2) > NUMBER // 3
+
+    ends()
+    assert codes.count(2) > number // 3
 
 
-def test_a_word_that_means_nothing_is_never_passed_over(capfd: pytest.CaptureFixture[str]) -> None:
-    draw = random.Random(int(os.environ.get("SEED", "0")))
-    for line in LINES:
-        options = [at for at, word in enumerate(line) if "=" in word]
-        if not options:
-            continue
-        at = draw.choice(options)
-        key, _, value = line[at].partition("=")
-        wrong = [f"{key}qz={value}", f"qz.{key}={value}"]
-        if line[0] == "predict":
-            at, wrong = len(line) - 1, ["seed=qz"]  # what has no known key is a text for it
-        elif value.replace(".", "").isdigit():
-            wrong[1:] = [f"{key}={draw.choice(('many', '1e999', '[1', chr(39)))}"]
-        for new in wrong:
-            words = [*line[:at], new, *line[at + 1 :]]
-            assert ended(words, capfd)[0] == 2, words
+@few_and_many(50, 250)
+def test_a_word_that_means_nothing_is_refused_and_its_key_named(
+    number: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @of_examples(number)
+    @given(st.one_of(with_a_key_of_nothing(), with_a_number_that_is_none()))
+    def is_refused(example: tuple[list[str], str]) -> None:
+        words, key = example
+        code, said = ended(words, capfd)
+        assert code == 2 and key in said, (code, words, said)
+
+    is_refused()
