@@ -50,11 +50,12 @@ def is_dead(worker: str) -> bool:
 
 
 def place_of(worker: str) -> str:
-    """Machine and process, and Slurm's job, for people."""
+    """Machine and process, Slurm's job, and whether it is known to be gone, for people."""
     machine, process, _, task = (worker.split(":") + [""] * 3)[:4]
     host = machine.partition("/")[0]
     shown = f"{host}, process {process.split('-')[1]}" if "-" in process else host
-    return f"{shown}, Slurm job {task}" if task else shown
+    shown = f"{shown}, Slurm job {task}" if task else shown
+    return f"{shown} (gone)" if is_dead(worker) else shown
 
 
 class Heart:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 
 from scratchlab.studies.sweep import ledger as module
 from scratchlab.studies.sweep.journal import Journal
+from scratchlab.studies.sweep.leases import place_of
 from scratchlab.studies.sweep.ledger import (
     MOST_LOSSES,
     Ledger,
@@ -128,6 +130,9 @@ def test_a_worker_that_lives_keeps_its_trial_for_longer_than_a_lease(tmp_path: P
         assert two.unsure == 0 and two.elsewhere == {"trial-000": one.worker}
         (shown,) = running(two.study)
         assert shown[:2] == ("trial-000", one.worker)
+        assert place_of(one.worker) == f"{socket.gethostname()}, process {os.getpid()}"
+        gone = one.worker.replace(f"-{os.getpid()}-", "-4999999-")  # more than there can be
+        assert place_of(gone) == f"{socket.gethostname()}, process 4999999 (gone)"
         assert held is not None and one.end(held, TrialState.COMPLETE, 1.0)
 
 
