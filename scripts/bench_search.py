@@ -25,7 +25,7 @@ import psutil
 
 from scratchlab.studies.nursery import Child, Nursery
 from scratchlab.studies.runs import StudyFolder
-from scratchlab.studies.sweep.ledger import Ledger, tried
+from scratchlab.studies.sweep.ledger import Ledger, names_of, tried
 from scratchlab.studies.sweep.options import read_sweep_options
 from scratchlab.studies.sweep.plan import plan_sweep
 from scratchlab.studies.sweep.source import SweepSource
@@ -60,7 +60,7 @@ def search(words: list[str], folder: Path, seconds: float, nursery: Nursery) -> 
     study = open_study(sweep, study_folder)
     spent, best = 0.0, math.inf
     reached = dict.fromkeys(SHARES, math.inf)
-    with Ledger(study, sweep.trials, lease=600.0) as ledger:
+    with Ledger(study, names_of(sweep.trials), lease=600.0) as ledger:
         source = SweepSource(sweep, ledger, study_folder, lambda text: None, threads=1)
         while spent < seconds:
             job = source.take()
