@@ -122,7 +122,9 @@ def base_of(
     without a word the first."""
     if word is None:
         return rows, rows[0]
-    named = next((row for row in rows if row.label == word), None)
+    named = next((row for row in rows if row.label == word), None) or next(
+        (row for row in rows if word in [run.path.name for run in row.runs]), None
+    )
     if named is not None:
         return rows, named
     runs = runs_named(word, output_dir)
@@ -210,13 +212,16 @@ def _folds(dataset: Mapping[str, Any]) -> bool:
 def labels_of(members: Sequence[Sequence[Run]]) -> list[str]:
     """The shortest names that tell rows apart: run, name, or both; of several runs without seed."""
     ids, names = [], []
+    several = any(len(part) > 1 for part in members)
+    short = {REPEATED.sub("", part[0].path.name) for part in members}
+    stripped = several or len(short) == len(members)
     for part in members:
         path = part[0].path
         about = ""
         if path.parent.name == "evaluations":
             path, about = path.parents[1], f", evaluated {path.name}"
         names.append(path.parent.name)
-        ids.append((REPEATED.sub("", path.name) if len(part) > 1 else path.name) + about)
+        ids.append((REPEATED.sub("", path.name) if stripped else path.name) + about)
     if len(set(names)) == 1 and len(set(ids)) == len(ids):
         return ids
     if len(set(names)) == len(names):
@@ -246,5 +251,9 @@ def differing(rows: Sequence[Row]) -> dict[str, list[Any]]:
     configs = [flat(setting(row.runs[0].config)) for row in rows]
     keys = list(dict.fromkeys(key for config in configs for key in config))
     found = {key: [config.get(key, ABSENT) for config in configs] for key in keys}
-    apart = {k: v for k, v in found.items() if any(value != v[0] for value in v)}
+    apart = {
+        k: v
+        for k, v in found.items()
+        if any(value != v[0] for value in v) and not all(one in ({}, ABSENT) for one in v)
+    }
     return dict(sorted(apart.items(), key=lambda item: ABSENT in item[1]))

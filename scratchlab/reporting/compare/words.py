@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from scratchlab.formatting import decimals_of, format_measurement, title_of
@@ -75,10 +76,19 @@ def _list(figures: Sequence[Figure], *, told: bool) -> str:
 
 def _difference(one: Figure) -> str:
     p = chance(one.chance)
-    apart = _text(one, one.difference)
+    apart = _apart(one)
     sign = "" if apart.startswith("-") else "+"
     equal = "" if p.startswith("<") else "= "
     return f"{one.row} ({sign}{apart}, p {equal}{p})"
+
+
+def _apart(one: Figure) -> str:
+    """The difference with the decimals of the figure, and two digits of its own."""
+    assert one.difference is not None
+    places, apart = decimals_of([one.value]), abs(one.difference)
+    if places is not None and 0 < apart < math.inf:
+        places = min(6, max(places, 1 - math.floor(math.log10(apart))))
+    return format_measurement(one.difference, None, "", None, places)[0]
 
 
 def _text(one: Figure, value: float | None) -> str:

@@ -227,7 +227,8 @@ def test_a_suite_gives_all_its_finished_runs(tmp_path: Path) -> None:
     names = ("a-seed0", "b-seed0", "c-seed0", "../../elsewhere", "d-seed0")
     write_json(suite / "runs.json", [{"name": name, "status": "done"} for name in names])
     found = compared(suite)
-    assert [row.label for row in found.rows] == ["a-seed0", "b-seed0"]
+    assert [row.label for row in found.rows] == ["a", "b"]
+    assert compared(suite, base="b-seed0").base.label == compared(suite, base="b").base.label == "b"
     with pytest.raises(UserError, match="several runs"):
         base_of(rows_of([str(suite / "a-seed0")]), str(suite))
 
