@@ -16,7 +16,7 @@ from scratchlab.config.origin import choices_of
 from scratchlab.config.representations import representation_faults
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
 from scratchlab.config.schema import NO_OPTION, check_options
-from scratchlab.errors import Fault, shortened, suggest
+from scratchlab.errors import Fault, nearest, shortened, suggest
 from scratchlab.registry import Part, section_parts
 
 # Sections that name one part each, and those that hold any number of parts under their names.
@@ -45,6 +45,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         try:
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:
+            if unnamed := _unnamed_sections(OmegaConf.to_container(config)):
+                return {}, unnamed  # name: ${model.name}-${dataset.name} has nothing to look up
             text = str(error).strip().splitlines()[0]
             return {}, [Fault(error.full_key or "configuration", text)]
     else:
@@ -186,6 +188,20 @@ def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part
     return _check_part(section, section, node)
 
 
+def _unnamed(section: str, entry: Mapping[str, Any]) -> Fault:
+    """That a section does not say which part it is of."""
+    wrong = nearest("name", map(str, entry))
+    hint = suggest("", section_parts(section))
+    if wrong is not None:
+        hint = f"Is {section}.name meant by {section}.{shortened(wrong)[1:-1]}? {hint}"
+    return Fault(section, f"is missing: choose a {section}", hint, True)
+
+
+def _unnamed_sections(plain: Any) -> list[Fault]:
+    found = {section: plain.get(section) for section in SINGLE}
+    return [_unnamed(s, e) for s, e in found.items() if isinstance(e, dict) and "name" not in e]
+
+
 def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault], list[Part]]:
     known = section_parts(section)
     if not isinstance(entry, dict):
@@ -197,8 +213,7 @@ def _check_part(section: str, prefix: str, entry: Any) -> tuple[Any, list[Fault]
         return None, [Fault(prefix, f"{shortened(entry)} is no {section} with options", hint)], []
     name = entry.get("name")
     if name is None and section not in MULTIPLE:
-        hint = suggest("", known)
-        return None, [Fault(section, f"is missing: choose a {section}", hint, True)], []
+        return None, [_unnamed(section, entry)], []
     if name is None and section in MULTIPLE:
         keys = list(entry)
         hint = suggest(prefix.partition(".")[2], known)

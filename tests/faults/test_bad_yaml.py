@@ -213,6 +213,21 @@ def test_a_file_that_chooses_no_model_is_told_so_in_our_words(
     assert f"{path}: unknown key 'defalts'" in shown and "Did you mean 'defaults'?" in shown
 
 
+@pytest.mark.parametrize(
+    ("name", "section"), [("model/mine", "model"), ("dataset/mine", "dataset")]
+)
+def test_a_part_whose_name_is_misspelt_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, section: str
+) -> None:
+    text, command = FILES[f"{name}.yaml"]
+    path = tmp_path / f"{name}.yaml"
+    path.parent.mkdir()
+    part = "gpt" if section == "model" else "text_file"
+    path.write_text(text.replace(f"name: {part}", f"nme: {part}"))
+    assert main([*command, "--config-dir", str(tmp_path)]) == 2
+    assert f"Is {section}.name meant by {section}.nme?" in capsys.readouterr().err
+
+
 def test_plain_yaml_is_read_with_aliases_and_dates_as_text(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("\ufeffa: &a [1, 2.5, yes]\nb: *a\nc: 2024-01-01\n7: {d: null}\n", "utf-8")
