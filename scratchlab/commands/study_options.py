@@ -37,7 +37,8 @@ SHARING = (
 )
 LAUNCHER_HELP = """
 launcher=slurm has a cluster do it: the command submits workers and waits (wait=false: not), and the
-workers, tasks of a job array, go on without it. They see this folder under the same path.
+workers, tasks of a job array, go on without it. They see this folder under the same path. So many
+run at a time in all as workers=N says (of a sweep: sweep.workers=N).
 """
 
 
