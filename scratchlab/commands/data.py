@@ -225,7 +225,9 @@ def read_options(part: Part, words: Sequence[str]) -> dict[str, Any]:
     options, found = check_options("dataset", values, part.options, part.rules)
     if faults or found:
         raise ConfigError([*faults, *found])
-    return options
+    # Nothing is trained here that a batch would have to fit: auto is as good as the default.
+    defaults = {o.name: o.default for o in part.options if o.limits.get("auto")}
+    return {k: defaults[k] if k in defaults and v == "auto" else v for k, v in options.items()}
 
 
 def _show(tables: Sequence[Table]) -> None:

@@ -47,8 +47,10 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(f"{argument[:60]}: must be a whole number of {bounds}")
         sizes[key] = int(value)
     numbers = {key: _number(key, value) for key, value in planned.items() if key != "kind"}
-    from scratchlab.evaluation.cost.kinds import KINDS
+    from scratchlab.evaluation.cost.kinds import KINDS, kind_of
 
+    if planned.get("kind", "here") != "here":
+        kind_of(planned["kind"])
     composed = read(rest, HELP.format(kinds=", ".join(KINDS)), "inspect")
     if composed is None:
         return 0

@@ -27,6 +27,7 @@ from scratchlab.run.decisions import cache_folder
 from scratchlab.run.own_part import own_part
 from scratchlab.run.seeds import seed_everything
 from scratchlab.training.allocator import keep_freed_memory, return_freed_memory
+from scratchlab.training.memory import automatic
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +78,14 @@ def data_context(
 
 
 def build_dataset(config: Mapping[str, Any], context: DataContext) -> Dataset:
-    """The data set; labelled texts under a representation are rows of numbers."""
-    dataset: Dataset = build("dataset", config["dataset"], context)
+    """The data set; labelled texts under a representation are rows of numbers.
+
+    Where nothing is trained nobody has found out what a batch size of ``auto`` is: none is needed.
+    """
+    entry, unit = config["dataset"], automatic(config)
+    if unit is not None:
+        entry = {**entry, unit: find("dataset", entry["name"]).defaults()[unit]}
+    dataset: Dataset = build("dataset", entry, context)
     if context.representation is None:
         return dataset
     from scratchlab.data.kinds.text_classes import TextClassDataset

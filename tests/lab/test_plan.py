@@ -175,3 +175,5 @@ def test_auto_is_refused_where_one_row_has_no_room_and_where_it_means_nothing(
     found, said = settled(pairs, with_room(planned.needed(7, CPU), on_cpu=True))
     assert found["dataset"]["batch_tokens"] == 7 * 2 * planned.length
     assert said.startswith(f"dataset.batch_tokens=auto: {14 * planned.length:,}, which needs")
+    measured = build_parts(pairs).dataset  # nothing is trained
+    assert next(measured.batches("val", seed=0, epoch=0)).source.numel()
