@@ -63,7 +63,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
     return kept
 
 
-def until(condition: object, seconds: float = 240.0) -> None:
+def until(condition: object, seconds: float = 900.0) -> None:
     """Wait for what a cluster does by itself."""
     assert callable(condition)
     ends = time.monotonic() + seconds

@@ -99,7 +99,7 @@ def test_workers_of_a_suite_share_its_runs_and_the_last_makes_the_table(
     conf: str, launcher: Any, suite: Callable[..., str], tmp_path: Path
 ) -> None:
     path = suite(runs={"base": {}, "one": {"from": "base"}, "two": {"eval": "base"}})
-    words = ["suite", path, "trainer.max_steps=300", "launcher=slurm", "workers=2"]
+    words = ["suite", path, "trainer.max_steps=120", "launcher=slurm", "workers=2"]
     folder, environment = tmp_path / "outputs/tiny", {"SLURM_CONF": conf}
     left = launcher.run(*words, "wait=false", cwd=tmp_path, environment=environment)
     assert left.code == 0 and "the workers go on in Slurm" in left.err, left.err
