@@ -141,7 +141,7 @@ def verify(
         assert subject.parts is not None  # a mistake in the command shows here
         tell(f"built in {time.perf_counter() - started:.1f} s")
         done = []
-        for check in chosen or CHECKS:
+        for check in dict.fromkeys(chosen or CHECKS):
             done.append(_checked(check, subject))
             results = ", ".join(dict.fromkeys(f.result for f in done[-1].findings))
             tell(f"{check}: {results} ({done[-1].seconds:.1f} s)")
