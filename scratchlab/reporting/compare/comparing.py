@@ -135,9 +135,9 @@ def _notes(rows: Sequence[Row], figures: Sequence[Figure], metrics: Sequence[str
     lines += _named("[ ]", [(f.metric, f.interval) for f in figures if f.interval])
     apart = [(f.metric, f.examples.interval) for f in compared if f.examples.interval]
     lines += _named("[ ] of a paired difference:", apart)
-    lines += _named("p:", [(f.metric, f.examples.test) for f in compared if f.examples.test])
-    if any(f.examples.test == RANDOMISATION for f in compared):
-        lines[-1] += f" ({TRIALS:,} exchanges, as sacrebleu's)"
+    more = {RANDOMISATION: f"{RANDOMISATION} ({TRIALS:,} exchanges, as sacrebleu's)"}
+    tests = [(f.metric, f.examples.test) for f in compared if f.examples.test]
+    lines += _named("p:", [(metric, more.get(test, test)) for metric, test in tests])
     cautious = [f for f in compared if f.examples.test == MCNEMAR and _outside(f)]
     if any((f.examples.p or 1) >= 0.05 for f in cautious):
         lines.append("McNemar's exact test is stricter than the interval beside it")
