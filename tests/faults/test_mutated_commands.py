@@ -108,9 +108,8 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "scratchlab.lab.train.train": None,
         "scratchlab.lab.evaluate.evaluate": None,
         "scratchlab.lab.predict.predict": [["x"]],
-        "scratchlab.studies.workers.run_all": None,
         "scratchlab.commands.sweep._run": 0,
-        "scratchlab.commands.suite._report": None,
+        "scratchlab.commands.suite._work": (_Seen(), False),
         "scratchlab.commands.data._get": 0,
         "scratchlab.commands.data._check": 0,
         "scratchlab.commands.data._describe": 0,
@@ -123,6 +122,9 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 class _Seen:
     length = 10**9
+
+    def missing(self) -> int:
+        return 0
 
 
 def ended(words: list[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
