@@ -72,6 +72,7 @@ class SharedSuite(SuiteSource):
                 outcome.status, outcome.reason = "failed", "its folder is not that of a done run"
             self.waiting.remove(member)
             self.outcomes[name] = outcome
+            self.record()
         self.leave_out()
 
     def take(self) -> Job | None:

@@ -15,6 +15,8 @@ from scratchlab.studies.suite_file import SuiteRun
 from scratchlab.studies.suite_shared import SharedSuite, shared, standing
 from scratchlab.studies.workers import Job, Outcome
 
+from .conftest import outcomes
+
 
 def members(folder: StudyFolder, **after: str | None) -> list[Member]:
     """Runs by name, with what each waits for."""
@@ -67,6 +69,7 @@ def test_two_processes_share_the_runs_and_wait_for_each_others(
             finish(suite, job)
         assert here.left() == there.left() == 0
         assert [o.status for o in here.outcomes.values()] == ["done"] * 4
+        assert len(outcomes(folder.path)) == 4  # whoever of them wrote it last
     assert [row[1] for row in standing(runs, folder)] == ["done"] * 4
 
 
