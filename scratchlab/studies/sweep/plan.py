@@ -89,7 +89,7 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     faults += _misfits(dimensions, options)
     faults += _misfits_of_repeats(options, {*given, *(d.key for d in dimensions)})
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError([*faults, *_others(faults, fixed, dimensions, config_dir)])
     if not dimensions:
         hint = "For example optimizer.lr=1e-4,1e-3 or optimizer.lr=interval(1e-4,1e-2)."
         raise UserError("nothing varies: no key has several values", hint)
@@ -109,6 +109,22 @@ def plan_sweep(words: Sequence[str], options: Config, config_dir: str | None) ->
     return Sweep(
         tuple(fixed), tuple(defaults), tuple(dimensions), options, composed.config, config_dir, note
     )
+
+
+def _others(
+    faults: Sequence[Fault],
+    words: Sequence[str],
+    dimensions: Sequence[Dimension],
+    config_dir: str | None,
+) -> list[Fault]:
+    """What is wrong with the configuration of the first point beside ``faults``: a misspelt
+    ``sweep`` is an unknown key, and may be the reason of them all."""
+    try:
+        compose([*words, *point_words(dimensions, first(dimensions))], config_dir=config_dir)
+    except ConfigError as error:
+        told = {fault.where for fault in faults}
+        return [fault for fault in error.faults if fault.where not in told]
+    return []
 
 
 def _composed(words: Sequence[str], config_dir: str | None) -> Composed:

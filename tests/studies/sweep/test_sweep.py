@@ -201,6 +201,7 @@ def test_mistakes_are_named_before_anything_runs(
 
     assert "nothing varies" in message()
     assert "a grid has no intervals" in message("optimizer.lr=interval(0,1)")
+    assert "unknown key 'swep'" in message("optimizer.lr=interval(0,1)", "swep=tpe")
     unknown = message("sweep=tpee", "seed=1,2")
     assert "there is no sweep 'tpee'" in unknown and "Did you mean 'tpe'?" in unknown
     assert "sweep.trails: no such option" in message("sweep.trails=3", "seed=1,2")
