@@ -96,6 +96,11 @@ FINDINGS: dict[str, str] = {
     "need more reading, and without any the encoder sees a bag of words, which still tells a lot.",
     "transformer_sizes": "Of a small text read once, what learns fastest wins: a wide model and no "
     "dropout; a second layer gives much, a fourth little, and heads matter least.",
+    "text_classification": "From nine thousand sentences filters, recurrent networks and an "
+    "encoder from nothing learn what counting words tells, not more; a pretrained encoder is ahead "
+    "of all. Vectors learned from Wikipedia's text give little; frozen, they are not enough.",
+    "text_classification_embedded": "A topic is in its words: counting them is ahead of all that "
+    "reads in order; reading masked words first helps the encoder.",
     "rag": "With a passage the same model answers more than twice as many questions; most of what "
     "is left wrong stands in the passage that it was given.",
     "retrieval": "A pretrained encoder that saw none of these queries ranks best; BM25 is ahead of "
