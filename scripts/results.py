@@ -99,6 +99,8 @@ FINDINGS: dict[str, str] = {
     "text_classification": "From nine thousand sentences filters, recurrent networks and an "
     "encoder from nothing learn what counting words tells, not more; a pretrained encoder is ahead "
     "of all. Vectors learned from Wikipedia's text give little; frozen, they are not enough.",
+    "text_classification_sst2": "More text brings networks level with counting, vectors "
+    "learned elsewhere now help, and a pretrained encoder is far ahead.",
     "text_classification_embedded": "A topic is in its words: counting them is ahead of all that "
     "reads in order; reading masked words first helps the encoder.",
     "rag": "With a passage the same model answers more than twice as many questions; most of what "

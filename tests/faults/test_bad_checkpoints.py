@@ -234,7 +234,9 @@ def test_a_width_far_from_that_of_the_weights_is_refused_before_memory_is_asked_
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert main(["eval", str(last), *SIZE]) == 2
     assert "20000" in (shown := capsys.readouterr().err) and "in the checkpoint" in shown
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+    # KiB: one matrix of that width has 1,562,500; what evaluating imports, here for the first time
+    # perhaps, about 250,000.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000
 
 
 @pytest.mark.parametrize("verb", ["train", "inspect"])
