@@ -62,8 +62,9 @@ def main(arguments: Sequence[str]) -> int:
     if flags.help or not flags.overrides:
         print(HELP.lstrip() + _described())
         return 0
-    sweep_config, words = read_sweep_options(flags.overrides, flags.config_dir)
-    slurm, words = read_launcher(words, flags.worker)
+    # Of the command's own words: a file of configs/sweep starts nothing on a cluster.
+    slurm, words = read_launcher(flags.overrides, flags.worker)
+    sweep_config, words = read_sweep_options(words, flags.config_dir)
     place, rest = read_study_options(words, STUDY_OPTIONS, slurm is not None)
     from scratchlab.studies.runs import StudyFolder
     from scratchlab.studies.slurm.allocation import Allocation

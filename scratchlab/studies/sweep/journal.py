@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from scratchlab.errors import UserError
 from scratchlab.regular_files import open_regular
@@ -49,6 +49,23 @@ class Journal(JournalFileBackend):
                 _append(self._path, ("\n".join(lines) + "\n").encode())
         except OSError as error:
             raise write_error(self._path, error) from error
+
+
+class WithoutSnapshots(BaseJournalBackend):
+    """The lines of another journal and nothing else of it.
+
+    Optuna loads the snapshots that Redis keeps as pickles: whoever writes to that server would have
+    code run here. A study is made again from its lines, which are JSON.
+    """
+
+    def __init__(self, lines: BaseJournalBackend) -> None:
+        self._lines = lines
+
+    def read_logs(self, log_number_from: int) -> Any:
+        return self._lines.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._lines.append_logs(logs)
 
 
 def require_journal(path: Path) -> None:

@@ -13,7 +13,7 @@ import optuna
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.regular_files import expanded
 from scratchlab.studies.runs import StudyFolder, completed, differences
-from scratchlab.studies.sweep.journal import Journal
+from scratchlab.studies.sweep.journal import Journal, WithoutSnapshots
 from scratchlab.studies.sweep.options import Config
 from scratchlab.studies.sweep.plan import Sweep
 from scratchlab.studies.sweep.space import seed_of
@@ -103,7 +103,7 @@ def _storage(
     if given is None:
         return JournalStorage(Journal(folder.path / JOURNAL, say))
     if given.startswith("redis"):
-        return JournalStorage(JournalRedisBackend(given))
+        return JournalStorage(WithoutSnapshots(JournalRedisBackend(given)))
     if given.startswith("sqlite"):
         return sqlite(given)
     if "://" in given:

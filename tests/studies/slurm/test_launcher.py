@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from scratchlab.cli import main
 from scratchlab.errors import Stopped, UserError
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.studies.runs import StudyFolder
@@ -38,6 +39,18 @@ class Study:
 
     def states(self) -> dict[str, str]:
         return {"trial-000": f"state {len(self.counts)}"}
+
+
+def test_a_file_of_options_cannot_submit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep").mkdir()
+    words = '["launcher=slurm", "slurm.more=[export-file=theirs]"]'
+    (tmp_path / "sweep" / "theirs.yaml").write_text(f"overrides: {words}\n", encoding="utf-8")
+    line = ["sweep", "sweep=theirs", *WORDS[:2], "dataset=python_docs", "--config-dir=."]
+    assert main([*line, "--dry-run"]) == 2
+    assert "unknown key 'launcher'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
