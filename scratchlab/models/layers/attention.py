@@ -17,6 +17,7 @@ from scratchlab.models.layers.cache import LayerCache
 from scratchlab.models.layers.dropout import keep_mask
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.positions import Rotation, rotate
+from scratchlab.models.layers.short_attention import is_short, short_attention
 
 Maps = dict[str, list[Tensor]]
 
@@ -39,6 +40,8 @@ def attend(
     """
     causal = causal and mask is None and q.shape[2] > 1
     if weights is None and (dropout == 0 or q.device.type != "cpu"):
+        if dropout == 0 and is_short(q, k, v, mask):
+            return short_attention(q, k, v, mask, causal)
         return F.scaled_dot_product_attention(q, k, v, mask, dropout, causal)
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [B, H, T, S]
     if causal:
