@@ -142,6 +142,7 @@ def test_a_worker_whose_time_is_up_saves_and_queues_again(
     words += ["launcher=slurm", "slurm.time=2", "wait=false"]
     folder, environment = tmp_path / "outputs/slow", {"SLURM_CONF": conf}
     assert launcher.run(*words, cwd=tmp_path, environment=environment).code == 0
+    until(lambda: at_work(folder) != {})  # it waits in the queue before its start too
     until(lambda: "PENDING" in queue(conf).values() and at_work(folder) == {})
     log = "".join(path.read_text() for path in folder.glob("logs/slurm-*.log"))
     assert "SIGTERM: asking 1 runs to save and stop" in log and "queued again" in log, log
