@@ -51,8 +51,11 @@ class WeightAverage:
             value.copy_(before)
 
     def raw_weights(self) -> dict[str, torch.Tensor]:
-        """The weights in training, for a checkpoint whose model is the average."""
-        return {f"raw.{n}": p.detach() for n, p in self.parameters.items()}
+        """Copies of the weights in training, for a checkpoint whose model is the average.
+
+        Copies, since the parameters themselves hold the average while the model is saved.
+        """
+        return {f"raw.{n}": p.detach().clone() for n, p in self.parameters.items()}
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
