@@ -23,6 +23,7 @@ from scratchlab.run.folder import find_run, read_config
 DECIDED = {
     "gpt": (
         *("d_model", "n_heads", "n_layers", "d_ff", "positions", "bias", "tie_embeddings"),
+        *("activation", "qk_norm", "value_embeddings", "residual_scalars", "logit_softcap"),
         *("output", "cutoffs", "block_size"),
     ),
     "text_encoder": (

@@ -96,6 +96,7 @@ class PromptedLanguageModel(Prompted, LanguageModel):
     def __init__(self, inner: LanguageModel, vocab_size: int, length: int) -> None:
         super().__init__(inner, vocab_size, length)
         vars(self)["adaptive"] = inner.adaptive  # a part of ``inner``, not one more of this module
+        self.softcap = inner.softcap
 
     @property
     def output(self) -> Any:
@@ -177,6 +178,11 @@ class SoftPrompt(Method):
                 "Choose lora, peft or finetune.",
             )
         name, base = input_embedding(model)
+        if len(model.token_layers.embeddings) > 1:  # type: ignore[union-attr]
+            raise UserError(
+                "soft_prompt: the model has value embeddings, which a prompt has no rows in",
+                "Choose lora, peft or finetune, or a model without them.",
+            )
         rows, width = embedding_shape(base)
         length = self.config.length
         room = model.block_size

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from scratchlab.errors import UserError
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.layers.attention import recording
+from scratchlab.models.layers.softcap import softcapped
 from scratchlab.models.layers.token_layers import TokenLayers, plain_weight
 
 
@@ -59,14 +60,20 @@ class Model(nn.Module):
         """The layers that have a row for each token; None: it names none."""
         return None
 
-    def tables(self) -> list[nn.Parameter]:
+    def tables(self) -> dict[nn.Parameter, str]:
         """Weights that are rows to be looked up or compared with, one a token or class, and no
-        matrix that turns vectors into vectors: those of embeddings and of output layers."""
+        matrix that turns vectors into vectors: those of embeddings ("embedding") and of output
+        layers that are not tied to them ("output")."""
         layers: list[nn.Module] = [m for m in self.modules() if isinstance(m, nn.Embedding)]
+        outputs: list[nn.Module] = []
         if (named := self.token_layers) is not None:
-            layers += [*named.embeddings, *([] if named.output is None else [named.output])]
-        found = [p for layer in layers for p in layer.parameters()]
-        return found + [p for n, p in self.named_parameters() if n.startswith(("output.", "head."))]
+            layers += named.embeddings
+            outputs += [] if named.output is None else [named.output]
+        found = {p: "output" for layer in outputs for p in layer.parameters()}
+        for name, parameter in self.named_parameters():
+            if name.startswith(("output.", "head.")):
+                found[parameter] = "output"
+        return found | {p: "embedding" for layer in layers for p in layer.parameters()}
 
     def begin_with(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Of the weights of another run or program those that this model starts from, with its own
@@ -99,6 +106,7 @@ class Writer(Model):
     """What models that write texts share: the layer ``output`` that gives the logits."""
 
     output: Any
+    softcap: float | None = None  # the bound of the logits (softcapped), which output_weight lacks
 
     @property
     def output_weight(self) -> Tensor | None:
@@ -109,7 +117,7 @@ class Writer(Model):
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V]."""
         logits: Tensor = self.output(hidden)
-        return logits
+        return softcapped(logits, self.softcap)
 
     def check_length(self, length: int) -> None:
         """UserError if a context is longer than the block."""
@@ -145,8 +153,9 @@ class LanguageModel(Writer):
         follow those that it holds, and are kept: the first ``lengths`` [B] of each row (None: all).
         """
 
-    def tables(self) -> list[nn.Parameter]:
-        return super().tables() + ([] if self.adaptive is None else self.adaptive.tables())
+    def tables(self) -> dict[nn.Parameter, str]:
+        own = [] if self.adaptive is None else self.adaptive.tables()
+        return dict.fromkeys(own, "output") | super().tables()
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V] (log-probabilities if the output is adaptive)."""

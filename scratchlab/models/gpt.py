@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
@@ -51,6 +52,21 @@ class GPT(LanguageModel):
             choices=("learned", "sinusoidal", "rotary", "none"),
         )
         bias: bool = option(True, "biases in linear layers and norms, as GPT-2 has them")
+        activation: str = option(
+            "gelu_tanh",
+            "activation of the feed-forward blocks; relu2: the square of relu",
+            choices=("gelu_tanh", "gelu", "relu", "relu2"),
+        )
+        qk_norm: bool = option(False, "queries and keys of each head at one length, with a gain")
+        value_embeddings: bool = option(
+            False, "in every other layer each token adds a row of a table to its values"
+        )
+        residual_scalars: bool = option(
+            False, "each block begins with a x + b x0: x0 the embeddings, a and b learned"
+        )
+        zero_init: bool = option(
+            False, "what blocks add begins at zero, and so does an output layer that is not tied"
+        )
         tie_embeddings: bool = option(True, "one matrix for embedding and output")
         output: str = option(
             "full",
@@ -63,12 +79,19 @@ class GPT(LanguageModel):
             min=1,
             when={"output": "adaptive"},
         )
+        logit_softcap: float | None = option(
+            None, "logits stay below: cap · tanh(logits / cap); null: unbounded", above=0
+        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (
             ("d_model % n_heads == 0", "n_heads must divide d_model"),
             (
                 "positions != 'rotary' or d_model % (2 * n_heads) == 0",
                 "rotary positions need an even head size: d_model / n_heads",
+            ),
+            (
+                "logit_softcap is None or output == 'full'",
+                "logit_softcap is for output=full: an adaptive softmax has several",
             ),
         )
 
@@ -90,6 +113,13 @@ class GPT(LanguageModel):
         if config.positions == "rotary":
             self.rotary = Rotary(d_model // config.n_heads, self.block_size)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.n_layers))
+        self.values, self.softcap = nn.ModuleDict(), config.logit_softcap
+        if config.value_embeddings:
+            for number in range(config.n_layers - 1, -1, -2):  # the last layer is one of them
+                self.values[str(number)] = nn.Embedding(spec.vocab_size, d_model)
+        self.stream: nn.Parameter | None = None
+        if config.residual_scalars:  # a and b of each block, first those of a plain model
+            self.stream = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(config.n_layers))
         self.norm = nn.LayerNorm(d_model, bias=config.bias)
         self.dropout = Dropout(config.dropout)
         if config.output == "full":
@@ -100,6 +130,8 @@ class GPT(LanguageModel):
             self.adaptive = AdaptiveSoftmax(d_model, spec.vocab_size, config.cutoffs, tied)
         elif config.tie_embeddings:
             self.output.weight = self.embedding.weight
+        elif config.zero_init:
+            nn.init.zeros_(self.output.weight)
 
     def initialize(self) -> None:
         """GPT-2's start: normal with deviation 0.02, zero biases; what is added to the residual
@@ -109,12 +141,15 @@ class GPT(LanguageModel):
                 residual = name.endswith(".out")
                 std = 0.02 / math.sqrt(2 * self.config.n_layers) if residual else 0.02
                 nn.init.normal_(module.weight, std=std)
+                if residual and self.config.zero_init:
+                    nn.init.zeros_(module.weight)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
     @property
     def token_layers(self) -> TokenLayers:
-        return TokenLayers((self.embedding,), None if self.adaptive else self.output)
+        tables = (self.embedding, *self.values.values())
+        return TokenLayers(tables, None if self.adaptive else self.output)
 
     def hidden(
         self,
@@ -132,8 +167,13 @@ class GPT(LanguageModel):
         x = self.embedding(tokens)  # [B, T, D]
         x = self.dropout(self.positions(x if self.scale == 1 else x * self.scale, places))
         rotation = None if self.rotary is None else self.rotary(places)
+        x0, stream = x, None if self.stream is None else self.stream.view(-1, 2)
         for number, layer in enumerate(self.blocks):
-            x = layer(x, rotation, mask, None if cache is None else cache.layers[number])
+            if stream is not None:
+                x = stream[number, 0] * x + stream[number, 1] * x0
+            values = self.values[str(number)](tokens) if str(number) in self.values else None
+            kept = None if cache is None else cache.layers[number]
+            x = layer(x, rotation, mask, kept, values=values)
         return self.norm(x)
 
     def start_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
@@ -148,9 +188,16 @@ def block(config: GPT.Config) -> Block:
         "pre",
         config.dropout,
         attention_norm=nn.LayerNorm(d_model, bias=bias),
-        attention=SelfAttention(d_model, heads, config.attention_dropout, causal=True, bias=bias),
+        attention=SelfAttention(
+            d_model,
+            heads,
+            config.attention_dropout,
+            causal=True,
+            bias=bias,
+            qk_norm=config.qk_norm,
+        ),
         feed_forward_norm=nn.LayerNorm(d_model, bias=bias),
-        feed_forward=FeedForward(d_model, config.d_ff or 4 * d_model, "gelu_tanh", bias),
+        feed_forward=FeedForward(d_model, config.d_ff or 4 * d_model, config.activation, bias),
     )
 
 

@@ -11,6 +11,7 @@ gradient (truncated back-propagation through time).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -77,13 +78,23 @@ class RNNLM(LanguageModel):
             min=1,
             when={"output": "adaptive"},
         )
+        logit_softcap: float | None = option(
+            None, "logits stay below: cap · tanh(logits / cap); null: unbounded", above=0
+        )
+
+        RULES: ClassVar[tuple[tuple[str, str], ...]] = (
+            (
+                "logit_softcap is None or output == 'full'",
+                "logit_softcap is for output=full: an adaptive softmax has several",
+            ),
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         if spec.vocab_size is None:
             raise UserError("rnn_lm needs a data set with a vocabulary",
                             "Choose a data set of task language_modeling.")  # fmt: skip
-        self.config = config
+        self.config, self.softcap = config, config.logit_softcap
         d_model = config.d_model
         # As an output layer the embedding starts small; what the first layer reads is scaled up to
         # about one (Vaswani et al. 2017, section 3.4). Without that, the signal of a fresh LSTM is

@@ -34,15 +34,19 @@ STACKED = {"qkv": 3, "kv": 2}  # outputs in one matrix
 def layer(config: TransformerMT.Config, decodes: bool) -> Block:
     """A layer of the encoder, or of the decoder, which looks at the memory too."""
     d_model, heads, dropout = config.d_model, config.n_heads, config.attention_dropout
+    own = SelfAttention(d_model, heads, dropout, causal=decodes, qk_norm=config.qk_norm)
     parts: dict[str, nn.Module] = {
-        "attention": xavier(SelfAttention(d_model, heads, dropout, causal=decodes)),
+        "attention": xavier(own),
         "attention_norm": nn.LayerNorm(d_model),
         "feed_forward": xavier(FeedForward(d_model, config.d_ff, config.activation)),
         "feed_forward_norm": nn.LayerNorm(d_model),
     }
     if decodes:
-        parts["cross"] = xavier(CrossAttention(d_model, heads, dropout))
+        parts["cross"] = xavier(CrossAttention(d_model, heads, dropout, config.qk_norm))
         parts["cross_norm"] = nn.LayerNorm(d_model)
+    if config.zero_init:
+        for name in {"attention", "cross", "feed_forward"} & parts.keys():
+            nn.init.zeros_(parts[name].out.weight)  # type: ignore[union-attr, arg-type]
     return Block(config.norm, config.dropout, **parts)
 
 
@@ -100,7 +104,14 @@ class TransformerMT(Seq2SeqModel):
             choices=("sinusoidal", "learned", "rotary", "none"),
         )
         activation: str = option(
-            "relu", "activation of the feed-forward blocks", choices=("relu", "gelu")
+            "relu",
+            "activation of the feed-forward blocks; relu2: the square of relu",
+            choices=("relu", "gelu", "relu2"),
+        )
+        qk_norm: bool = option(False, "queries and keys of each head at one length, with a gain")
+        zero_init: bool = option(False, "what layers add to their input begins at zero")
+        logit_softcap: float | None = option(
+            None, "logits stay below: cap · tanh(logits / cap); null: unbounded", above=0
         )
         tie_embeddings: bool = option(
             True, "one matrix for target embedding and output; for the source too if ids are shared"
@@ -118,7 +129,7 @@ class TransformerMT(Seq2SeqModel):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config = config
-        self.pad_id = spec.pad_id
+        self.pad_id, self.softcap = spec.pad_id, config.logit_softcap
         d_model = config.d_model
         self.target_embedding, self.source_embedding = translation_tables(
             "transformer_mt", spec, d_model, config.tie_embeddings

@@ -8,6 +8,7 @@ With p = softmax(z), the loss of a target y with label smoothing ε is
 ``(1 - ε) (lse - z_y) + ε (lse - mean(z))``, its gradient ``p - (1 - ε) onehot(y) - ε / V``
 (Szegedy et al. 2016, section 7). The mean logit is ``hidden · mean(weight)``, and the constant part
 of the gradient is the same for all classes, so smoothing needs no pass over the logits of its own.
+Logits that are capped, ``c tanh(z / c)``, have no such mean; their gradient is times ``1 - tanh²``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from scratchlab.models.layers.softcap import softcapped
 
 # On a CPU a chunk of logits should stay in the last cache but leave the matrix product tall rows.
 CPU_CHUNK_BYTES = 8 << 20
@@ -43,7 +46,13 @@ def missing_rows(n_classes: int, device: torch.device) -> int:
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        smoothing: float,
+        chunk: int,
+        softcap: float | None,
     ) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         n_classes, own = weight.shape[0], weight
@@ -53,25 +62,34 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
-        weight_sum = weight.sum(0, dtype=logits_dtype).to(hidden.dtype) if smoothing else None
+        weight_sum = slope = None
+        if smoothing and softcap is None:
+            weight_sum = weight.sum(0, dtype=logits_dtype).to(hidden.dtype)
         nll = hidden.new_zeros((), dtype=torch.float64)
         uniform = hidden.new_zeros((), dtype=torch.float64)
         for start in range(0, hidden.shape[0], chunk):
             h = hidden[start : start + chunk]  # [C, D]
             y = target[start : start + chunk, None]  # [C, 1]
             z = (h @ weight.t()).to(logits_dtype)  # [C, V and padding]
+            if softcap is not None:
+                slope = z.div_(softcap).tanh_().square().neg_().add_(1)
+                z.mul_(softcap)
+                if smoothing:
+                    mean = z[:, :n_classes].mean(-1)
             if padding:
                 z[:, n_classes:] = float("-inf")
             z_y = z.gather(1, y)[:, 0]
-            p, log_p = _softmax(z, y, z_y, h, own)
+            p, log_p = _softmax(z, y, z_y, h, own, softcap)
             nll -= log_p.sum(dtype=torch.float64)
             if weight_sum is not None:
-                # lse - mean(z), with lse = z_y - log p_y
                 mean = (h @ weight_sum).to(logits_dtype) / n_classes
+            if smoothing:  # lse - mean(z), with lse = z_y - log p_y
                 uniform += (z_y - log_p - mean).sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
             p.scatter_add_(1, y, p.new_full(y.shape, smoothing - 1))
+            if slope is not None:
+                p.sub_(smoothing / n_classes).mul_(slope)
             d = p.to(hidden.dtype)
             if grad_hidden is not None:
                 g = torch.mm(d, weight, out=grad_hidden[start : start + chunk])
@@ -83,7 +101,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 grad_weight.addmm_(d.t(), h)
             else:
                 grad_weight.add_(d.t() @ h)
-        if grad_weight is not None and smoothing:
+        if grad_weight is not None and weight_sum is not None:
             grad_weight.sub_(hidden.sum(0), alpha=smoothing / n_classes)
         if grad_weight is not None:
             grad_weight = grad_weight[:n_classes].to(weight.dtype)
@@ -103,10 +121,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
             None,
             None,
             None,
+            None,
         )
 
 
-def _softmax(z: Tensor, y: Tensor, z_y: Tensor, h: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _softmax(
+    z: Tensor, y: Tensor, z_y: Tensor, h: Tensor, weight: Tensor, softcap: float | None
+) -> tuple[Tensor, Tensor]:
     """Turns logits z [C, V] into probabilities in place; also log p of the targets y [C, 1], [C].
 
     On a CPU the softmax kernel reads z only once, and the logarithm of its result is exact enough
@@ -121,7 +142,7 @@ def _softmax(z: Tensor, y: Tensor, z_y: Tensor, h: Tensor, weight: Tensor) -> tu
     log_p = p_y.log()
     faint = (p_y < 1e-30).nonzero()[:, 0]
     if len(faint):
-        again = (h[faint] @ weight.t()).to(p.dtype)
+        again = softcapped((h[faint] @ weight.t()).to(p.dtype), softcap)
         log_p[faint] = z_y[faint] - again.logsumexp(-1)
     return p, log_p
 
@@ -132,8 +153,9 @@ def linear_cross_entropy(
     target: Tensor,
     label_smoothing: float = 0.0,
     chunk: int | None = None,
+    softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy of ``hidden @ weight.T`` against ``target``.
+    """Summed cross-entropy of ``hidden @ weight.T``, capped if asked, against ``target``.
 
     hidden [N, D], weight [V, D], target [N] int64 (only rows that have a target). Returns the sum
     with label smoothing (with gradient) and the plain negative log-likelihood (without), in nats.
@@ -148,15 +170,21 @@ def linear_cross_entropy(
         hidden = hidden.to(weight.dtype)
     rows = chunk or chunk_rows(weight.shape[0], hidden.device)
     with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
-        total, nll = _LinearCrossEntropy.apply(hidden, weight, target, label_smoothing, rows)
+        total, nll = _LinearCrossEntropy.apply(
+            hidden, weight, target, label_smoothing, rows, softcap
+        )
     return total, nll
 
 
 def plain_cross_entropy(
-    hidden: Tensor, weight: Tensor, target: Tensor, label_smoothing: float = 0.0
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.0,
+    softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The same two sums in the ordinary way, through [N, V] logits."""
-    logits = hidden @ weight.t()
+    logits = softcapped(hidden @ weight.t(), softcap)
     log_p = F.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
     nll = -log_p.gather(1, target[:, None]).sum()
     total = nll

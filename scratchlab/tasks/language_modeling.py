@@ -93,7 +93,7 @@ class LanguageModeling(Task):
         elif (weight := model.output_weight) is None:
             total, nll = projected_cross_entropy(model, hidden, target, smoothing)
         else:
-            total, nll = self.cross_entropy(hidden, weight, target, smoothing)
+            total, nll = self.cross_entropy(hidden, weight, target, smoothing, model.softcap)
         return Loss(total=total, count=len(target), nll=nll.detach())
 
     def hidden(self, model: LanguageModel, batch: TokenBatch) -> Tensor:
@@ -108,12 +108,17 @@ class LanguageModeling(Task):
         return batch.targets, batch.targets != IGNORE
 
     def cross_entropy(
-        self, hidden: Tensor, weight: Tensor, target: Tensor, smoothing: float = 0.0
+        self,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        smoothing: float = 0.0,
+        softcap: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Sum with label smoothing and plain sum, over hidden [N, D] against weight [V, D]."""
-        fused = self.config.fused_loss
-        loss = linear_cross_entropy if fused else plain_cross_entropy
-        return loss(hidden, weight, target, smoothing)
+        if self.config.fused_loss:
+            return linear_cross_entropy(hidden, weight, target, smoothing, softcap=softcap)
+        return plain_cross_entropy(hidden, weight, target, smoothing, softcap=softcap)
 
     def adaptive_loss(self, adaptive: Any, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The same of an adaptive softmax: the losses of its pieces, added."""

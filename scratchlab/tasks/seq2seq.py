@@ -46,9 +46,13 @@ class Seq2Seq(Task):
         if weight is None:
             total, nll = projected_cross_entropy(model, hidden, target, smoothing)
         elif self.config.fused_loss:
-            total, nll = linear_cross_entropy(hidden, weight, target, smoothing)
+            total, nll = linear_cross_entropy(
+                hidden, weight, target, smoothing, softcap=model.softcap
+            )
         else:
-            total, nll = plain_cross_entropy(hidden, weight, target, smoothing)
+            total, nll = plain_cross_entropy(
+                hidden, weight, target, smoothing, softcap=model.softcap
+            )
         return Loss(total=total, count=len(target), nll=nll.detach())
 
     def hidden(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Tensor:

@@ -33,6 +33,39 @@ def test_loss_and_gradients_equal_torchs_whatever_the_chunk(smoothing: float, ch
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_capped_logits_have_the_loss_and_gradients_of_the_formula(
+    smoothing: float, padding: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cross_entropy, "missing_rows", lambda *_: padding)
+    hidden, weight, target = problem()
+    logits = 1.5 * torch.tanh(hidden @ weight.t() / 1.5)
+    expected = torch.nn.functional.cross_entropy(
+        logits, target, reduction="sum", label_smoothing=smoothing
+    )
+    wanted = torch.autograd.grad(3 * expected, (hidden, weight))
+    for loss in (linear_cross_entropy, plain_cross_entropy):
+        total, nll = loss(hidden, weight, target, smoothing, softcap=1.5)
+        assert total.item() == pytest.approx(expected.item(), rel=1e-12)
+        plain = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
+        assert nll.item() == pytest.approx(plain.item(), rel=1e-12)
+        found = torch.autograd.grad(3 * total, (hidden, weight))
+        for a, b in zip(found, wanted, strict=True):
+            assert torch.allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_a_target_that_capped_logits_make_all_but_impossible_has_its_loss() -> None:
+    hidden, weight = torch.eye(2) * 500, torch.eye(2)
+    weight[1, 0] = -1
+    target = torch.tensor([1, 0])
+    found = linear_cross_entropy(hidden, weight, target, softcap=90.0)[0]
+    logits = 90 * torch.tanh(hidden @ weight.t() / 90)
+    wanted = torch.nn.functional.cross_entropy(logits, target, reduction="sum")
+    assert wanted > 150
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_rows_that_a_gpu_is_given_for_speed_change_nothing(
     smoothing: float, monkeypatch: pytest.MonkeyPatch

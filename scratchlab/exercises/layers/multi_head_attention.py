@@ -272,6 +272,8 @@ class MultiHeadAttention(Exercise):
             return found
         if model["positions"] == "rotary":
             return "it turns no queries and keys; choose model.positions=learned or sinusoidal"
+        if model["qk_norm"] or model["value_embeddings"]:
+            return "it knows plain queries, keys and values; leave qk_norm and value_embeddings out"
         if model["attention_dropout"]:
             return "it drops no weights of attention; leave model.attention_dropout=0"
         if config["dataset"].get("packing"):

@@ -186,6 +186,7 @@ class CrossEntropy(Exercise):
 
     def replacements(self, functions: Functions) -> Iterator[Replacement]:
         """The loss of both tasks that write texts; label smoothing is added by the program."""
+        from scratchlab.models.layers.softcap import softcapped
         from scratchlab.tasks import language_modeling, seq2seq
 
         class Theirs(torch.autograd.Function):
@@ -201,9 +202,13 @@ class CrossEntropy(Exercise):
                 return gradient * (grads[0] * len(gradient)), None
 
         def loss(
-            hidden: Tensor, weight: Tensor, target: Tensor, label_smoothing: float = 0.0, *_: Any
+            hidden: Tensor,
+            weight: Tensor,
+            target: Tensor,
+            label_smoothing: float = 0.0,
+            softcap: float | None = None,
         ) -> tuple[Tensor, Tensor]:
-            logits = (hidden @ weight.t()).float()
+            logits = softcapped((hidden @ weight.t()).float(), softcap)
             nll: Tensor = Theirs.apply(logits, target)
             if not label_smoothing:
                 return nll, nll.detach()

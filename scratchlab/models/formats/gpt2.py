@@ -45,6 +45,14 @@ OPTIONS = {
     "attention_dropout": "attn_pdrop",
     "tie_embeddings": "tie_word_embeddings",
 }
+# What GPT-2 does without.
+PLAIN: dict[str, Any] = {
+    "activation": "gelu_tanh",
+    "qk_norm": False,
+    "value_embeddings": False,
+    "residual_scalars": False,
+    "logit_softcap": None,
+}
 SIZES = ("d_model", "n_heads", "n_layers", "block_size")
 # ours → theirs within a block, and whether it is a Conv1D
 LAYERS = {
@@ -75,7 +83,8 @@ def architecture(folder: Path) -> dict[str, Any]:
     """The options of model=gpt that a checkpoint folder decides."""
     config, _ = read_gpt2_config(folder)
     names = ("d_model", "n_heads", "n_layers", "d_ff", "block_size", "positions", "tie_embeddings")
-    return {name: getattr(config, name) for name in names} | {"bias": True, "output": "full"}
+    found = {name: getattr(config, name) for name in names}
+    return found | {"bias": True, "output": "full"} | PLAIN
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -184,6 +193,13 @@ def check_convertible(model: GPT) -> None:
             "GPT-2's format holds a full softmax, not an adaptive one",
             "Train with model.output=full.",
         )
+    for name, plain in PLAIN.items():
+        if (value := getattr(config, name)) != plain:
+            usual = "null" if plain is None else str(plain).lower()
+            raise UserError(
+                f"GPT-2's format has no place for model.{name}={str(value).lower()}",
+                f"Train with model.{name}={usual}.",
+            )
 
 
 def _pairs(model: GPT) -> Iterator[tuple[Tensor | None, str, bool]]:

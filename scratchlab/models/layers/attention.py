@@ -66,6 +66,31 @@ def padding_mask(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return mask.masked_fill_(padding, float("-inf"))[:, None, None, :]
 
 
+class QKNorm(nn.Module):
+    """Queries and keys of each head at length √head_dim, times a gain for each of its elements, so
+    that no score grows without bound (Henry et al. 2020; in this form Dehghani et al. 2023, Qwen3).
+
+    ``x / √(mean(x²) + ε) · gain``, with one gain for the queries of all heads, one for the keys.
+    """
+
+    def __init__(self, n_heads: int, head_dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.n_heads, self.eps = n_heads, eps
+        self.q_gain = nn.Parameter(torch.ones(head_dim))
+        self.k_gain = nn.Parameter(torch.ones(head_dim))
+
+    def forward(self, qk: Tensor) -> Tensor:
+        """qk [B, T, 2 H, head_dim], the queries first → the same shape."""
+        gains = torch.stack([self.q_gain, self.k_gain]).repeat_interleave(self.n_heads, 0)
+        return self.scaled(qk, gains)
+
+    def scaled(self, heads: Tensor, gain: Tensor) -> Tensor:
+        """heads [..., head_dim] with a gain that broadcasts to them."""
+        whole = heads.to(torch.promote_types(heads.dtype, torch.float32))
+        factor = (whole.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return heads * (factor * gain).to(heads.dtype)
+
+
 class Attention(nn.Module):
     """What every layer of attention has: being looked into."""
 
@@ -97,10 +122,12 @@ class SelfAttention(MultiHeadAttention):
         dropout: float = 0.0,
         causal: bool = False,
         bias: bool = True,
+        qk_norm: bool = False,
     ) -> None:
         super().__init__(n_heads, dropout, causal)
         self.qkv = Linear(d_model, 3 * d_model, bias)
         self.out = Linear(d_model, d_model, bias)
+        self.qk_norm = QKNorm(n_heads, d_model // n_heads) if qk_norm else None
 
     def forward(
         self,
@@ -108,13 +135,19 @@ class SelfAttention(MultiHeadAttention):
         rotation: Rotation | None = None,
         mask: Tensor | None = None,
         cache: LayerCache | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
-        """x [B, T, D] → [B, T, D]; ``cache`` holds keys and values of the tokens before."""
+        """x [B, T, D] → [B, T, D]; ``cache`` holds keys and values of the tokens before; ``values``
+        [B, T, D] are added to those that are made of x."""
         batch, length, _ = x.shape
         qkv = self.qkv(x).view(batch, length, 3 * self.n_heads, -1)  # [B, T, 3 H, head_dim]
         q, k, v = qkv.chunk(3, 2)
-        if rotation is not None:
-            q, k = rotate(qkv[:, :, : 2 * self.n_heads], rotation).chunk(2, 2)
+        if self.qk_norm is not None or rotation is not None:
+            qk = qkv[:, :, : 2 * self.n_heads]
+            qk = qk if self.qk_norm is None else self.qk_norm(qk)
+            q, k = (qk if rotation is None else rotate(qk, rotation)).chunk(2, 2)
+        if values is not None:
+            v = v + values.view(v.shape)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # [B, H, T, head_dim]
         if cache is not None:
             k, v = cache.store(k, v)
@@ -126,21 +159,27 @@ class CrossAttention(MultiHeadAttention):
 
     looks = "cross"
 
-    def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, dropout: float = 0.0, qk_norm: bool = False
+    ) -> None:
         super().__init__(n_heads, dropout)
         self.q = Linear(d_model, d_model)
         self.kv = Linear(d_model, 2 * d_model)
         self.out = Linear(d_model, d_model)
+        self.qk_norm = QKNorm(n_heads, d_model // n_heads) if qk_norm else None
 
     def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """memory [B, S, D] → keys, values [B, H, S, head_dim]; once per text in decoding."""
         k, v = self.kv(memory).unflatten(-1, (2, self.n_heads, -1)).unbind(2)
+        k = k if self.qk_norm is None else self.qk_norm.scaled(k, self.qk_norm.k_gain)
         return k.transpose(1, 2), v.transpose(1, 2)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """x [B, T, D] attends to keys and values → [B, T, D]."""
         batch, length, _ = x.shape
-        q = self.q(x).view(batch, length, self.n_heads, -1).transpose(1, 2)  # [B, H, T, head_dim]
+        q = self.q(x).view(batch, length, self.n_heads, -1)
+        q = q if self.qk_norm is None else self.qk_norm.scaled(q, self.qk_norm.q_gain)
+        q = q.transpose(1, 2)  # [B, H, T, head_dim]
         return self.out(self.attend(q, keys, values, mask))
 
 

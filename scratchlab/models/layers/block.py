@@ -47,10 +47,11 @@ class Block(nn.Module):
         cache: LayerCache | None = None,
         memory: Tensor | KeysAndValues | None = None,
         memory_mask: Tensor | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
         """x [B, T, D] → [B, T, D]; in the decoder ``memory`` [B, S, D], or its keys and values
-        [B, H, S, head_dim] each where they are kept."""
-        change = self.attention(self.enter(x, self.attention_norm), rotation, mask, cache)
+        [B, H, S, head_dim] each where they are kept. ``values``: see :class:`SelfAttention`."""
+        change = self.attention(self.enter(x, self.attention_norm), rotation, mask, cache, values)
         x = self.leave(x, change, self.attention_norm)
         if memory is not None:
             if isinstance(memory, Tensor):

@@ -12,6 +12,7 @@ from scratchlab.models.layers.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": lambda x: F.relu(x, inplace=True),
+    "relu2": lambda x: F.relu(x, inplace=True).square(),  # So et al. 2021
     "gelu": F.gelu,
     "gelu_tanh": gelu,  # GPT-2's
 }
