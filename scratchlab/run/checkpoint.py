@@ -48,6 +48,7 @@ STATE_SCHEMA = {  # of a checkpoint of any trainer; what older ones lack has a d
     "metrics_bytes?": "int",
     "total_steps?": "int",
     "precision?": "str",
+    "groups?": "list[int]",
     "scaler?": "dict[str, float]",
     "gradient_norm?": "float | None",
     "spec?": "dict[str, Any]",

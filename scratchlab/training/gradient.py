@@ -161,9 +161,7 @@ class Gradient(Trainer):
         the targets of all. Several processes sum their gradients with the last batch.
         """
         at, context = state.progress, state.context
-        factor = context.scheduler.factor(at.step, state.total_steps)
-        for base, settings in zip(state.base_rates, state.optimizer.param_groups, strict=True):
-            settings["lr"] = base * factor
+        state.rates.set(at.step)
         state.model.train()
         processes = state.processes
         totals, nlls, count, first = [], [], 0, 0

@@ -47,6 +47,7 @@ from scratchlab.training.updates.optimizers import (
     optimizer_tensors,
     restore_optimizer,
 )
+from scratchlab.training.updates.rates import Rates
 from scratchlab.training.updates.shards import local, whole
 from scratchlab.training.window import Window
 
@@ -80,7 +81,7 @@ class State:
         if total_steps or context.resume is not None:
             unused = [("unused", nn.Parameter(torch.zeros(1)))]  # optimizers refuse to have nothing
             self.optimizer = context.optimizer.build(named or unused, self.model.tables())
-        self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.rates = Rates(context, self.optimizer, total_steps)
         start_random_stream(self.processes, context.seed, 0)
         self.interrupt = Interrupt()
         self.stop: str | None = None
@@ -150,8 +151,8 @@ class State:
     def diverged(self, what: str, value: float, step: int | None = None) -> TrainingError:
         """The message where a number is none any more, by update ``step`` (None: the last)."""
         config, step = self.config, step or self.progress.step
-        rate = self.base_rates[0] * self.context.scheduler.factor(step - 1, self.total_steps)
-        advice = f"Try a lower rate (optimizer.lr={self.base_rates[0] / 10:g})"
+        rate, peak = self.rates.at(step - 1), float(self.context.config["optimizer"]["lr"])
+        advice = f"Try a lower rate (optimizer.lr={peak / 10:g})"
         if config.clip_norm is None:
             advice += ", clip the gradient (trainer.clip_norm=1.0)"
         if self.dtype != torch.float32:
@@ -193,6 +194,7 @@ class State:
             "metrics_bytes": context.metrics_bytes,
             "total_steps": self.total_steps,
             "precision": str(self.dtype).removeprefix("torch."),
+            "groups": [len(group["params"]) for group in self.optimizer.param_groups],
             "scaler": self.scaler.state_dict(),
             "gradient_norm": None if self.gradient_norm is None else float(self.gradient_norm),
             "spec": context.dataset.spec.as_dict(),
@@ -242,6 +244,12 @@ class State:
             raise UserError(
                 f"optimizer: this run was trained with {before} and cannot go on with {now}",
                 "Train another run, or leave the optimizer (its options may change).",
+            )
+        groups = [len(group["params"]) for group in self.optimizer.param_groups]
+        if checkpoint.optimizer and record.get("groups", groups) != groups:
+            raise UserError(
+                "optimizer: this run has trained the weights in other groups than these rates make",
+                "Leave optimizer.embedding_rate, output_rate and vector_rate at 1 or not, as then.",
             )
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         if self.processes.rank == 0:

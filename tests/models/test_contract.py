@@ -46,7 +46,7 @@ def test_recording_changes_no_output_and_ends_with_its_block_whatever_happens() 
 
 def test_a_model_that_says_nothing_has_nothing() -> None:
     model = Model()
-    assert model.block_size is None and model.token_layers is None and model.tables() == []
+    assert model.block_size is None and model.token_layers is None and model.tables() == {}
     assert model.carried_state() == {} and model.feature_maps(torch.zeros(1)) == []
     assert model.features(torch.zeros(1)) is None
 

@@ -206,6 +206,7 @@ class AdamStep(Exercise):
     def replacements(self, functions: Functions) -> Iterator[Replacement]:
         """The step of the optimizers adam and adamw; what they keep has torch's names."""
         from scratchlab.training.updates import optimizers
+        from scratchlab.training.updates.roles import by_role
 
         class Theirs(torch.optim.Adam):
             decoupled = False
@@ -238,9 +239,11 @@ class AdamStep(Exercise):
             decoupled = True
 
         def builder(kind: type[Theirs]) -> Any:
-            def build(self: Any, named: Any, tables: Any = ()) -> torch.optim.Optimizer:
+            def build(self: Any, named: Any, tables: Any = None) -> torch.optim.Optimizer:
                 c = self.config
                 groups = optimizers.parameter_groups(named, c.weight_decay)
+                if hasattr(c, "embedding_rate"):
+                    groups = by_role(groups, tables or {}, c, c.lr)
                 return kind(groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps)
 
             return build

@@ -4,19 +4,24 @@ For a weight matrix the momentum ``B`` of the gradient is replaced by the neares
 singular values, ``U Vᵀ`` where ``B = U S Vᵀ``: every direction that the gradient knows of is moved
 along equally far. ``U Vᵀ`` comes from a few Newton–Schulz steps, which are matrix products only.
 Embeddings, biases and norms, for which this makes no sense, are trained by AdamW.
+
+NorMuon (Li et al. 2025) divides each row of that direction, what a neuron reads, by the root of
+the mean square that it has had of late, so that all neurons learn alike. Cautious weight decay
+(Chen et al. 2025) shrinks only the weights that the update moves towards zero anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from scratchlab.registry import option, register
-from scratchlab.training.updates.optimizers import Named
+from scratchlab.training.updates.optimizers import NO_ROLES, Named
+from scratchlab.training.updates.roles import RoleRates, Roles, by_role
 from scratchlab.training.updates.shards import local, share_of, together
 
 # Coefficients of the quintic that drives singular values towards 1 fastest (Jordan et al. 2024).
@@ -45,7 +50,8 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
         # "fused" tells load_state_dict to put the counts of updates where the parameters are.
-        super().__init__(groups, {"lr": 1e-3, "weight_decay": 0.0, "muon": False, "fused": True})
+        usual = {"lr": 1e-3, "weight_decay": 0.0, "cautious": False, "muon": False, "fused": True}
+        super().__init__(groups, usual)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -59,7 +65,8 @@ class MuonAdamW(torch.optim.Optimizer):
             if not parameters:
                 continue
             weights = [local(p) for p in parameters]
-            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            if not group["cautious"]:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             if group["muon"]:
                 self._muon(parameters, group)
             else:
@@ -83,8 +90,23 @@ class MuonAdamW(torch.optim.Optimizer):
             # learning rate (Liu et al. 2025, "Muon is scalable for LLM training").
             scale = 0.2 * max(shape) ** 0.5
             for i, direction in zip(indices, directions, strict=True):
+                if group["neuron_beta"] is not None:
+                    direction = self._even(parameters[i], direction, group["neuron_beta"])
+                    scale = 0.2
                 own = local(share_of(direction, parameters[i]))
+                if group["cautious"]:
+                    decay_cautiously(local(parameters[i]), own, group)
                 local(parameters[i]).add_(own, alpha=-group["lr"] * scale)
+
+    def _even(self, parameter: nn.Parameter, direction: Tensor, beta: float) -> Tensor:
+        """The whole direction [rows, columns] with rows of like size, of mean square 1. What is
+        kept of the rows, [rows, 1], is whole too in every process."""
+        state = self.state[parameter]
+        if "neurons" not in state:
+            state["neurons"] = direction.new_zeros(len(direction), 1)
+        square = state["neurons"].lerp_(direction.square().mean(1, keepdim=True), 1 - beta)
+        even = direction / (square.sqrt() + 1e-8)
+        return even * (even.numel() ** 0.5 / even.norm())
 
     def _adam(self, parameters: list[Any], group: dict[str, Any]) -> None:
         gradients = [local(p.grad) for p in parameters if p.grad is not None]
@@ -92,6 +114,10 @@ class MuonAdamW(torch.optim.Optimizer):
         second = [local(self._buffer(p, "exp_avg_sq")) for p in parameters]
         steps = [self._step(p) for p in parameters]
         torch._foreach_add_(steps, 1)
+        if group["cautious"] and group["weight_decay"]:
+            # the signs of an update are those of its mean gradient
+            for parameter, mean, new in zip(parameters, first, gradients, strict=True):
+                decay_cautiously(local(parameter), mean.lerp(new, 1 - group["beta1"]), group)
         torch._fused_adamw_(
             [local(p) for p in parameters],
             gradients,
@@ -123,6 +149,12 @@ class MuonAdamW(torch.optim.Optimizer):
         return state[name]
 
 
+def decay_cautiously(weight: Tensor, update: Tensor, group: dict[str, Any]) -> None:
+    """Shrink the elements of ``weight`` that have the sign of ``update``, which is taken off."""
+    share = group["lr"] * group["weight_decay"]
+    weight.sub_(weight * (update * weight >= 0), alpha=share)
+
+
 @register("optimizer", "muon")
 class Muon:
     """Muon for weight matrices, AdamW for embeddings, biases and norms; two rates in a ratio.
@@ -132,31 +164,46 @@ class Muon:
     """
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(RoleRates):
         lr: float = option(4e-3, "peak learning rate, on AdamW's scale", min=0)
         momentum: float = option(0.95, "decay of the mean of gradients (matrices)", min=0, below=1)
         adam_rate: float = option(
             1.0, "learning rate of what AdamW trains, as a share of lr", above=0
         )
         steps: int = option(5, "Newton–Schulz steps", min=1, max=100)
+        neuron_beta: float | None = option(
+            None, "NorMuon: decay of each neuron's mean squared update; null: plain Muon",
+            min=0, below=1,
+        )  # fmt: skip
         beta1: float = option(0.9, "AdamW: decay of the mean of gradients", min=0, below=1)
         beta2: float = option(0.98, "AdamW: decay of the mean squared gradients", min=0, below=1)
         eps: float = option(1e-9, "AdamW: added to the root of the second moment", above=0)
         weight_decay: float = option(0.01, "decoupled decay of matrices", min=0)
+        final_decay: float = option(
+            1.0,
+            "share of weight_decay that is left at the end; it falls along a line",
+            min=0,
+            max=1,
+        )
+        cautious: bool = option(False, "decay only what the update moves towards zero")
+        RULES: ClassVar = (
+            ("final_decay == 1 or weight_decay > 0", "final_decay needs a weight_decay above 0"),
+            ("not cautious or weight_decay > 0", "cautious needs a weight_decay above 0"),
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         """Sort the parameters: matrices inside layers, ``tables``, vectors."""
-        c, rows = self.config, {id(p) for p in tables}
+        c = self.config
         matrices, embeddings, vectors = [], [], []
         for _, parameter in named:
             if not parameter.requires_grad:
                 continue
             if parameter.ndim != 2:
                 vectors.append(parameter)
-            elif id(parameter) in rows:
+            elif parameter in tables:
                 embeddings.append(parameter)
             else:
                 matrices.append(parameter)
@@ -169,8 +216,11 @@ class Muon:
                 "muon": True,
                 "momentum": c.momentum,
                 "steps": c.steps,
+                "neuron_beta": c.neuron_beta,
             },
             {"params": embeddings, **shared, "weight_decay": c.weight_decay},
             {"params": vectors, **shared, "weight_decay": 0.0},
         ]
-        return MuonAdamW([g for g in groups if g["params"]])
+        for group in groups[:2]:
+            group["cautious"] = c.cautious
+        return MuonAdamW(by_role([g for g in groups if g["params"]], tables, c, c.lr))

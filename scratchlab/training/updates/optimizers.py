@@ -6,7 +6,7 @@ model's ``tables`` (:meth:`~scratchlab.models.contract.Model.tables`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,9 +15,11 @@ from torch import nn
 
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+from scratchlab.training.updates.roles import RoleRates, Roles, by_role
 from scratchlab.training.updates.shards import share_of
 
 Named = Iterable[tuple[str, nn.Parameter]]
+NO_ROLES: Roles = {}
 MOMENTS = ("exp_avg", "exp_avg_sq", "momentum", "momentum_buffer")  # as large as their weights
 
 
@@ -62,7 +64,7 @@ class SGD:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         fused = _fused(groups, shared=False)
@@ -86,7 +88,7 @@ class Adam:
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         return torch.optim.Adam(
@@ -99,19 +101,28 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019)."""
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(RoleRates):
         lr: float = option(1e-3, "peak learning rate", min=0)
         beta1: float = option(0.9, "decay of the mean of gradients", min=0, below=1)
         beta2: float = option(0.98, "decay of the mean of squared gradients", min=0, below=1)
         eps: float = option(1e-9, "added to the root of the second moment", above=0)
         weight_decay: float = option(0.01, "decoupled decay of matrices", min=0)
+        final_decay: float = option(
+            1.0,
+            "share of weight_decay that is left at the end; it falls along a line",
+            min=0,
+            max=1,
+        )
+        RULES: ClassVar = (
+            ("final_decay == 1 or weight_decay > 0", "final_decay needs a weight_decay above 0"),
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
-    def build(self, named: Named, tables: Collection[nn.Parameter] = ()) -> torch.optim.Optimizer:
+    def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         c = self.config
-        groups = parameter_groups(named, c.weight_decay)
+        groups = by_role(parameter_groups(named, c.weight_decay), tables, c, c.lr)
         return torch.optim.AdamW(
             groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, fused=_fused(groups)
         )
@@ -157,8 +168,11 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
         index = int(number) if number.isdecimal() and len(number) < 10 else len(parameters)
         if index >= len(parameters):
             raise UserError(f"optimizer.safetensors: {name} belongs to no weight of the model")
-        shape = torch.Size() if key == "step" else parameters[index].shape
-        known = key == "step" or key in MOMENTS  # other optimizers keep what they like
+        shape = {
+            "step": torch.Size(),
+            "neurons": torch.Size((*parameters[index].shape[:1], 1)),
+        }.get(key, parameters[index].shape)
+        known = key in (*MOMENTS, "step", "neurons")  # other optimizers keep what they like
         if known and not (tensor.shape == shape and (tensor.is_floating_point() or key == "step")):
             there = f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
             problem = f"{name} is {there}, not {tuple(shape)} of floats"

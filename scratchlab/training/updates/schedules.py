@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from scratchlab.registry import option, register
 
@@ -74,6 +75,37 @@ class Cosine:
         if step < warmup:
             return (step + 1) / warmup
         return _cosine(1.0, self.config.final, (step - warmup) / max(1, total - warmup))
+
+
+@register("scheduler", "wsd")
+class WarmupStableDecay:
+    """Up along a line, level, then down in the last share of the updates (Hu et al. 2024).
+
+    ``form``: down along a line, or as 1 - √share, which falls fast first (Hägele et al. 2024).
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        warmup: float = option(0.02, "share of all steps in which the rate rises", min=0, max=1)
+        decay: float = option(
+            0.4, "share of all steps, the last ones, in which it falls", min=0, max=1
+        )
+        final: float = option(0.0, "the rate at the end, as a share of the peak", min=0, max=1)
+        form: str = option("linear", "how it falls", choices=("linear", "sqrt"))
+        RULES: ClassVar = (("warmup + decay <= 1", "warmup and decay are more than all steps"),)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def factor(self, step: int, total: int) -> float:
+        """Factor of the peak rate for the update number ``step`` (the first is 0)."""
+        c = self.config
+        warmup, last = round(c.warmup * total), round(c.decay * total)
+        if step < warmup:
+            return (step + 1) / warmup
+        share = max(0.0, (step + 1 - (total - last)) / (last + 1))  # 0 before, 1 after the last one
+        left = 1 - (math.sqrt(share) if c.form == "sqrt" else share)
+        return c.final + (1 - c.final) * left
 
 
 @register("scheduler", "inverse_sqrt")
