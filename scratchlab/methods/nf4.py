@@ -5,24 +5,54 @@ every number is rounded to the nearest of 16 values, the quantiles of a normal d
 4-bit codes share a byte, the first in the upper half. With double quantization the blocks' maxima,
 less their mean, are kept in 8 bits as well: in blocks of 256, rounded to a table of 256 values that
 lie closer near zero (Dettmers et al. 2022, 8-bit optimizers).
+
+The formulas are written in torch. Where the processor has registers of 512 bits (AVX-512) and numba
+is installed, :mod:`scratchlab.methods.compiled.nf4` computes the same much faster.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.quantized import DEQUANTIZED, LayerOptions, QuantizedLinear, Quantizer
 from scratchlab.methods.replace import linear_weight
+from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
 BLOCK, MAXIMA_BLOCK = 64, 256
 TINY = torch.finfo(torch.float32).tiny  # what is smaller counts as 0 in a run, which flushes it
 AT_ONCE = 1 << 22  # numbers that are compared with the table at a time
+# Up to how many rows a product looks weights up as it goes; more are faster with a matrix written
+# once, the sooner in bfloat16, whose products have instructions of their own.
+MOST_ROWS = {torch.float32: 48, torch.bfloat16: 12}
+LOOKED_UP = (
+    "weights looked up in a register as they are multiplied, sums in float32; many rows: "
+    "dequantized a layer at a time, products in the type of the input"
+)
+
+
+def has_registers() -> bool:
+    """Whether the processor has the registers that the compiled loops are written for."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@functools.cache
+def loops() -> ModuleType | None:
+    """The compiled loops; None: they are not for this processor, or numba is not installed."""
+    if not has_registers():
+        return None
+    try:
+        from scratchlab.methods.compiled import nf4
+    except ImportError:
+        return None
+    return nf4
 
 
 @functools.cache
@@ -66,6 +96,12 @@ def nearest(values: Tensor, table: Tensor) -> Tensor:
     middles = ((table[1:] + table[:-1]) / 2).to(values.device)
     parts = [torch.bucketize(v, middles) for v in values.reshape(-1).split(AT_ONCE)]
     return torch.cat(parts).to(torch.uint8).view(values.shape)
+
+
+@functools.cache
+def tables() -> tuple[Tensor, Tensor]:
+    """The 16 values and the 256 for the maxima."""
+    return normal_float(), dynamic_map()
 
 
 class NF4(NamedTuple):
@@ -138,14 +174,45 @@ class NF4Linear(QuantizedLinear):
     second: Tensor | None
     mean: Tensor | None
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, double: bool) -> None:
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, double: bool, fast: bool = True
+    ) -> None:
         super().__init__(weight.shape, bias)
+        if not fast:
+            self.fast = False
         for name, value in zip(NF4._fields, quantize_nf4(weight, double), strict=True):
             self.register_buffer(name, value)
 
+    @property
+    def stored(self) -> NF4:
+        kept: dict[str, Any] = self._buffers  # a step of generation asks for it some hundred times
+        return NF4(kept["codes"], kept["maxima"], kept["second"], kept["mean"])
+
+    def loops(self, x: Tensor | None, dtype: torch.dtype) -> ModuleType | None:
+        """The compiled loops, if they take ``x`` and this matrix: rows of whole blocks."""
+        codes: Any = self._buffers["codes"]
+        if not self.fast or self.in_features % BLOCK or not codes.is_cpu or dtype not in MOST_ROWS:
+            return None
+        if x is not None and (self.out_features % 4 or len(x) > MOST_ROWS[dtype] or not x.is_cpu):
+            return None
+        return loops()
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        shape, compiled = (self.out_features, self.in_features), self.loops(None, dtype)
+        if compiled is None:
+            return dequantize_nf4(self.stored, shape).to(dtype)
+        found: Tensor = compiled.matrix(self.stored, tables(), dtype)
+        return found.view(shape)
+
     def dequantize(self) -> Tensor:
-        stored = NF4(self.codes, self.maxima, self.second, self.mean)
-        return dequantize_nf4(stored, (self.out_features, self.in_features))
+        return self.matrix(torch.float32)
+
+    def product(self, x: Tensor) -> Tensor | None:
+        compiled = self.loops(x, x.dtype)
+        if compiled is None:
+            return None
+        found: Tensor = compiled.product(x, self.stored, tables(), self.out_features)
+        return found.to(x.dtype)
 
 
 @register("method", "nf4", offers=("quantized",))
@@ -155,19 +222,34 @@ class NormalFloat4(Quantizer):
     @dataclass(frozen=True)
     class Config(LayerOptions):
         double: bool = option(True, "keep the maxima of the blocks in 8 bits too")
+        path: str = option(
+            "auto",
+            "how to multiply; auto: by compiled loops where they are for this processor and numba "
+            "is installed, reference: the formula in torch, then a product",
+            choices=("auto", "reference"),
+        )
 
         RULES: ClassVar[tuple[tuple[str, str], ...]] = (("targets != []", "nf4 needs targets"),)
 
     config: Config
 
+    def apply(self, model: Model, context: MethodContext) -> Model:
+        if self.config.path == "auto" and has_registers() and loops() is None:
+            self.notes.append(
+                "numba is not installed: products are several times slower "
+                "(pip install 'scratchlab[pretrained]')"
+            )
+        return super().apply(model, context)
+
     def smaller(self, name: str, layer: Any) -> NF4Linear:
-        new = NF4Linear(linear_weight(layer), layer.bias, self.config.double)
+        fast = self.config.path == "auto"
+        new = NF4Linear(linear_weight(layer), layer.bias, self.config.double, fast)
         self.record(name, layer, new)
         return new
 
     @property
     def products(self) -> str:
-        return DEQUANTIZED
+        return LOOKED_UP if self.config.path == "auto" and loops() is not None else DEQUANTIZED
 
     @property
     def title(self) -> str:

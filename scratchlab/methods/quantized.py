@@ -66,11 +66,11 @@ class DequantizedProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: Any) -> Tensor:
         ctx.layer = layer
-        return x @ layer.dequantize().to(x.dtype).t()
+        return x @ layer.matrix(x.dtype).t()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] @ ctx.layer.dequantize().to(grads[0].dtype), None
+        return grads[0] @ ctx.layer.matrix(grads[0].dtype), None
 
 
 class QuantizedLinear(StoredMatrix):
@@ -87,6 +87,10 @@ class QuantizedLinear(StoredMatrix):
     @property
     def quantized_shape(self) -> tuple[int, ...]:
         return self.out_features, self.in_features
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """The dequantized matrix in a type."""
+        return self.dequantize().to(dtype)
 
     def product(self, x: Tensor) -> Tensor | None:
         """x [n, in] → [n, out] by a faster way that has no gradient; None: there is none here."""

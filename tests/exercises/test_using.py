@@ -51,7 +51,8 @@ WAYS = {
     "int8": [[*GPT, "method=[int8,lora]", "method.lora.rank=2", "method.int8.path=reference",
               f"method.int8.scheme={scheme}", f"method.int8.per={per}"]
              for scheme, per in (("absmax", "channel"), ("zero_point", "tensor"))],
-    "nf4": [[*GPT, "method=[nf4,lora]", "method.lora.rank=2", "method.nf4.double=false"]],
+    "nf4": [[*GPT, "method=[nf4,lora]", "method.lora.rank=2", "method.nf4.double=false",
+             "method.nf4.path=reference"]],
     "backprop": [[*COMMON, "model=mlp", "model.epochs=2", "model.hidden=[8]", "model.l2=0.01"]],
     "skipgram": [[*COMMON, "model=skipgram", "model.epochs=2", "model.vector_size=8",
                   "model.min_count=1", "dataset=text_file", "evaluator=[]"]],

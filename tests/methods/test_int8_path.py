@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scratchlab.methods import int8_kernels
+from scratchlab.methods import int8_kernels, nf4
 from scratchlab.run import decisions
 
 
@@ -59,8 +59,9 @@ def test_figures_say_which_arithmetic_of_a_quantized_model_ran() -> None:
             model.blocks[0].feed_forward.to(dtype)(torch.zeros(1, 2, 64, dtype=dtype))  # type: ignore[operator,union-attr]
         return str(adapted.settings()[f"{name}_products"])
 
-    assert products("nf4").startswith("weights dequantized a layer at a time")
-    assert products("int8", path="reference") == products("nf4")
+    assert products("nf4", path="reference").startswith("weights dequantized a layer at a time")
+    assert products("int8", path="reference") == products("nf4", path="reference")
+    assert ("looked up in a register" in products("nf4")) == (nf4.loops() is not None)
     assert "integers" in products("int8", path="integer", activation_bits="8")
     pytest.importorskip("bitsandbytes")
     for dtype in (torch.float32, torch.bfloat16):

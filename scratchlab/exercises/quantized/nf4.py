@@ -152,7 +152,7 @@ def one_by_one_back(codes: Any, maxima: Any, shape: Any) -> Any:
     "nf4",
     paper="Dettmers et al. 2023",
     with_torch=False,
-    use="eval RUN method=nf4 method.nf4.double=false",
+    use="eval RUN method=nf4 method.nf4.double=false method.nf4.path=reference",
 )
 class NormalFloat(Exercise):
     """Weights as 4-bit NormalFloat (NF4)."""
@@ -290,6 +290,8 @@ class NormalFloat(Exercise):
             return "nothing is quantized; add method=nf4"
         if method["double"]:
             return "it keeps its maxima as they are; set method.nf4.double=false"
+        if method["path"] != "reference":
+            return "the compiled loops read the codes themselves; set method.nf4.path=reference"
         return None
 
     def replacements(self, functions: Functions) -> Iterator[Replacement]:

@@ -1,0 +1,37 @@
+"""A compiled function on torch's own threads.
+
+torch's products wait for their work in the threads of an OpenMP library. A second set of threads
+beside them would fight them for the processor, so the function is handed to that same library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+
+WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@functools.cache
+def _team() -> Any:
+    """``GOMP_parallel`` of the library that torch has loaded; None: torch has another one."""
+    try:
+        team = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    team.argtypes = [WORK, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    team.restype = None
+    return team
+
+
+def run(work: Any, arguments: ctypes.Structure, worth_it: bool) -> None:
+    """Call ``work`` (a ``WORK``) with the address of its arguments, on every thread if that is
+    worth it. What a thread is to do it must take from a count among the arguments."""
+    team, threads = _team(), torch.get_num_threads() if worth_it else 1
+    if team is None or threads == 1:
+        work(ctypes.addressof(arguments))
+    else:
+        team(work, ctypes.addressof(arguments), threads, 0)
