@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scratchlab.models.layers.cache import LayerCache
-from scratchlab.models.layers.dropout import keep_mask
+from scratchlab.models.layers.dropout import keep_mask, ones_and_zeros
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.positions import Rotation, rotate
 from scratchlab.models.layers.short_attention import is_short, short_attention
@@ -54,7 +54,8 @@ def attend(
     if weights is not None:
         weights.append(probabilities.detach())
     if dropout > 0:
-        probabilities = probabilities * keep_mask(probabilities.shape, dropout) / (1 - dropout)
+        kept = ones_and_zeros(keep_mask(probabilities.shape, dropout), probabilities.dtype)
+        probabilities = probabilities * kept / (1 - dropout)
     return probabilities @ v
 
 

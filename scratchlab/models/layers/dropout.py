@@ -27,10 +27,15 @@ def keep_mask(shape: torch.Size, p: float) -> Tensor:
     if not 1 / 256 <= p <= 255 / 256:
         return torch.rand(count, dtype=torch.float64).ge_(p).bool().view(shape)
     words = torch.empty((count + 7) // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
-    drawn = words.view(torch.uint8)
     fraction = int(words[-1]) % 65536 / 65536
-    threshold = int(256 * p + fraction)
-    return (drawn[:count] >= threshold).view(shape)
+    drawn = words.view(torch.uint8)[:count].view(shape)
+    # In place and as whole numbers: what gives truth values takes ten times as long.
+    return drawn.ge_(int(256 * p + fraction)).view(torch.bool)
+
+
+def ones_and_zeros(keep: Tensor, dtype: torch.dtype) -> Tensor:
+    """A boolean mask as numbers; torch turns bytes into floats several times as fast."""
+    return keep.view(torch.uint8).to(dtype)
 
 
 class _DropoutAdd(torch.autograd.Function):
@@ -42,16 +47,15 @@ class _DropoutAdd(torch.autograd.Function):
         ctx.save_for_backward(keep)
         ctx.scale = 1 / (1 - p)
         ctx.has_residual = residual is not None
-        mask = keep.to(x.dtype)
-        if residual is None:
-            return mask.mul_(x).mul_(ctx.scale)
-        return torch.addcmul(residual, x, mask, value=ctx.scale)
+        start = x.new_zeros(()) if residual is None else residual
+        return torch.addcmul(start, x, ones_and_zeros(keep, x.dtype), value=ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         (keep,) = ctx.saved_tensors
-        grad_x = keep.to(grad.dtype).mul_(grad).mul_(ctx.scale)
+        mask = ones_and_zeros(keep, grad.dtype)
+        grad_x = torch.addcmul(grad.new_zeros(()), grad, mask, value=ctx.scale)
         return grad_x, grad if ctx.has_residual else None, None
 
 
