@@ -23,7 +23,7 @@ from torch import Tensor
 from scratchlab.models.layers.softcap import softcapped
 
 # On a CPU a chunk of logits should stay in the last cache but leave the matrix product tall rows.
-CPU_CHUNK_BYTES = 8 << 20
+CPU_CHUNK_BYTES = 16 << 20
 GPU_CHUNK_BYTES = 512 << 20
 # Tensor cores read rows of whole blocks: at GPT-2's 50,257 classes, products take half as long
 # again as at 50,304.
@@ -55,22 +55,30 @@ class _LinearCrossEntropy(torch.autograd.Function):
         softcap: float | None,
     ) -> tuple[Tensor, Tensor]:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
-        n_classes, own = weight.shape[0], weight
+        n_classes, given = weight.shape[0], weight.dtype
+        own = weight = weight.to(hidden.dtype)
         padding = missing_rows(n_classes, hidden.device)
         if padding:
             weight = F.pad(weight, (0, 0, 0, padding))
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
+        # On a CPU softmax computes in fp32 whatever it reads and writes: in training its result is
+        # rounded to the type of the products anyway, so it is spared the way there and back.
+        stays = hidden.device.type == "cpu" and softcap is None and (wants_hidden or wants_weight)
         logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
         weight_sum = slope = None
         if smoothing and softcap is None:
             weight_sum = weight.sum(0, dtype=logits_dtype).to(hidden.dtype)
+        # One place for all chunks, which stays in the cache.
+        logits = hidden.new_empty(min(chunk, hidden.shape[0]), len(weight))
         nll = hidden.new_zeros((), dtype=torch.float64)
         uniform = hidden.new_zeros((), dtype=torch.float64)
         for start in range(0, hidden.shape[0], chunk):
             h = hidden[start : start + chunk]  # [C, D]
             y = target[start : start + chunk, None]  # [C, 1]
-            z = (h @ weight.t()).to(logits_dtype)  # [C, V and padding]
+            z = torch.mm(h, weight.t(), out=logits[: len(h)])  # [C, V and padding]
+            if not stays:
+                z = z.to(logits_dtype)
             if softcap is not None:
                 slope = z.div_(softcap).tanh_().square().neg_().add_(1)
                 z.mul_(softcap)
@@ -78,7 +86,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     mean = z[:, :n_classes].mean(-1)
             if padding:
                 z[:, n_classes:] = float("-inf")
-            z_y = z.gather(1, y)[:, 0]
+            z_y = z.gather(1, y)[:, 0].to(logits_dtype)
             p, log_p = _softmax(z, y, z_y, h, own, softcap)
             nll -= log_p.sum(dtype=torch.float64)
             if weight_sum is not None:
@@ -87,7 +95,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 uniform += (z_y - log_p - mean).sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
-            p.scatter_add_(1, y, p.new_full(y.shape, smoothing - 1))
+            # no scatter: on a CPU it takes all of a bf16 matrix to fp32 and back
+            p_y = p.gather(1, y)[:, 0].to(logits_dtype) + (smoothing - 1)
+            p[torch.arange(len(p), device=p.device), y[:, 0]] = p_y.to(p.dtype)
             if slope is not None:
                 p.sub_(smoothing / n_classes).mul_(slope)
             d = p.to(hidden.dtype)
@@ -104,7 +114,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if grad_weight is not None and weight_sum is not None:
             grad_weight.sub_(hidden.sum(0), alpha=smoothing / n_classes)
         if grad_weight is not None:
-            grad_weight = grad_weight[:n_classes].to(weight.dtype)
+            grad_weight = grad_weight[:n_classes].to(given)
         ctx.save_for_backward(grad_hidden, grad_weight)
         nll = nll.to(logits_dtype)
         total = (1 - smoothing) * nll + smoothing * uniform.to(logits_dtype)
@@ -139,10 +149,10 @@ def _softmax(
         return z.sub_(lse[:, None]).exp_(), z_y - lse
     p = torch.softmax(z, -1, out=z)
     p_y = p.gather(1, y)[:, 0]
-    log_p = p_y.log()
+    log_p = p_y.to(z_y.dtype).log()
     faint = (p_y < 1e-30).nonzero()[:, 0]
     if len(faint):
-        again = softcapped((h[faint] @ weight.t()).to(p.dtype), softcap)
+        again = softcapped((h[faint] @ weight.t()).to(z_y.dtype), softcap)
         log_p[faint] = z_y[faint] - again.logsumexp(-1)
     return p, log_p
 
@@ -164,11 +174,11 @@ def linear_cross_entropy(
     device = hidden.device.type
     has_autocast = device in AUTOCAST  # asked once: the compiler cannot trace the question
     if has_autocast and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        hidden, weight = hidden.to(dtype), weight.to(dtype)
+        hidden = hidden.to(torch.get_autocast_dtype(device))
     elif weight.dtype != hidden.dtype:
         hidden = hidden.to(weight.dtype)
-    rows = chunk or chunk_rows(weight.shape[0], hidden.device)
+    itemsize = hidden.element_size() if device == "cpu" else 4
+    rows = chunk or chunk_rows(weight.shape[0], hidden.device, itemsize)
     with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         total, nll = _LinearCrossEntropy.apply(
             hidden, weight, target, label_smoothing, rows, softcap
