@@ -25,6 +25,7 @@ split. Anything but the model may be exchanged:
   dataset=tatoeba_en_fr                   another data set (the run's vocabulary is kept)
   evaluator=[bleu,chrf] decoding=greedy   other evaluators, another search
   export=hf                               also write the model for transformers (model=gpt)
+  export=ctranslate2                      or for CTranslate2 (model=gpt, transformer_mt)
   export=arpa                             or for KenLM and SRILM (model=ngram)
 
 Results go to RUN/evaluations/<time>/ and to the screen (of a lone checkpoint, or where RUN cannot

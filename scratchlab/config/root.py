@@ -74,9 +74,9 @@ class Config:
     export: str | None = option(
         None,
         "write the measured checkpoint for other programs too: hf (Hugging Face: model=gpt as "
-        "GPT-2, text_encoder as BERT), arpa (model=ngram), word2vec or word2vec_binary (word "
-        "vectors)",
-        choices=("hf", "arpa", "word2vec", "word2vec_binary"),
+        "GPT-2, text_encoder as BERT), ctranslate2 (model=gpt, transformer_mt), arpa "
+        "(model=ngram), word2vec or word2vec_binary (word vectors)",
+        choices=("hf", "ctranslate2", "arpa", "word2vec", "word2vec_binary"),
     )
     description: str = option("", "what this run is for, in a line")
 

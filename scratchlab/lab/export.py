@@ -1,4 +1,4 @@
-"""A trained model in the format of another program (``export=hf``, ``export=arpa``)."""
+"""A trained model in the format of another program (``export=hf``, ``export=ctranslate2`` …)."""
 
 from __future__ import annotations
 

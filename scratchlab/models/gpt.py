@@ -29,7 +29,13 @@ from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
 
 
-@register("model", "gpt", tasks=("language_modeling",), exports=("hf",), begins_with=("vectors",))
+@register(
+    "model",
+    "gpt",
+    tasks=("language_modeling",),
+    exports=("hf", "ctranslate2"),
+    begins_with=("vectors",),
+)
 class GPT(LanguageModel):
     """Decoder-only Transformer as in GPT-2, from scratch."""
 

@@ -84,7 +84,7 @@ class DecoderCache:
             self.memory_mask = self.memory_mask[rows]
 
 
-@register("model", "transformer_mt", tasks=("seq2seq",))
+@register("model", "transformer_mt", tasks=("seq2seq",), exports=("ctranslate2",))
 class TransformerMT(Seq2SeqModel):
     """Encoder-decoder Transformer for translation, from scratch."""
 

@@ -34,23 +34,24 @@ def exported(subject: Subject) -> Iterator[Finding]:
         if not subject.estimator and parts.adapted.exporting:
             yield adapter(subject, parts, folder)
             return
-        form = _format(parts.model)
-        try:
-            check_export(parts, {"export": form})
-        except UserError as error:
-            raise DoesNotApply(error.message) from error
-        yield READERS[form](subject, parts, folder)
+        yield READERS[_format(parts)](subject, parts, folder)
     finally:
         subject.take()  # merged into the weights, or stirred
 
 
-def _format(model: Any) -> str:
+def _format(parts: Parts) -> str:
+    """The first format that has a place for the model."""
     from scratchlab.models.formats.exporting import FORMATS, OWNERS
 
-    found = next((form for form in FORMATS if isinstance(model, OWNERS[form])), None)
-    if found is None:
-        raise DoesNotApply("no other program has a format for it")
-    return found
+    refusals = []
+    for form in (form for form in FORMATS if isinstance(parts.model, OWNERS[form])):
+        try:
+            check_export(parts, {"export": form})
+        except UserError as error:
+            refusals.append(error.message)
+        else:
+            return form
+    raise DoesNotApply(refusals[0] if refusals else "no other program has a format for it")
 
 
 def _needed(*packages: str) -> None:
@@ -94,6 +95,40 @@ def by_transformers(subject: Subject, parts: Trained, folder: Path) -> Finding:
     return judged("read by transformers", "logits", one, subject.tolerance())
 
 
+def by_ctranslate2(subject: Subject, parts: Trained, folder: Path) -> Finding:
+    """Log-probabilities of the right words, as CTranslate2 computes them."""
+    _needed("ctranslate2")
+    import ctranslate2
+    import torch
+
+    model, dataset = parts.model, parts.dataset  # type: Any, Any
+    batch = next(iter(few(parts, subject.split, OUTPUTS))).to("cpu")
+    pairs = dataset.spec.task == "seq2seq"
+    targets = batch.target_out if pairs else batch.tokens[:, 1:]
+    given = (batch.source, batch.target_in) if pairs else (batch.tokens[:, :-1],)
+    path = str(_write(parts, "ctranslate2", folder))
+    with torch.no_grad():
+        log_p = model.cpu()(*given).float().log_softmax(-1).gather(2, targets[..., None])[..., 0]
+    if not pairs:
+        tokens = dataset.tokenizer.tokens
+        reader = ctranslate2.Generator(path, compute_type="float32")
+        found = reader.score_batch([[tokens[i] for i in row] for row in batch.tokens.tolist()])
+        real = torch.ones_like(targets, dtype=torch.bool)
+    else:
+        real = targets != dataset.spec.pad_id
+        texts = [
+            [[names[i] for i in row if i not in (dataset.spec.pad_id, dataset.spec.eos_id)]
+             for row in ids.tolist()]
+            for names, ids in ((dataset.source_tokenizer.tokens, batch.source),
+                               (dataset.target_tokenizer.tokens, targets))
+        ]  # fmt: skip
+        reader = ctranslate2.Translator(path, compute_type="float32")
+        found = reader.score_batch(*texts)
+    theirs = torch.tensor([p for row in found for p in row.log_probs])
+    one = gap_of("log-probabilities", log_p[real], theirs)
+    return judged("read by CTranslate2", "log-probabilities", one, subject.tolerance())
+
+
 def by_kenlm(subject: Subject, parts: Trained, folder: Path) -> Finding:
     """Log-probabilities of KenLM."""
     _needed("kenlm")
@@ -135,7 +170,12 @@ def by_word2vec(subject: Subject, parts: Trained, folder: Path) -> Finding:
     return judged(f"read by {reader}", "vectors", one)
 
 
-READERS = {"hf": by_transformers, "arpa": by_kenlm, "word2vec": by_word2vec}
+READERS = {
+    "hf": by_transformers,
+    "ctranslate2": by_ctranslate2,
+    "arpa": by_kenlm,
+    "word2vec": by_word2vec,
+}
 
 
 def adapter(subject: Subject, parts: Trained, folder: Path) -> Finding:

@@ -1,4 +1,4 @@
-"""Trained models in the formats of other programs: Hugging Face, ARPA (n-grams), word2vec."""
+"""Trained models in the formats of other programs: Hugging Face, CTranslate2, ARPA, word2vec."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from scratchlab.estimators.embeddings.files import write_vectors
 from scratchlab.estimators.ngrams.arpa import check_words
 from scratchlab.estimators.ngrams.counts import MARKERS
 from scratchlab.estimators.ngrams.model import NGram
-from scratchlab.models.formats import bert, gpt2
+from scratchlab.models.formats import bert, ctranslate2, gpt2
 from scratchlab.models.gpt import GPT
 from scratchlab.models.text_encoder import TextEncoder
+from scratchlab.models.transformer_mt import TransformerMT
 
 FORMATS = {
     "hf": "gpt, text_encoder",
+    "ctranslate2": "gpt, transformer_mt",
     "arpa": "ngram",
     "word2vec": "skipgram",
     "word2vec_binary": "skipgram",
 }
 OWNERS: dict[str, Any] = {
     "hf": (GPT, TextEncoder),
+    "ctranslate2": (GPT, TransformerMT),
     "arpa": NGram,
     "word2vec": WordEstimator,
     "word2vec_binary": WordEstimator,
@@ -43,7 +46,9 @@ def check_exportable(model: Any, form: str, dataset: Dataset) -> None:
             f"export={form} is for model={FORMATS[form]}, not for this {type(model).__name__}",
             "Formats: " + ", ".join(f"{f} (model={m})" for f, m in FORMATS.items()) + ".",
         )
-    if isinstance(model, GPT):
+    if form == "ctranslate2":
+        ctranslate2.check_convertible(model)
+    elif isinstance(model, GPT):
         gpt2.check_convertible(model)
     elif isinstance(model, TextEncoder):
         bert.check_convertible(model)
@@ -67,13 +72,19 @@ def _arpa_vocabulary(dataset: Dataset) -> list[str]:
 
 
 def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
-    """Write ``model`` below ``folder``; returns the folder ``hf`` or the file.
+    """Write ``model`` below ``folder``; returns the folder ``hf`` or ``ctranslate2``, or the file.
 
     Beside the weights for ``from_pretrained``, the folder ``hf`` holds the tokenizer for
-    ``AutoTokenizer`` (where the library can follow it), and the vocabulary in this project's own
-    form, so that ``init_from=FOLDER`` works too.
+    ``AutoTokenizer`` (where the library can follow it). Both folders hold the vocabulary in this
+    project's own form: it makes tokens of texts, and ``init_from=FOLDER`` of ``hf`` works too.
     """
     check_exportable(model, form, dataset)
+    if form == "ctranslate2":
+        target = folder / "ctranslate2"
+        target.mkdir(parents=True, exist_ok=True)
+        ctranslate2.export_ctranslate2(model, target, dataset)
+        dataset.save_vocabulary(target)
+        return target
     if form == "hf":
         target = folder / "hf"
         target.mkdir(parents=True, exist_ok=True)
@@ -101,6 +112,8 @@ def export_model(model: Any, dataset: Dataset, form: str, folder: Path) -> Path:
 
 def remarks(model: Any, dataset: Dataset, form: str, path: Path) -> list[str]:
     """What a person should know of what was exported."""
+    if form == "ctranslate2":
+        return ctranslate2.remarks(model)
     if form != "hf":
         return []
     found = []
