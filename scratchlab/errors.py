@@ -61,6 +61,10 @@ class ConfigError(UserError):
             super().__init__(f"{len(self.faults)} problems:\n{lines}")
 
 
+class CannotWrite(UserError):
+    """The system refuses to write a file: a full disk, a missing right, a folder that is gone."""
+
+
 class MissingPackageError(UserError):
     """An optional package is needed and is not installed."""
 

@@ -23,7 +23,7 @@ from scratchlab.commands.study_options import (
     say_unlike,
     show_workers,
 )
-from scratchlab.errors import Stopped, UserError, number_of
+from scratchlab.errors import CannotWrite, Stopped, UserError, number_of
 from scratchlab.registry import Option
 from scratchlab.studies.slurm.options import Config as Slurm
 from scratchlab.studies.slurm.options import read_launcher
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scratchlab.studies.runs import StudyFolder
     from scratchlab.studies.slurm.launch import Launch
     from scratchlab.studies.suite import Member
-    from scratchlab.studies.suite_source import SuiteSource
+    from scratchlab.studies.suite_shared import SharedSuite
 
 HELP = """
 usage: scratchlab suite NAME [GROUP=CHOICE …] [KEY=VALUE …] [RUN.KEY=VALUE …]
@@ -42,7 +42,8 @@ usage: scratchlab suite NAME [GROUP=CHOICE …] [KEY=VALUE …] [RUN.KEY=VALUE �
 Runs everything that the suite names (configs/suite/NAME.yaml, or a YAML file of yours) and
 compares it: one table (console, Markdown, CSV), its pictures and a page (report.html) in
 outputs/NAME/. The same command again runs only what is missing: runs that are done are kept, those
-that were stopped go on.
+that were stopped go on. While it runs, the same command elsewhere (another terminal, or a machine
+that shares the folder) helps: nothing is run twice, and whoever ends last makes the tables whole.
 
   workers=2           runs at a time, each a process with its share of the cores (or threads=N)
   seeds=[0,1,2]       every run once for each seed
@@ -54,8 +55,8 @@ that were stopped go on.
   --record [FOLDER]   when all are done, write the tables and what they were made on to
                       FOLDER/NAME.json (default docs/results; without running anything again)
   --status            show how the runs stand and what runs where
-  --worker            help with the runs of a suite that workers share: on any machine that sees its
-                      folder; what has failed is not tried again, the last makes the tables
+  --worker            help with what is left: what has failed is not tried again, and only the
+                      worker that ends last makes the tables
 
 """
 
@@ -78,11 +79,6 @@ class _Call:
     flags: Namespace
     slurm: Slurm | None
     wait: bool
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether other processes do some of the runs."""
-        return self.slurm is not None or self.flags.worker
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -122,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
         require_slurm()
         launch = Launch(call.slurm, folder, call.workers, say)
     require_data(m.config for m in members if not is_done(m.job.folder))
-    lock = folder.open(shared=call.is_shared)
+    lock = folder.open("suite")
     try:
         with Allocation(say):
             source, is_whole = _work(call, folder, members, threads, launch)
@@ -136,6 +132,9 @@ def main(arguments: Sequence[str]) -> int:
     for outcome in missing:
         say(f"{outcome.name} {outcome.status}: {outcome.reason}\n    log: {outcome.log or '-'}")
     say(f"tables and pictures: {folder.path}")
+    elsewhere = source.elsewhere()
+    if elsewhere:
+        say("the tables lack what is run elsewhere; whoever ends last makes them again")
     is_complete = not missing and not source.waiting
     if into is not None and is_complete:
         from scratchlab.reporting.recorded import record_study
@@ -145,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
         say(f"recorded: {record_study(into, *about, folder.path, tables, runs)}")
     elif into is not None:
         say("not recorded: a record is of runs that are all done")
-    return 0 if is_complete else 1
+    return 1 if missing or (source.waiting and not elsewhere) else 0
 
 
 def _work(
@@ -154,48 +153,40 @@ def _work(
     members: Sequence[Member],
     threads: int | None,
     launch: Launch | None,
-) -> tuple[SuiteSource, bool]:
+) -> tuple[SharedSuite, bool]:
     """Do what is missing, or have it done; returns how that went, and whether the tables are to be
     made now."""
     from scratchlab.studies.runs import is_done
     from scratchlab.studies.slurm.jobs import cancel_waiting
     from scratchlab.studies.slurm.launch import worker_words
     from scratchlab.studies.suite_shared import shared
-    from scratchlab.studies.suite_source import SuiteSource
     from scratchlab.studies.workers import run_all
 
-    def begin(source: SuiteSource) -> None:
+    with shared(members, folder, say) as source:
+        if not call.flags.worker:
+            source.ask_again()
         takes = f" (in all: {call.suite.takes})" if call.suite.takes else ""
         say(f"suite {call.suite.name}: {len(members)} runs, {len(source.waiting)} to do{takes}")
-
-    def run(source: SuiteSource) -> None:
-        begin(source)
+        if launch is not None:
+            words = worker_words(
+                "suite", call.flags.overrides, launch.config, call.threads, call.flags.config_dir
+            )
+            return source, run_in_slurm(launch, source, words, call.wait)
         try:
             run_all(source, call.workers, threads, say)
         except Stopped:
             done = sum(is_done(m.job.folder) for m in members)
             say(f"{done} of {len(members)} runs are done; the same command goes on")
             raise
-
-    if not call.is_shared:
-        source = SuiteSource(members, folder, say)
-        run(source)
-        return source, True
-    with shared(members, folder, say) as of_several:
-        if launch is not None:
-            of_several.ask_again()
-            begin(of_several)
-            words = worker_words(
-                "suite", call.flags.overrides, launch.config, call.threads, call.flags.config_dir
-            )
-            return of_several, run_in_slurm(launch, of_several, words, call.wait)
-        run(of_several)
-        if left := of_several.left():
-            elsewhere = number_of(left, "run")
-            say(f"{elsewhere} elsewhere: the tables are made by the worker that ends last")
-        else:
+        left = source.left()
+        for name, place in source.elsewhere().items():
+            say(f"{name} is run by {place}")
+        if call.flags.worker and left:
+            say("the tables are made by the worker that ends last")
+            return source, False
+        if call.flags.worker:
             cancel_waiting(folder)
-        return of_several, not left
+        return source, True
 
 
 def _show_status(folder: StudyFolder, members: Sequence[Member]) -> None:
@@ -216,7 +207,7 @@ def _report(
     call: _Call,
     folder: StudyFolder,
     members: Sequence[Member],
-    source: SuiteSource,
+    source: SharedSuite,
     words: Sequence[str],
 ) -> list[dict[str, Any]]:
     """Compare, and show; returns the tables that were shown. ``words`` are the whole command."""
@@ -225,10 +216,12 @@ def _report(
     from scratchlab.reporting.report.gathering import report_of
     from scratchlab.reporting.report.page import NAME, write_page
     from scratchlab.studies.suite import compared
+    from scratchlab.studies.workers import Outcome
     from scratchlab.tracking.console import print_table
 
     suite = call.suite
-    beside = compared(suite, members, source.outcomes)
+    elsewhere = {name: Outcome(name, "running", at) for name, at in source.elsewhere().items()}
+    beside = compared(suite, members, {**elsewhere, **source.outcomes})
     comparison = write_comparison(
         folder.path,
         suite.name,
@@ -247,6 +240,8 @@ def _report(
             print_table(shown.title, shown.columns, shown.rows, notes=shown.notes)
             write_page(report_of(found, [folder.path]), folder.path / NAME, words)
             say(f"as a page: {folder.path / NAME}")
+    except CannotWrite:
+        raise
     except UserError as error:
         say(f"warning: no paired differences, and no page: {error}")
     for line in comparison.missing:

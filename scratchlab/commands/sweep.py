@@ -125,7 +125,7 @@ def _run(
     from scratchlab.studies.sweep.values import importance
 
     require_data([sweep.config])
-    lock = folder.open(shared=True)
+    lock = folder.open("sweep")
     try:
         try:
             study = open_study(sweep, folder, say)
@@ -196,7 +196,7 @@ def _run_wandb(sweep: Sweep, folder: StudyFolder, threads: int | None) -> int:
 
     require_data([sweep.config])
     agent = WandbSweep(sweep, folder, say, threads)
-    lock = folder.open(shared=True)
+    lock = folder.open("sweep")
     try:
         trials = agent.run()
         with folder.reporting():

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from scratchlab.errors import UserError
+from scratchlab.errors import CannotWrite, UserError
 from scratchlab.run.temporary import sweep, temporary_name
 
 # What the person can mend; any other OSError is a fault of the program and keeps its traceback.
@@ -39,12 +39,12 @@ ADVICE = {
 
 
 def write_error(path: Path, error: OSError) -> Exception:
-    """What to raise for an ``error`` met while writing ``path``: a UserError where advice helps."""
+    """What to raise for an ``error`` met while writing ``path``: CannotWrite where advice helps."""
     advice = ADVICE.get(error.errno or 0)
     if advice is None:
         return error
     problem, hint = advice
-    return UserError(f"Cannot write {path}: {problem}.", hint)
+    return CannotWrite(f"Cannot write {path}: {problem}.", hint)
 
 
 def open_to_append(path: Path) -> io.FileIO:

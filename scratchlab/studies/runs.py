@@ -21,9 +21,10 @@ from scratchlab.run.atomic import open_to_append, write_json
 from scratchlab.run.decisions import STUDY_RECORD
 from scratchlab.run.folder import RunFolder, read_config
 from scratchlab.run.manifest import changed_data, latest, read_manifest
-from scratchlab.studies.workers import Job, Outcome
+from scratchlab.studies.workers import Job, Outcome, in_use
 
 REPORTING = ".tables.lock"
+JOURNALS = {"suite": "suite.journal", "sweep": "study.journal"}  # who runs what, by verb
 FILE_NAME = re.compile(r"[^A-Za-z0-9._+=,-]+")
 
 
@@ -52,9 +53,9 @@ class StudyFolder:
         """The overrides that put a run into this folder."""
         return [f"output_dir={quoted(str(self.path.parent))}", f"name={quoted(self.path.name)}"]
 
-    def open(self, *, shared: bool = False) -> RunFolder:
-        """Make the folder and keep other studies out of it, or (``shared``) all but those that
-        share it too; ``unlock`` it afterwards."""
+    def open(self, verb: str) -> RunFolder:
+        """Make the folder of a ``suite`` or ``sweep``, which other commands of the same kind may
+        share; ``unlock`` it afterwards."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -64,8 +65,12 @@ class StudyFolder:
             ) from error
         if (self.path / "config.yaml").is_file():
             raise UserError(f"{self.path} is a run's folder", "Give the study a name: name=NAME.")
+        for other, journal in JOURNALS.items():
+            if other != verb and (self.path / journal).exists():
+                hint = "Give the study a name: name=NAME."
+                raise UserError(f"{self.path} is a {other}'s folder", hint)
         folder = RunFolder(self.path)
-        folder.lock(shared=shared)
+        folder.lock(shared=True)
         return folder
 
     @contextlib.contextmanager
@@ -92,13 +97,15 @@ def is_done(folder: Path) -> bool:
 
 
 def require_same(folder: Path, config: Mapping[str, Any], words: Sequence[str]) -> None:
-    """Refuse to go on with (or count) a run that was made with other options, ``words`` among them.
+    """Refuse to go on with, wait for or count a run that was made with other options, ``words``
+    among them.
 
     A run that came to nothing (it failed before its first checkpoint) may start anew with others.
     """
     if not (folder / "config.yaml").is_file():
         return
-    if not (is_done(folder) or any((folder / "checkpoints").glob("[!.]*"))):
+    has_begun = any((folder / "checkpoints").glob("[!.]*")) or in_use(folder)
+    if not (has_begun or is_done(folder)):
         return
     here = {**config, "output_dir": str(folder.parents[1])}
     config = with_architecture(here, words)

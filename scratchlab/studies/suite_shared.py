@@ -1,4 +1,4 @@
-"""A suite whose runs are pulled by several processes, on one machine or on many.
+"""The runs of a suite, which several commands may pull, on one machine or on many.
 
 Who has which run is written down as for the trials of a sweep
 (:mod:`scratchlab.studies.sweep.ledger`), in a journal in the suite's folder: each run is claimed
@@ -17,7 +17,8 @@ import optuna
 from optuna.storages.journal import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from scratchlab.studies.runs import StudyFolder, is_done
+from scratchlab.errors import UserError
+from scratchlab.studies.runs import JOURNALS, StudyFolder, is_done, require_same
 from scratchlab.studies.suite import Member
 from scratchlab.studies.suite_source import SuiteSource
 from scratchlab.studies.sweep.journal import Journal
@@ -25,7 +26,6 @@ from scratchlab.studies.sweep.leases import place_of
 from scratchlab.studies.sweep.ledger import STOPPED, Attempts, Ledger, attempts_in, running
 from scratchlab.studies.workers import Job, Outcome, in_use
 
-JOURNAL = "suite.journal"
 LEASE = 60.0  # seconds without a sign of life after which a run is taken over
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_UNTIL_SEEN = 60.0  # in which what another machine wrote to a shared disk appears here
@@ -47,6 +47,7 @@ class SharedSuite(SuiteSource):
         self._free: Attempts = {}
         self._unseen: dict[str, float] = {}
         self._next_look = 0.0
+        self._told = False
 
     def ask_again(self) -> None:
         """Have everything done again that failed, or whose folder is gone or emptied."""
@@ -70,10 +71,20 @@ class SharedSuite(SuiteSource):
                 if time.monotonic() - since < SECONDS_UNTIL_SEEN:
                     continue
                 outcome.status, outcome.reason = "failed", "its folder is not that of a done run"
+            elif outcome.status == "done":
+                self._require_same(member, outcome)
             self.waiting.remove(member)
             self.outcomes[name] = outcome
             self.record()
         self.leave_out()
+
+    @staticmethod
+    def _require_same(member: Member, outcome: Outcome) -> None:
+        """What another command did counts if that was told the same."""
+        try:
+            require_same(member.job.folder, member.config, member.job.arguments)
+        except UserError as error:
+            outcome.status, outcome.reason = "failed", error.message
 
     def take(self) -> Job | None:
         if time.monotonic() < self._next_look:
@@ -97,8 +108,19 @@ class SharedSuite(SuiteSource):
     def waits(self) -> bool:
         """Whether it must be seen first if what runs elsewhere goes on, or more runs wait for that
         than there are processes which will be free to do them."""
-        elsewhere = [m for m in self.waiting if m.job.name in self.ledger.elsewhere]
-        return self.ledger.unsure > 0 or len(self.waiting) > 2 * len(elsewhere)
+        elsewhere = self.elsewhere()
+        waits = self.ledger.unsure > 0 or len(self.waiting) > 2 * len(elsewhere)
+        if self.waiting and waits and not self._told:
+            self._told = True
+            where = "; ".join(f"{run} by {place}" for run, place in elsewhere.items())
+            self.say(f"waiting for what is run elsewhere: {where or 'its files are not here yet'}")
+        return bool(self.waiting) and waits
+
+    def elsewhere(self) -> dict[str, str]:
+        """The runs that other processes are at, and where."""
+        names = [m.job.name for m in self.waiting]
+        held = self.ledger.elsewhere
+        return {name: place_of(held[name]) for name in names if name in held}
 
     def watch(self, job: Job) -> str:
         if self.claimed[job.name][1] in self.ledger.heart.lost:
@@ -166,7 +188,7 @@ def shared(
 ) -> Iterator[SharedSuite]:
     """The suite, its runs shared with whoever else does the same; what this process has of them is
     released at the end."""
-    study = _study(folder.path / JOURNAL, say)
+    study = _study(folder.path / JOURNALS["suite"], say)
     with Ledger(study, [m.job.name for m in members], LEASE) as ledger:
         source = SharedSuite(members, folder, ledger, say)
         try:
@@ -177,7 +199,7 @@ def shared(
 
 def standing(members: Sequence[Member], folder: StudyFolder) -> list[tuple[str, str, str, str]]:
     """Every run as it stands: its name, how it ended or that it runs, by whom, and since when."""
-    path = folder.path / JOURNAL
+    path = folder.path / JOURNALS["suite"]
     study = _study(path) if path.is_file() else None
     held = {run: (place_of(w), since) for run, w, since in running(study)} if study else {}
     rows = []

@@ -19,7 +19,6 @@ import pytest
 
 from scratchlab.cli import main
 from scratchlab.run.folder import RunFolder
-from scratchlab.studies.runs import StudyFolder
 
 WORDS = ["model=linear", "model.solver=gradient", "model.epochs=3", "dataset=diabetes"]
 WORDS += ["tracker=[jsonl]", "pictures=false", "threads=1"]
@@ -126,19 +125,13 @@ def test_a_folder_that_another_process_works_in_is_refused_in_a_line(
     place = f"output_dir={tmp_path}"
     words = ["train", *WORDS, "name=x", "run_id=one", place]
     assert main(words) == 0
-    study = tmp_path / "mine.yaml"
-    study.write_text(json.dumps({"name": "mine", "runs": {"one": {"overrides": WORDS}}}))
     run = RunFolder.open(tmp_path / "x/one")
-    (tmp_path / "mine").mkdir()
-    suite = StudyFolder(tmp_path / "mine").open()
     run.lock()
     before = content(tmp_path)
     for again in (
         ["train", f"resume={run.path}", "model.epochs=5"],
         [*words, "resume=true", "model.epochs=5"],
         [*words, "model.epochs=5"],
-        ["suite", str(study), place],
-        ["sweep", *WORDS, "model.l2=0,1", "name=mine", place],
     ):
         capfd.readouterr()
         assert main(again) == 2, again
@@ -151,7 +144,6 @@ def test_a_folder_that_another_process_works_in_is_refused_in_a_line(
         assert said in shown and shown.count("error: ") == 1, (again, shown)
     assert content(tmp_path) == before
     run.unlock()
-    suite.unlock()
     assert main(["train", f"resume={run.path}", "model.epochs=5"]) == 0
 
 

@@ -144,10 +144,6 @@ def test_a_suite_killed_at_any_moment_ends_with_the_same_bits(
         done = command.wait()
         if done.code == 0:
             break
-        if "is in use by another process" in done.err:
-            # Runs that are forks (here only) share the lock of the killed suite until they end.
-            time.sleep(0.2)
-            continue
         assert done.code == -signal.SIGKILL, done.err
         kills += 1
     assert done.code == 0 and kills >= 4, kills
@@ -369,15 +365,25 @@ def test_figures_that_nobody_measured_are_pointed_out(
     assert "warning: no run has a table of numbers 'perplexity_by_length'" in done.err
 
 
-def test_two_commands_do_not_fill_one_suite(
+def test_two_commands_share_one_suite(
     launcher: Any, suite: Callable[..., str], tmp_path: Path
 ) -> None:
-    words = ["suite", suite(runs={"one": {"overrides": ["trainer.max_steps=2000"]}})]
+    runs = {"one": {"overrides": ["trainer.max_steps=9000"]}, "two": {}}
+    words, folder = ["suite", suite(runs=runs)], tmp_path / "outputs/tiny"
     first = launcher.start(*words, cwd=tmp_path, fork_runs=True)
-    assert first.wait_until(lambda: progress(tmp_path / "outputs/tiny") > 0)
-    assert "in use by another process" in launcher.run(*words, cwd=tmp_path).refused()
+    assert first.wait_until(lambda: progress(folder) > 0)
+    other = launcher.run(*words, "one.trainer.max_steps=7", cwd=tmp_path, fork_runs=True).refused()
+    assert "was made with trainer.max_steps=9000, now it is 7" in other
+    second = launcher.run(*words, cwd=tmp_path, fork_runs=True)
+    assert second.code == 0 and "[1/2] two-seed0: started (" in second.err, second.err
+    assert "one-seed0 is run by " in second.err and "whoever ends last" in second.err
+    assert "one-seed0 running: " in (folder / "tables/comparison.md").read_text()
     first.signal(signal.SIGTERM)
-    assert first.wait().code == 130
+    done = first.wait()
+    assert done.code == 130 and "1 of 2 runs are done" in done.err, done.err
+    sweep = ["sweep", *words[2:], "model=logistic", "dataset=wine_cultivars", "model.l2=0,1"]
+    message = launcher.run(*sweep, "name=tiny", cwd=tmp_path).refused()
+    assert "outputs/tiny is a suite's folder" in message
 
 
 def test_runs_are_processes_of_their_own(

@@ -93,6 +93,11 @@ def child(request: dict[str, Any]) -> int:
         from scratchlab.studies import workers
 
         workers.Nursery = Here  # type: ignore[misc,assignment]
+    if request.get("planted"):
+        from tests.support import planted
+
+        name, *arguments = request["planted"]
+        getattr(planted, name)(*arguments)
 
     from scratchlab.cli import main
 

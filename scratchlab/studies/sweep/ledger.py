@@ -22,7 +22,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from scratchlab.reporting.search import Tried
-from scratchlab.studies.sweep.leases import SECONDS, WORKER, Heart, Watch, new_worker
+from scratchlab.studies.sweep.leases import SECONDS, WORKER, Heart, Watch, is_dead, new_worker
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 STATUS = {
@@ -147,10 +147,12 @@ class Ledger:
         self.heart.__exit__(*error)
 
     def ask_for_failed(self) -> None:
-        """Have everything tried again that failed by itself so far."""
+        """Have everything tried again that failed by itself so far, or whose process is gone."""
         for run, attempts in attempts_in(self.study).items():
             last = attempts[-1]
-            if last.state == TrialState.FAIL and not last.user_attrs.get(END):
+            failed = last.state == TrialState.FAIL and not last.user_attrs.get(END)
+            worker = str(last.user_attrs.get(WORKER, ""))
+            if failed or (last.state == TrialState.RUNNING and is_dead(worker)):
                 self.ask_for(run, attempts)
 
     def ask_for(self, run: str, attempts: Sequence[FrozenTrial]) -> None:
@@ -178,7 +180,7 @@ class Ledger:
             if worker == self.worker:
                 return False
             if self._watch.has_run_out(last):
-                return self._end_lost(attempts)
+                return self._end_lost(attempts, asked.get(AGAIN + run, 0))
             self.unsure += not self._watch.is_alive(last)
             self.elsewhere[run] = worker
             return False
@@ -186,10 +188,13 @@ class Ledger:
             return True
         return len(attempts) <= asked.get(AGAIN + run, 0)
 
-    def _end_lost(self, attempts: list[FrozenTrial]) -> bool:
-        """End an attempt whose worker is gone; whether another one is to follow."""
+    def _end_lost(self, attempts: list[FrozenTrial], forgotten: int) -> bool:
+        """End an attempt whose worker is gone; whether another one is to follow.
+
+        The losses among the first ``forgotten`` attempts are no reason not to.
+        """
         number, reason = attempts[-1]._trial_id, "its worker was lost"
-        before = [t.user_attrs.get(END) for t in attempts[:-1]]
+        before = [t.user_attrs.get(END) for t in attempts[forgotten:-1]]
         if before[1 - MOST_LOSSES :] == [LOST] * (MOST_LOSSES - 1):
             reason += f" {MOST_LOSSES} times"
             self.end(number, TrialState.FAIL, reason=reason)

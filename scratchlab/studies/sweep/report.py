@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from scratchlab.errors import UserError
+from scratchlab.errors import CannotWrite, UserError
 from scratchlab.reporting.results import arithmetic
 from scratchlab.reporting.search import Search, Tried, write_trials
 from scratchlab.reporting.search_pictures import write_pictures
@@ -81,6 +81,8 @@ def _write_page(folder: Path, best: str, say: Callable[[str], None]) -> None:
 
     try:
         say(f"as a page: {write_study_page(folder, best)}")
+    except CannotWrite:
+        raise
     except UserError as error:
         say(f"warning: no page: {error}")
 

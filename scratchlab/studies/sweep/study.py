@@ -12,13 +12,12 @@ import optuna
 
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.regular_files import expanded
-from scratchlab.studies.runs import StudyFolder, completed, differences
+from scratchlab.studies.runs import JOURNALS, StudyFolder, completed, differences
 from scratchlab.studies.sweep.journal import Journal, WithoutSnapshots
 from scratchlab.studies.sweep.options import Config
 from scratchlab.studies.sweep.plan import Sweep
 from scratchlab.studies.sweep.space import seed_of
 
-JOURNAL = "study.journal"
 SECONDS_OF_SQLITE = 60.0  # that a writer waits for another one
 MOST_TRIES = 5
 # Packages that speak to a kind of storage, and our extra that installs them.
@@ -52,7 +51,7 @@ def within_reach() -> Iterator[None]:
 
 def find_study(sweep: Sweep, folder: StudyFolder) -> optuna.Study | None:
     """The study if it has been begun, to look at it."""
-    if sweep.options.storage is None and not (folder.path / JOURNAL).is_file():
+    if sweep.options.storage is None and not (folder.path / JOURNALS["sweep"]).is_file():
         return None
     return _opened(sweep, folder)
 
@@ -101,7 +100,7 @@ def _storage(
     from optuna.storages.journal import JournalRedisBackend, JournalStorage
 
     if given is None:
-        return JournalStorage(Journal(folder.path / JOURNAL, say))
+        return JournalStorage(Journal(folder.path / JOURNALS["sweep"], say))
     if given.startswith("redis"):
         return JournalStorage(WithoutSnapshots(JournalRedisBackend(given)))
     if given.startswith("sqlite"):
