@@ -139,8 +139,10 @@ def test_a_language_model_says_the_same_there(
 ) -> None:
     torch.manual_seed(0)
     sizes = {"d_model": 16, "n_heads": 2, "n_layers": 2, "bias": positions != "none"}
-    tied = {"tie_embeddings": positions != "rotary"}
-    model = GPT(GPT.Config(positions=positions, **sizes, **tied), text.spec).eval()
+    more: dict[str, Any] = {"sinusoidal": {"logit_softcap": 2.0, "activation": "relu"}}
+    more |= {"rotary": {"tie_embeddings": False, "activation": "gelu"}}
+    options = {**sizes, **more.get(positions, {}), "positions": positions}
+    model = GPT(GPT.Config(**options), text.spec).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape) / 5)
@@ -220,9 +222,12 @@ def test_the_files_are_those_that_its_own_classes_write(
 def test_what_the_format_has_no_place_for_is_refused_by_the_name_of_its_option(
     text: TextFile, tmp_path: Path
 ) -> None:
-    model = GPT(GPT.Config(d_model=16, output="adaptive", cutoffs=[4]), text.spec)
-    with pytest.raises(UserError) as raised:
-        export_model(model, text, "ctranslate2", tmp_path)
-    assert "model.output=adaptive" in raised.value.message
-    assert raised.value.hint == "Train with model.output=full."
+    refused: list[dict[str, Any]] = [{"output": "adaptive", "cutoffs": [4]}, {"qk_norm": True}]
+    for options, usual in zip(refused, ("output=full", "qk_norm=false"), strict=True):
+        model = GPT(GPT.Config(d_model=16, **options), text.spec)
+        with pytest.raises(UserError) as raised:
+            export_model(model, text, "ctranslate2", tmp_path)
+        name, value = next(iter(options.items()))
+        assert f"no place for model.{name}={str(value).lower()}" in raised.value.message
+        assert raised.value.hint == f"Train with model.{usual}."
     assert not list(tmp_path.iterdir())

@@ -39,25 +39,13 @@ ROTARY_BASE = 10000.0
 POSITIONS = 1024
 # Options that the format has a place for, with the values that it can hold (None: any). Another
 # option of a model must be at its default, which computes nothing beyond these.
-ANY = None
-KINDS = ("sinusoidal", "learned", "rotary", "none")
 HELD: dict[str, tuple[str, ...] | None] = {
-    "d_model": ANY,
-    "n_heads": ANY,
-    "n_layers": ANY,
-    "encoder_layers": ANY,
-    "decoder_layers": ANY,
-    "d_ff": ANY,
-    "block_size": ANY,
-    "max_length": ANY,
-    "dropout": ANY,
-    "attention_dropout": ANY,
-    "bias": ANY,
-    "tie_embeddings": ANY,
-    "cutoffs": ANY,  # of output=adaptive
+    **dict.fromkeys(("d_model", "n_heads", "n_layers", "encoder_layers", "decoder_layers", "d_ff")),
+    **dict.fromkeys(("block_size", "max_length", "dropout", "attention_dropout", "zero_init")),
+    **dict.fromkeys(("bias", "tie_embeddings", "logit_softcap", "cutoffs")),
     "norm": ("pre", "post"),
-    "activation": ("relu", "gelu"),
-    "positions": KINDS,
+    "activation": tuple(ACTIVATIONS),
+    "positions": ("sinusoidal", "learned", "rotary", "none"),
 }
 Variables = dict[str, Tensor]
 
@@ -70,10 +58,15 @@ def check_convertible(model: GPT | TransformerMT) -> None:
         made = field.default_factory
         usual = field.default if made is MISSING else made()
         if value != usual and held is not None and value not in held:
+            asked, held_one = (f"model.{field.name}={_written(v)}" for v in (value, usual))
             raise UserError(
-                f"CTranslate2's format has no place for model.{field.name}={value}",
-                f"Train with model.{field.name}={usual}.",
+                f"CTranslate2's format has no place for {asked}", f"Train with {held_one}."
             )
+
+
+def _written(value: Any) -> str:
+    """As a command has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @torch.no_grad()
@@ -152,23 +145,25 @@ def _translator(model: TransformerMT) -> Variables:
         found |= _stack(part, model, positions, blocks, final, activation, scaled=True)
     found["encoder/embeddings_merge"] = _number(0)
     found["encoder/multi_query_attention"] = _number(0)
-    return found | _decoder(model.output.weight)
+    return found | _decoder(model)
 
 
 def _language_model(model: GPT) -> Variables:
     found = {"decoder/embeddings/weight": model.embedding.weight}
-    activation, scaled = ACTIVATIONS["gelu_tanh"], model.scale != 1
+    activation, scaled = ACTIVATIONS[model.config.activation], model.scale != 1
     found |= _stack("decoder", model, model.positions, model.blocks, model.norm, activation, scaled)
-    return found | _decoder(model.output.weight)
+    return found | _decoder(model)
 
 
-def _decoder(output: Tensor) -> Variables:
+def _decoder(model: GPT | TransformerMT) -> Variables:
     """What a decoder has on top of its stack."""
     no = ("alibi", "alibi_use_positive_positions", "scale_alibi", "start_from_zero_embedding")
     found = {f"decoder/{name}": _number(0) for name in no}
     found["decoder/alignment_heads"] = _number(1, torch.int16)
     found["decoder/alignment_layer"] = _number(-1, torch.int16)
-    found["decoder/projection/weight"] = output
+    found["decoder/projection/weight"] = model.output.weight
+    if (cap := model.config.logit_softcap) is not None:
+        found["decoder/final_logit_softcapping"] = _number(cap, torch.float32)
     return found
 
 
