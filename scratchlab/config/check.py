@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scratchlab.config.described import described_faults
 from scratchlab.config.evaluators import evaluator_faults, posed_tasks
+from scratchlab.config.methods import method_faults
 from scratchlab.config.origin import choices_of
 from scratchlab.config.representations import representation_faults
 from scratchlab.config.root import FOLDER_NAME, LONGEST_NAME, root_options
@@ -68,6 +69,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
             faults += described_faults("model", complete["model"], part)
     misfits = _misfits(chosen) or representation_faults(chosen)
     faults += [*misfits, *evaluator_faults(chosen, complete)]
+    faults += [] if misfits else method_faults(chosen, complete)
     faults += _trainer_faults(complete)
     faults += _exportable(complete.get("export"), chosen["model"])
     return complete, faults

@@ -11,8 +11,9 @@ import torch
 from scratchlab.errors import UserError
 from scratchlab.evaluation.cost.anatomy import Anatomy, Layer, dissect
 from scratchlab.formatting import format_measurement
+from scratchlab.lab import teachers
 from scratchlab.lab.architecture import with_architecture
-from scratchlab.lab.parts import data_context, read_data, with_representation
+from scratchlab.lab.parts import Parts, data_context, read_data, with_representation
 from scratchlab.lab.weights import assemble
 from scratchlab.registry import build, is_estimator
 from scratchlab.table import Table
@@ -45,6 +46,7 @@ def inspect(
             whole = assemble({**config, "method": {}}, dataset, context, "meta").model
         found.whole = dissect(title, whole, task, optimizer, batch_size, length)
     found.arithmetic = [t for m in adapted.methods for t in m.arithmetic()]
+    found.arithmetic += teachers.tables(Parts(config, dataset, task, adapted, None, "cpu"))
     return found
 
 

@@ -17,6 +17,7 @@ from scratchlab.lab.export import check_export, export
 from scratchlab.lab.measure import build_evaluators, costs, measure, raise_failed, validation
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
+from scratchlab.lab.teachers import teach
 from scratchlab.lab.vectors import changed_file
 from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build, is_estimator
@@ -29,7 +30,7 @@ from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.manifest import begun, gone_on, latest, manifest, read_manifest
-from scratchlab.run.phases import EVALUATION, Phases
+from scratchlab.run.phases import EVALUATION, TEACHERS, Phases
 from scratchlab.run.processes import Processes, joined, place
 from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
@@ -98,7 +99,9 @@ def _train(
         trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
         for evaluator in evaluators.values() if measured else ():
             evaluator.check(parts.dataset)
-        warnings += _write_manifest(run, parts, start, overrides, command, accept)
+        with phases(TEACHERS):
+            taught = teach(parts, run.tracker.message)
+        warnings += _write_manifest(run, parts, start, taught, overrides, command, accept)
         if measured != config["evaluate"]:
             warnings.append(f"nothing is measured: {parts.dataset.unmeasured}")
         run.begin()
@@ -173,6 +176,7 @@ def _take_part(processes: Processes) -> Path:
     try:
         newest = Weights.to_go_on_from(folder, lambda _: None) if resumed else None
         parts = build_parts(config, newest, None if newest else Weights.to_begin_with(config))
+        teach(parts, LOGGER.info)
         context = training_context(parts, folder, Trackers([]))
         context.resume = newest.content if newest else None
         context.processes = processes
@@ -210,6 +214,7 @@ def _write_manifest(
     run: Session,
     parts: Parts,
     start: Weights | None,
+    taught: Mapping[str, Any],
     overrides: Sequence[str],
     command: Sequence[str],
     accept: bool,
@@ -224,6 +229,7 @@ def _write_manifest(
         "spec": parts.dataset.spec.as_dict(),
         "parameters": parts.adapted.parameter_counts()[0],
         **({"began_with": start.named} if start else {}),
+        **taught,
     }
     before = read_manifest(path) if run.resumed else {}
     if before:

@@ -60,6 +60,11 @@ class Weights:
         return self.vectors or foreign
 
     @property
+    def methods(self) -> dict[str, Any]:
+        """Those whose changes are in the weights."""
+        return changing(self.content.config.get("method") or {})
+
+    @property
     def base(self) -> dict[str, Any] | None:
         return self.content.state.get("base")
 
@@ -163,7 +168,7 @@ def assemble(
     adapted = Adapted(model, trained, base)
     if source:
         adapted.load(source.content.model, source.path)
-    elif start and start.content.config.get("method"):
+    elif start and start.methods:
         _check_same_methods(config["method"], start)
         adapted.load(start.content.model, start.path)
     if added:
@@ -209,20 +214,29 @@ def _split(
     methods: Mapping[str, Method], saved: Mapping[str, Any], now: Mapping[str, Any]
 ) -> tuple[list[Method], list[Method]]:
     """The methods that a checkpoint was trained with, and those that come on top of them."""
-    keys = list(now)
-    first = keys[: len(saved)]
+    saved, keys = changing(saved), list(now)
+    apart = {key for key in keys if key not in changing(now)}  # it is all the same where they stand
+    ordered = [key for key in keys if key not in apart]
+    first = ordered[: len(saved)]
     if first != list(saved) or any(now[k] != saved[k] for k in first):
         names = ",".join(saved)
         raise UserError(
             f"the run was trained with method=[{names}]; that cannot be changed afterwards",
             f"Others may follow: method=[{names},int8].",
         )
-    return [methods[k] for k in first], [methods[k] for k in keys[len(saved) :]]
+    trained = [k for k in keys if k in first or k in apart]
+    return [methods[k] for k in trained], [methods[k] for k in keys if k not in trained]
+
+
+def changing(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the methods of a configuration those that change a model: others only how it learns."""
+    facts = {key: find("method", entry["name"]).facts for key, entry in section.items()}
+    return {key: section[key] for key in section if not facts[key].get("leaves_model")}
 
 
 def _check_same_methods(now: Mapping[str, Any], start: Weights) -> None:
-    before = start.content.config["method"]
-    if dict(before) != dict(now):
+    before = start.methods
+    if before != changing(now):
         raise UserError(
             f"init_from: {start.path} was trained with method=[{','.join(before)}]",
             "Give the same methods with the same options, or start from a run without methods.",
@@ -242,7 +256,7 @@ def _base_model(
 
     vectors = start if start and start.vectors else None
     start = None if vectors else start
-    trained = start is not None and bool(start.content.config.get("method"))
+    trained = start is not None and bool(start.methods)
     below = source or (start if trained else None)  # may hold what methods added alone
     origin = below.base if below else None
     empty = source is not None and origin is None
@@ -301,7 +315,7 @@ def _from_scratch(
     shapes = small or shapes_of(new)
     if shapes is not None:
         weights = source or start
-        if weights and not weights.content.config.get("method") and not weights.base:
+        if weights and not weights.methods and not weights.base:
             found = weights.content.model
             Adapted(shapes).check(found if source else shapes.begin_with(found), weights.path)
     if small is not None:

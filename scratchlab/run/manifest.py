@@ -75,11 +75,28 @@ def gone_on(
             f"the data of this run have changed since it was trained: {', '.join(changed)}",
             "Restore them, train a new run, or go on with accept_changed_data=true.",
         )
+    _require_same_teachers(last.get("taught_by"), session.get("taught_by"))
     entry = {**session, "overrides": overrides, **({"changed_data": changed} if changed else {})}
     notes = [f"its data have changed: {', '.join(changed)}"] if changed else []
     if others := changed_surroundings(last, session):
         notes.append(f"{'; '.join(others)}: the last bits may come out otherwise")
     return {**before, "resumed": [*before.get("resumed", []), entry]}, notes
+
+
+def _require_same_teachers(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> None:
+    """UserError if the teachers of a run, or what they have written, are not what they were."""
+    was, found = ((one or {}).get("teachers") or {} for one in (before, now))
+    changed = [name for name in found if was and found[name] not in was.values()]
+    if changed:
+        raise UserError(
+            f"the teacher of this run has changed since it was trained: {', '.join(changed)}",
+            "Restore its checkpoint, or train a new run.",
+        )
+    if was and (before or {}).get("targets") != (now or {}).get("targets"):
+        raise UserError(
+            "the teachers of this run write other training targets now than before",
+            "Go on with the same number of threads on the same machine, or train a new run.",
+        )
 
 
 def latest(content: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -129,6 +146,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         "data?": "dict[str, Any]",
         "began_with?": {"kind": "str", "checkpoint": "str", "sha256": "str"},
         "own_part?": SCHEMA,
+        "taught_by?": {"teachers": "dict[str, str]", "targets?": "str"},
     }
     try:
         return require(read_json(path), {**session, "resumed?": "list[dict[str, Any]]"}, path)

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 START = "start and data"
+TEACHERS = "teachers"
 BATCHES = "batches"
 FORWARD = "forward"
 BACKWARD = "backward"

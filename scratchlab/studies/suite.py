@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scratchlab.studies.suite_file import RESERVED, Suite, SuiteRun
 from scratchlab.studies.workers import Job, Outcome
 
 Repeat = tuple[int, int | None]  # seed, fold
+TEACHERS = "method.distill.teachers"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Member:
     repeat: Repeat
     job: Job
     config: Mapping[str, Any]
-    after: str | None = None
+    after: tuple[str, ...] = ()
 
 
 def narrow(
@@ -45,10 +46,11 @@ def narrow(
         raise UserError(f"only: there is no run {unknown!r} in {suite.name}", hint)
     wanted |= {r.name for r in suite.runs if r.row in wanted}
     for name in list(wanted):
-        source = suite.run(name).source
-        while source is not None:
-            wanted.add(source)
-            source = suite.run(source).source
+        waiting = [name]
+        while waiting:
+            needed = suite.run(waiting.pop()).waits_for
+            waiting += needed
+            wanted |= set(needed)
     runs = [run for run in suite.runs if run.name in wanted]
     if seeds is not None:
         runs = [replace(run, seeds=tuple(dict.fromkeys(seeds))) for run in runs]
@@ -100,6 +102,7 @@ def plan(
             else:
                 everywhere = [*suite.overrides, *run.overrides, *shared, *addressed[run.name]]
                 everywhere += [f"dataset.folds={run.folds}"] if run.folds else []
+                everywhere += [_taught_by(name for name, _ in run.teachers)] if run.teachers else []
                 overrides = last_of_each(everywhere)
                 configs[run.name] = compose(overrides, config_dir=config_dir).config
         except ConfigError as error:
@@ -108,8 +111,8 @@ def plan(
         folds = suite.folds_of(run)
         repeats = [(s, f) for s in run.seeds for f in (range(folds) if folds else (None,))]
         for repeat in repeats if run.name in configs else ():
-            after = _source_of(suite, run, repeat)
-            before = next((m for m in members if m.job.name == after), None)
+            names = [_run_of(suite, run, name, repeat) for name in run.waits_for]
+            before = [next((m for m in members if m.job.name == name), None) for name in names]
             config = configs[run.name]
             members.append(_member(run, repeat, config, overrides, before, folder, threads, flags))
     if faults:
@@ -122,19 +125,21 @@ def _name_of(run: str, repeat: Repeat) -> str:
     return f"{run}-seed{seed}" + ("" if fold is None else f"-fold{fold}")
 
 
-def _source_of(suite: Suite, run: SuiteRun, repeat: Repeat) -> str | None:
-    """The run that a run with this seed and fold starts from or measures."""
-    if run.source is None:
-        return None
+def _run_of(suite: Suite, run: SuiteRun, needed: str, repeat: Repeat) -> str:
+    """Of the runs that a run needs the one for this seed and fold."""
     seed, fold = repeat
-    fold = fold if suite.run(run.source).folds else None
-    seeds = suite.run(run.source).seeds
+    fold = fold if suite.run(needed).folds else None
+    seeds = suite.run(needed).seeds
     if seed not in seeds and len(seeds) != 1:
         raise UserError(
-            f"{run.name} with seed {seed}: {run.source} has no run with this seed",
+            f"{run.name} with seed {seed}: {needed} has no run with this seed",
             f"Its seeds are {', '.join(map(str, seeds))}.",
         )
-    return _name_of(run.source, (seed if seed in seeds else seeds[0], fold))
+    return _name_of(needed, (seed if seed in seeds else seeds[0], fold))
+
+
+def _taught_by(names: Iterable[str]) -> str:
+    return f"{TEACHERS}=[{','.join(names)}]"
 
 
 def _member(
@@ -142,7 +147,7 @@ def _member(
     repeat: Repeat,
     config: Mapping[str, Any],
     overrides: Sequence[str],
-    before: Member | None,
+    needed: Sequence[Member | None],
     folder: StudyFolder,
     threads: int | None,
     flags: list[str],
@@ -153,6 +158,7 @@ def _member(
     if fold is not None:
         inherited["dataset"] = {**config["dataset"], "fold": fold}
     verb = ["train", *flags]
+    before = needed[0] if run.source is not None else None
     if run.is_eval and before is not None:
         own["evaluate_checkpoint"] = run.checkpoint
         if before.config.get("cache_dir"):  # what is saved of a place does not count
@@ -164,14 +170,28 @@ def _member(
         own["init_from"] = f"{folder.path.name}/{before.job.name}/checkpoints/{run.checkpoint}"
     if threads is not None:
         own["threads"] = threads
-    written = [w for w in overrides if key_of(w) not in own]
+    taught = []
+    if run.teachers:
+        members = needed[-len(run.teachers) :]
+        places = [
+            f"{folder.path.name}/{member.job.name}/checkpoints/{which}"
+            for member, (_, which) in zip(members, run.teachers, strict=True)
+            if member is not None
+        ]
+        taught = [_taught_by(map(quoted, places))]
+        inherited["method"] = _with_teachers(config["method"], places)
+    written = [w for w in overrides if key_of(w) not in (*own, TEACHERS)] + taught
     written += [f"{k}={quoted(v) if isinstance(v, str) else v}" for k, v in own.items()]
     if fold is not None and not run.is_eval:
         written.append(f"dataset.fold={fold}")
     job = folder.job(_name_of(run.name, repeat), verb, written)
-    return Member(
-        run, repeat, job, {**config, **inherited, **own}, before.job.name if before else None
-    )
+    after = tuple(member.job.name for member in needed if member is not None)
+    return Member(run, repeat, job, {**config, **inherited, **own}, after)
+
+
+def _with_teachers(methods: Mapping[str, Any], places: Sequence[str]) -> dict[str, Any]:
+    _, name, option = TEACHERS.split(".")
+    return {**methods, name: {**methods[name], option: list(places)}}
 
 
 def _in_order(suite: Suite) -> list[SuiteRun]:
@@ -180,7 +200,7 @@ def _in_order(suite: Suite) -> list[SuiteRun]:
     rest = list(suite.runs)
     while rest:
         names = {run.name for run in ordered}
-        run = next(r for r in rest if r.source is None or r.source in names)
+        run = next(r for r in rest if names.issuperset(r.waits_for))
         ordered.append(run)
         rest.remove(run)
     return ordered

@@ -20,6 +20,9 @@
       tuned:
         from: learned                   # start from its best checkpoint (learned/last: the last)
         overrides: [optimizer.lr=1e-4]
+      small:
+        taught_by: [learned]            # the teachers of method=distill (learned/last: the last)
+        overrides: [method=distill, model.d_model=64]
       greedy:
         eval: learned                   # no training: measure that run otherwise
         overrides: [decoding=greedy]
@@ -82,6 +85,7 @@ RUN_OPTIONS = (
     Option("label", "str", "", "what tables and pictures call the run", {}),
     Option("overrides", "list[str]", [], "what this run has of its own", {}),
     Option("from", "str | None", None, "run (or run/last) whose weights it starts from", {}),
+    Option("taught_by", "list[str]", [], "runs (or run/last) that teach it (method=distill)", {}),
     Option("eval", "str | None", None, "run (or run/last) that is measured, not trained", {}),
     Option("row", "str | None", None, "run in whose row an evaluation's figures stand", {}),
     Option("seeds", "list[int] | None", None, "in place of the suite's seeds", {"min": 0}),
@@ -103,11 +107,18 @@ class SuiteRun:
     folds: int | None = None
     source: str | None = None
     checkpoint: str = "best"
+    teachers: tuple[tuple[str, str], ...] = ()  # runs with their checkpoints
     is_eval: bool = False
     row: str | None = None
     choice: str = ""
     reference: Mapping[str, float] = field(default_factory=dict)
     reference_for: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The runs whose weights it needs."""
+        source = () if self.source is None else (self.source,)
+        return (*source, *(name for name, _ in self.teachers))
 
 
 @dataclass(frozen=True)
@@ -201,6 +212,10 @@ def _read_run(
     if options["choice"] and options["eval"]:
         problem = "is for trainings only"
         return [], [Fault(f"{where}.choice", problem, "An evaluation has no validation loss.")]
+    if options["taught_by"] and options["eval"]:
+        problem = "is for trainings only"
+        return [], [Fault(f"{where}.taught_by", problem, "An evaluation learns nothing.")]
+    teachers = [name.partition("/")[::2] for name in options["taught_by"]]
     source, _, checkpoint = (options["from"] or options["eval"] or "").partition("/")
     seeds = (suite.get("seeds") or [0]) if options["seeds"] is None else options["seeds"]
     given = options["reference_for"]
@@ -212,6 +227,7 @@ def _read_run(
         folds=options["folds"] if "folds" in (entry or {}) else suite.get("folds"),
         source=source or None,
         checkpoint=checkpoint or "best",
+        teachers=tuple((name, which or "best") for name, which in teachers),
         is_eval=bool(options["eval"]),
         row=options["row"],
         choice=options["choice"],
@@ -260,23 +276,29 @@ def _links(runs: list[SuiteRun]) -> list[Fault]:
             problem = f"there is no row {run.row!r}"
             hint = suggest(run.row, [r.name for r in runs if r.row is None], "Rows")
             faults.append(Fault(f"runs.{run.name}.row", problem, hint))
-        key = f"runs.{run.name}.{'eval' if run.is_eval else 'from'}"
-        if run.source is None:
-            continue
-        if run.source not in known:
-            hint = suggest(run.source, known, "Runs of this suite")
-            faults.append(Fault(key, f"there is no run {run.source!r}", hint))
-        elif not run.is_eval and known[run.source].folds not in (None, run.folds):
-            problem = f"{run.source} has seen other folds than {run.name} has: its test was learnt"
-            faults.append(Fault(key, problem, "Give both the same folds."))
-        elif known[run.source].is_eval:
-            faults.append(Fault(key, f"{run.source} is an evaluation and has no weights"))
-        else:
-            seen, current = {run.name}, known.get(run.source)
-            while current is not None:
-                if current.name in seen:
-                    faults.append(Fault(key, f"{run.name} waits for itself"))
-                    break
-                seen.add(current.name)
-                current = known.get(current.source or "")
+        for name in run.waits_for:
+            faults += _link(run, name, known)
     return faults
+
+
+def _link(run: SuiteRun, name: str, known: Mapping[str, SuiteRun]) -> list[Fault]:
+    """What is wrong with a run's need for the weights of another."""
+    word = "taught_by" if name != run.source else "eval" if run.is_eval else "from"
+    key = f"runs.{run.name}.{word}"
+    if name not in known:
+        hint = suggest(name, known, "Runs of this suite")
+        return [Fault(key, f"there is no run {name!r}", hint)]
+    if not run.is_eval and known[name].folds not in (None, run.folds):
+        problem = f"{name} has seen other folds than {run.name} has: its test was learnt"
+        return [Fault(key, problem, "Give both the same folds.")]
+    if known[name].is_eval:
+        return [Fault(key, f"{name} is an evaluation and has no weights")]
+    seen, waiting = set(), [name]
+    while waiting:
+        current = waiting.pop()
+        if current == run.name:
+            return [Fault(key, f"{run.name} waits for itself")]
+        if current not in seen and current in known:
+            seen.add(current)
+            waiting += known[current].waits_for
+    return []

@@ -41,7 +41,7 @@ class SuiteSource:
 
     def is_ready(self, member: Member) -> bool:
         """Whether the run that it starts from is done."""
-        return member.after is None or self._status(member.after) == "done"
+        return all(self._status(name) == "done" for name in member.after)
 
     def _status(self, name: str) -> str | None:
         return self.outcomes[name].status if name in self.outcomes else None
@@ -49,10 +49,11 @@ class SuiteSource:
     def leave_out(self) -> None:
         """Do without the runs that start from one that came to nothing."""
         for member in list(self.waiting):
-            if member.after is None or self._status(member.after) in (None, "done"):
+            missing = [n for n in member.after if self._status(n) not in (None, "done")]
+            if not missing:
                 continue
             self.waiting.remove(member)
-            reason = f"{member.after} is not done"
+            reason = f"{missing[0]} is not done"
             self.outcomes[member.job.name] = Outcome(member.job.name, "left out", reason)
             self.say(f"{member.job.name} is left out: {reason}")
             self.record()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from scratchlab.data.contract import ArrayBatch, Spec
 from scratchlab.registry import option, register
-from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.contract import Loss, Predicted, Task
 from scratchlab.tasks.example_rows import example_rows
 
 
@@ -29,7 +29,7 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: ArrayBatch) -> Loss:
         """Sums over the batch; no label smoothing in eval mode."""
-        logits = model(batch.inputs)
+        logits, _, _ = self.predicted(model, batch)
         nll = F.cross_entropy(logits, batch.targets, reduction="sum")
         smoothing = self.config.label_smoothing if model.training else 0.0
         total = nll
@@ -38,6 +38,10 @@ class Classification(Task):
                 logits, batch.targets, reduction="sum", label_smoothing=smoothing
             )
         return Loss(total=total, count=len(batch.targets), nll=nll.detach())
+
+    def predicted(self, model: nn.Module, batch: ArrayBatch) -> Predicted:
+        """The logits themselves [batch, classes]."""
+        return Predicted(model(batch.inputs), batch.targets, lambda logits: logits)
 
     def probabilities(self, model: nn.Module, batch: ArrayBatch) -> Tensor:
         """[batch, classes]."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from scratchlab.data.contract import Dataset, Spec
+from scratchlab.errors import UserError
 
 
 @dataclass
@@ -26,6 +28,18 @@ class Loss:
     nll: torch.Tensor
 
 
+class Predicted(NamedTuple):
+    """What a model makes of the places of a batch that count.
+
+    ``features`` [N, D]; ``target`` [N], the right class or id of each; ``project`` turns features
+    [n, D] into logits [n, C], so that not all of them need be held at a time.
+    """
+
+    features: torch.Tensor
+    target: torch.Tensor
+    project: Callable[[torch.Tensor], torch.Tensor]
+
+
 class Task(ABC):
     """Registered as ``@register("task", NAME)``; built as ``cls(config, spec)``."""
 
@@ -40,6 +54,11 @@ class Task(ABC):
     @abstractmethod
     def loss(self, model: Any, batch: Any) -> Loss:
         """The loss of one batch; in ``model.eval()`` mode without label smoothing."""
+
+    def predicted(self, model: Any, batch: Any) -> Predicted:
+        """What the loss is made of, where that is a distribution over classes or ids."""
+        name = getattr(self, "registered_name", type(self).__name__)
+        raise UserError(f"task={name} predicts numbers, not a distribution over classes")
 
     @abstractmethod
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> Any:

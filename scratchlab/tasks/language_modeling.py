@@ -14,7 +14,7 @@ from scratchlab.data.contract import IGNORE, Spec, TokenBatch
 from scratchlab.errors import UserError
 from scratchlab.models.contract import LanguageModel, Writer
 from scratchlab.registry import option, register
-from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.contract import Loss, Predicted, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
 
 # Logits computed at once where the output layer is no plain matrix: rows times vocabulary.
@@ -81,12 +81,7 @@ class LanguageModeling(Task):
 
         The output layer sees only those positions.
         """
-        target = batch.targets.flatten()
-        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
-        if target.device.type != "meta":  # where contents are unknown, every row counts
-            rows = (target != IGNORE).nonzero()[:, 0]
-            if len(rows) < len(target):
-                hidden, target = hidden[rows], target[rows]
+        hidden, target, _ = self.predicted(model, batch)
         smoothing = self.config.label_smoothing if model.training else 0.0
         if model.adaptive is not None:
             total, nll = self.adaptive_loss(model.adaptive, hidden, target)
@@ -95,6 +90,16 @@ class LanguageModeling(Task):
         else:
             total, nll = self.cross_entropy(hidden, weight, target, smoothing, model.softcap)
         return Loss(total=total, count=len(target), nll=nll.detach())
+
+    def predicted(self, model: LanguageModel, batch: TokenBatch) -> Predicted:
+        """The model's last layer at all positions that have a target [N, D]."""
+        target = batch.targets.flatten()
+        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
+        if target.device.type != "meta":  # where contents are unknown, every row counts
+            rows = (target != IGNORE).nonzero()[:, 0]
+            if len(rows) < len(target):
+                hidden, target = hidden[rows], target[rows]
+        return Predicted(hidden, target, model.project)
 
     def hidden(self, model: LanguageModel, batch: TokenBatch) -> Tensor:
         """The model's last layer, [B, T, D]. Recurrent models are told where texts begin."""

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from scratchlab.data.batching.masking import Masking
 from scratchlab.data.contract import IGNORE, Dataset, Spec, TokenBatch
 from scratchlab.data.kinds.masked_tokens import MaskedTokens
 from scratchlab.models.text_encoder import TextEncoder
 from scratchlab.registry import option, register
-from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.contract import Loss, Predicted, Task
 from scratchlab.tasks.example_rows import example_rows
 from scratchlab.tasks.language_modeling import projected_cross_entropy
 
@@ -48,19 +47,19 @@ class MaskedLM(Task):
 
     def loss(self, model: TextEncoder, batch: TokenBatch) -> Loss:
         """Sums over the masked words; the output layer sees no other token."""
-        hidden, target = self.predicted(model, batch)
+        hidden, target, _ = self.predicted(model, batch)
         total, nll = projected_cross_entropy(model, hidden, target)
         return Loss(total=total, count=len(target), nll=nll.detach())
 
-    def predicted(self, model: Any, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    def predicted(self, model: Any, batch: TokenBatch) -> Predicted:
         """What the model makes of the masked words [N, D], and their ids [N]."""
         target = batch.targets.flatten()
         hidden = model.hidden(batch.tokens, model.padding(batch.tokens)).flatten(0, 1)
         if target.device.type == "meta":  # where contents are unknown, as many as there would be
             count = max(1, round(self.config.share * len(target)))
-            return hidden[:count], target[:count]
+            return Predicted(hidden[:count], target[:count], model.project)
         rows = (target != IGNORE).nonzero()[:, 0]
-        return hidden[rows], target[rows]
+        return Predicted(hidden[rows], target[rows], model.project)
 
     def example_batch(self, batch_size: int, length: int, device: str = "cpu") -> TokenBatch:
         tokens, indices = example_rows(self.spec, batch_size, device, length)

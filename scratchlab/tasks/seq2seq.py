@@ -10,7 +10,7 @@ from torch import Tensor
 from scratchlab.data.contract import Seq2SeqBatch, Spec
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
-from scratchlab.tasks.contract import Loss, Task
+from scratchlab.tasks.contract import Loss, Predicted, Task
 from scratchlab.tasks.cross_entropy import linear_cross_entropy, plain_cross_entropy
 from scratchlab.tasks.language_modeling import projected_cross_entropy
 
@@ -35,12 +35,7 @@ class Seq2Seq(Task):
 
     def loss(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Loss:
         """Sums over all target tokens that are no padding; no label smoothing in eval mode."""
-        target = batch.target_out.flatten()
-        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
-        if target.device.type != "meta":  # where contents are unknown, every row counts
-            rows = (target != self.pad_id).nonzero()[:, 0]
-            if len(rows) < len(target):
-                hidden, target = hidden[rows], target[rows]
+        hidden, target, _ = self.predicted(model, batch)
         smoothing = self.config.label_smoothing if model.training else 0.0
         weight = model.output_weight
         if weight is None:
@@ -54,6 +49,16 @@ class Seq2Seq(Task):
                 hidden, weight, target, smoothing, softcap=model.softcap
             )
         return Loss(total=total, count=len(target), nll=nll.detach())
+
+    def predicted(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Predicted:
+        """The decoder's last layer at all target tokens that are no padding [N, D]."""
+        target = batch.target_out.flatten()
+        hidden = self.hidden(model, batch).flatten(0, 1)  # [B * T, D]
+        if target.device.type != "meta":  # where contents are unknown, every row counts
+            rows = (target != self.pad_id).nonzero()[:, 0]
+            if len(rows) < len(target):
+                hidden, target = hidden[rows], target[rows]
+        return Predicted(hidden, target, model.project)
 
     def hidden(self, model: Seq2SeqModel, batch: Seq2SeqBatch) -> Tensor:
         """The decoder's last layer, [B, T, D]."""

@@ -98,8 +98,9 @@ class Console(Tracker):
             self._line(step, {**scalars, **timing}, now)
 
     def message(self, text: str) -> None:
-        if self._errors is not None:
-            self._errors.print(text, markup=False, soft_wrap=True)
+        if self._errors is None:  # before the training begins
+            self._errors = rich_console(stderr=True)
+        self._errors.print(text, markup=False, soft_wrap=True)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         self._close_bar()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scratchlab.lab.teachers import taught_task
 from scratchlab.lab.train import training_context
 from scratchlab.registry import build
 from scratchlab.run.folder import RunFolder
@@ -70,6 +71,7 @@ class Updates:
         nowhere = RunFolder(subject.folder / "verify" / "gradients")
         context = training_context(parts, nowhere, Trackers([]))
         context.optimizer, context.config = _Keeper(), subject.small
+        context.task = taught_task(parts)
         without_dropout(parts.model)
         self.subject, self.spec, self.dataset = subject, parts.dataset.spec, parts.dataset
         self.state = State(self.trainer.config, context, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scratchlab.lab.parts import Parts, Trained, build_parts, check_splits, load_trained
+from scratchlab.lab.teachers import in_their_places
 from scratchlab.lab.train import train
 from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build, find, is_estimator
@@ -73,7 +74,9 @@ class Subject:
     """
 
     def __init__(self, config: dict[str, Any], run: Path | None, folder: Path) -> None:
-        self.config = {**config, "keep_memory": False}  # checks take turns
+        methods = in_their_places(config)
+        # Checks take turns: none keeps memory for its next step.
+        self.config = config = {**config, "method": methods, "keep_memory": False}
         self.given, self.folder = run, folder
         self.estimator = is_estimator(config)
         weights = checkpoint_folder(run, config["evaluate_checkpoint"]) if run else None

@@ -26,6 +26,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "lora:mlp": {"targets": ["mlp"], "rank": 2, "orthogonality": 0.1},
     "finetune": {},
     "finetune:blocks": {"train": "blocks", "last_blocks": 1},
+    "distill": {"teachers": ["a run"]},  # (tests/lab/test_teachers.py has some)
     "soft_prompt": {"length": 5},
     "int8": {"path": "integer"},  # auto may take another path for one row than for many
     "int8:zero_point": {"scheme": "zero_point", "per": "tensor", "path": "reference"},

@@ -75,8 +75,8 @@ def test_runs_go_with_those_of_their_own_fold(tmp_path: Path) -> None:
     suite = load_suite(str(tmp_path / "s.yaml"))
     members = plan(narrow(suite, [], [0, 1]), [], StudyFolder(tmp_path / "out"))
     after = {m.job.name: m.after for m in members}
-    assert after["tuned-seed1-fold1"] == "base-seed1-fold1"
-    assert after["own-seed0-fold1"] == "vectors-seed0"
+    assert after["tuned-seed1-fold1"] == ("base-seed1-fold1",)
+    assert after["own-seed0-fold1"] == ("vectors-seed0",)
     assert {m.config["dataset"]["fold"] for m in members if m.run.name == "own"} == {0, 1}
     assert len(members) == 4 * 3 + 2
     words = next(m for m in members if m.job.name == "own-seed0-fold1").job.arguments
@@ -96,3 +96,29 @@ def test_folds_of_data_that_cannot_be_divided_are_refused(tmp_path: Path) -> Non
     suite = load_suite(str(tmp_path / "s.yaml"))
     with pytest.raises(UserError, match=r"dataset\.folds: no such option"):
         plan(suite, [], StudyFolder(tmp_path / "out"))
+
+
+def test_students_wait_for_their_teachers_and_name_them(tmp_path: Path) -> None:
+    student = ["model=transformer_mt", "method=distill", "method.distill.level=both"]
+    runs = {
+        "student": {"taught_by": ["big", "other/last"], "overrides": student},
+        "big": {"overrides": ["model=transformer_mt"]},
+        "other": {"overrides": ["model=transformer_mt"], "seeds": [7]},
+    }
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"seeds": [0, 1], "runs": runs}))
+    suite = load_suite(str(tmp_path / "s.yaml"))
+    members = plan(narrow(suite, ["student"], None), [], StudyFolder(tmp_path / "out" / "s"))
+    assert [m.job.name for m in members[:3]] == ["big-seed0", "big-seed1", "other-seed7"]
+    last = members[-1]
+    assert last.job.name == "student-seed1" and last.after == ("big-seed1", "other-seed7")
+    places = ["s/big-seed1/checkpoints/best", "s/other-seed7/checkpoints/last"]
+    assert last.config["method"]["distill"]["teachers"] == places
+    assert f"method.distill.teachers=[{','.join(places)}]" in last.job.arguments
+
+    runs["big"]["taught_by"] = ["student"]
+    runs["other"]["taught_by"] = ["nobody"]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"runs": runs}))
+    with pytest.raises(UserError) as error:
+        load_suite(str(tmp_path / "s.yaml"))
+    assert "runs.big.taught_by: big waits for itself" in str(error.value)
+    assert "runs.other.taught_by: there is no run 'nobody'" in str(error.value)

@@ -10,6 +10,7 @@ import pytest
 
 from scratchlab.config.compose import compose
 from scratchlab.errors import UserError
+from scratchlab.lab.train import train
 from scratchlab.registry import Part, parts
 from scratchlab.verifying.findings import NO_CASE
 from scratchlab.verifying.verify import CHECKS, verify
@@ -49,6 +50,7 @@ METHODS = {
         "method.finetune.last_blocks=1",
     ],
     "soft_prompt": ["method=soft_prompt", "method.soft_prompt.length=3"],
+    "distill": ["method=distill", "method.distill.teachers=[runs/teacher/one]"],
     "int8": ["method=int8"],
     "nf4": ["method=nf4"],
     "bitsandbytes": ["method=bitsandbytes"],
@@ -59,7 +61,7 @@ METHODS = {
 # What a method says to a model that it does not fit.
 MISFITS = (
     *("soft_prompt is for", "soft_prompt needs", "names no embedding", "packed rows"),
-    *("matches no", "no linear layer", "no block"),
+    *("matches no", "no linear layer", "no block", "carries its state"),
 )
 
 
@@ -127,6 +129,10 @@ def test_a_model_with_a_method(name: str, method: str, here: Path) -> None:
         write_checkpoints(here)
         write_tokenizer(here / name, prefix=name == "bart")
         words = [*PRETRAINED[name], f"model.checkpoint={here / name}"]
+    if method == "distill":
+        own = ["name=teacher", "run_id=one", "output_dir=runs", "trainer.max_steps=2"]
+        config = compose([*words, *own, "evaluate=false", "threads=1", "tracker=[jsonl]"]).config
+        train(config, own, own)
     each = ["processes"] if method == "none" or name == "gpt" else []
     try:
         fits(here, [*words, *METHODS[method]], *each)

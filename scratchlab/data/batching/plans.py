@@ -146,6 +146,11 @@ class Ragged:
         within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
         return Ragged(self.values[np.repeat(self.offsets[:-1][rows], lengths) + within], offsets)
 
+    def joined(self, other: Ragged) -> Ragged:
+        """The sequences of both, those of ``other`` behind."""
+        offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
+        return Ragged(np.concatenate([self.values, other.values]), offsets)
+
     def shortened(self, longest: int) -> Ragged:
         """The same sequences without what lies beyond ``longest`` ids."""
         lengths = self.lengths

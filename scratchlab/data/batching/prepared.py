@@ -21,6 +21,15 @@ class Split:
     source: Ragged
     target: Ragged
 
+    def joined(self, other: Split) -> Split:
+        """The pairs of both, those of ``other`` behind."""
+        return Split(
+            self.sources + other.sources,
+            self.references + other.references,
+            self.source.joined(other.source),
+            self.target.joined(other.target),
+        )
+
 
 def pack_split(
     name: str,

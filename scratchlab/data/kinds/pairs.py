@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from scratchlab.data.batching.encoded_texts import content_of
 from scratchlab.data.batching.plans import (
     Lengths,
     Plan,
+    Plans,
     Ragged,
     Shuffle,
     padding_share,
@@ -201,6 +204,22 @@ class PairDataset(Kind, TranslationDataset):
                 DropoutEncoder(target, train.references, probability),
             )
         return self._dropout
+
+    # --- other targets --------------------------------------------------------------------------
+
+    def with_targets(self, split: str, texts: Sequence[str], keep: bool = False) -> PairDataset:
+        """This data set with ``texts`` as the targets of a split, tokenized with its vocabulary;
+        ``keep``: beside those that are there, so that each source is there twice."""
+        splits, *tokenizers = self._prepared
+        old = self.of_split(splits, split)
+        ids = [self.target_tokenizer.encode(text)[: self.max_length - 1] for text in texts]
+        new = Split(old.sources, list(texts), old.source, Ragged.of(ids))
+        found = copy.copy(self)
+        together = old.joined(new) if keep else new
+        found.__dict__["_prepared"] = ({**splits, split: together}, *tokenizers)
+        found._remarks, found._plans = list(self._remarks), Plans()
+        found._dropout = found._dropped_out = None
+        return found
 
     # --- preparation ----------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ class FillingMasks(Outputs):
             rows = (batch.targets != IGNORE).sum(1)
             example = batch.indices.repeat_interleave(rows)
             with torch.no_grad():
-                hidden, truth = context.task.predicted(context.model, batch.to(context.device))
+                hidden, truth, _ = context.task.predicted(context.model, batch.to(context.device))
                 log_p, guess = likeliest(context.model, hidden, truth)
             found.append(tuple(a.cpu().numpy() for a in (example, truth, guess, log_p)))
         columns = [np.concatenate(column) for column in zip(*found, strict=True)]
