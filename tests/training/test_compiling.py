@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,25 @@ def test_compiled_code_is_kept_in_a_folder_of_this_user_only(
         compiled(nn.Linear(1, 1))
         folder = tmp_path if kept else use_own_folder()
         assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "compiled")
+
+
+UPDATES = """
+import sys
+from torch import nn, ones
+from scratchlab.registry import build, find
+
+for name in ("sgd", "adam", "adamw", "muon"):
+    layer = nn.Linear(2, 2)
+    method = build("optimizer", {"name": name, **find("optimizer", name).defaults()})
+    optimizer = method.build(list(layer.named_parameters()))
+    layer(ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert layer.weight.grad is None
+assert "torch._dynamo" not in sys.modules, "a second is lost"
+"""
+
+
+def test_updates_do_not_load_the_compiler() -> None:
+    subprocess.run([sys.executable, "-c", UPDATES], check=True)

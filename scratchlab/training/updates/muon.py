@@ -23,6 +23,7 @@ from scratchlab.registry import option, register
 from scratchlab.training.updates.optimizers import NO_ROLES, Named
 from scratchlab.training.updates.roles import RoleRates, Roles, by_role
 from scratchlab.training.updates.shards import local, share_of, together
+from scratchlab.training.updates.uncompiled import uncompiled
 
 # Coefficients of the quintic that drives singular values towards 1 fastest (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -45,6 +46,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
+@uncompiled
 class MuonAdamW(torch.optim.Optimizer):
     """Muon for the groups marked ``muon``, AdamW for the others; one state, one ``step``."""
 

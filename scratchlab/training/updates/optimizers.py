@@ -15,6 +15,7 @@ from torch import nn
 
 from scratchlab.errors import UserError
 from scratchlab.registry import option, register
+from scratchlab.training.updates import uncompiled
 from scratchlab.training.updates.roles import RoleRates, Roles, by_role
 from scratchlab.training.updates.shards import share_of
 
@@ -68,7 +69,7 @@ class SGD:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
         fused = _fused(groups, shared=False)
-        return torch.optim.SGD(
+        return uncompiled.SGD(
             groups, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, fused=fused
         )
 
@@ -91,7 +92,7 @@ class Adam:
     def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         c = self.config
         groups = parameter_groups(named, c.weight_decay)
-        return torch.optim.Adam(
+        return uncompiled.Adam(
             groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, fused=_fused(groups)
         )
 
@@ -123,7 +124,7 @@ class AdamW:
     def build(self, named: Named, tables: Roles = NO_ROLES) -> torch.optim.Optimizer:
         c = self.config
         groups = by_role(parameter_groups(named, c.weight_decay), tables, c, c.lr)
-        return torch.optim.AdamW(
+        return uncompiled.AdamW(
             groups, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, fused=_fused(groups)
         )
 
