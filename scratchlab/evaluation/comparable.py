@@ -57,6 +57,7 @@ TOKENS = ("tokenizer", "vocab_size", "min_frequency", "checkpoint", "shared_voca
 MASKED = ("share", "masked", "replaced", "whole_words")
 BAR = " | "
 COSTS = {"training_time": "lower", "run_time": "lower", "peak_memory": "lower"}
+TO_TARGET = {"time_to_target": "lower"}  # of runs with trainer.stop_at
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def expected(config: Mapping[str, Any]) -> tuple[dict[str, Metric], bool]:
         found |= {
             prefix + n: m for n, m in _measured(part, entry, config) if prefix + n not in found
         }
-    found |= {name: Metric(better, "") for name, better in COSTS.items()}
+    more = TO_TARGET if trainer.get("stop_at") else {}
+    found |= {name: Metric(better, "") for name, better in (COSTS | more).items()}
     return found, whole
 
 
@@ -184,7 +186,7 @@ def _measured(
 @functools.cache
 def directions() -> dict[str, str]:
     """Which way every metric of a registered evaluator improves."""
-    found = dict(COSTS)
+    found = COSTS | TO_TARGET
     for part in section_parts("evaluator").values():
         found |= part.facts.get("measures", {})
     return found

@@ -131,6 +131,15 @@ def validation(
     return scores if quick else None
 
 
+def time_to_target(reached: Mapping[str, Any] | None) -> list[Measurement]:
+    """How long it took from the command to the checkpoint that met ``trainer.stop_at``."""
+    if reached is None:
+        return []
+    settings = {k: v for k, v in reached.items() if k != "seconds"}
+    how: dict[str, Any] = {"better": "lower", "timing": True, "settings": settings}
+    return [Measurement("time_to_target", reached["seconds"], "s", **how)]
+
+
 def costs(phases: Phases, training_seconds: float | None = None) -> list[Measurement]:
     """What a run cost in time and memory; the time of the command so far with its phases."""
     spent = phases.so_far()

@@ -6,6 +6,7 @@ is the operations of that update over what the devices compute, at a share of it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from scratchlab.training.memory import BATCH_OPTIONS, automatic
 from scratchlab.training.precision import choose_device
 from scratchlab.training.room import countable
 from scratchlab.training.sharding import layers
+from scratchlab.training.stages import mean_accumulate
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHARES = {False: 0.27, True: 0.39}
@@ -77,7 +79,8 @@ class Planned:
         """Of the model and, where one is kept, of its moving average."""
         stored = {id(t): t for t in (*self.model.parameters(), *self.model.buffers())}
         kept = sum(t.numel() * t.element_size() for t in stored.values())
-        return kept + (self.gradients if self.config["trainer"]["average"] else 0)
+        trainer = self.config["trainer"]
+        return kept + (self.gradients if trainer["average"] or trainer["average_last"] else 0)
 
     @property
     def gradients(self) -> int:
@@ -113,7 +116,7 @@ class Planned:
         """What an update makes beside weights and moments (gradients too), at most at a time."""
         key = (rows, precision, on_cpu)
         if key not in self.found:
-            accumulate = self.config["trainer"]["accumulate"]
+            accumulate = math.ceil(mean_accumulate(self.config["trainer"]))
             size = (rows, self.length, DTYPES[precision], accumulate, on_cpu)
             with countable():
                 self.found[key] = peak_bytes(self.model, self.task, *size)
@@ -129,7 +132,7 @@ class Planned:
 
     def bytes(self, rows: int, length: int | None = None) -> int:
         """All that training in fp32 on a CPU needs for a batch of so many rows of a ``length``."""
-        accumulate = self.config["trainer"]["accumulate"]
+        accumulate = math.ceil(mean_accumulate(self.config["trainer"]))
         size = length or self.length
         made = peak_bytes(self.model, self.task, rows, size, accumulate=accumulate)
         return self.weights + self.moments + made
@@ -197,7 +200,7 @@ class Planned:
         plain |= {"fused_loss": False} if "fused_loss" in plain else {}
         task = build("task", plain, self.dataset.spec)
         found = dissect("", self.model, task, optimizer, self.rows, self.length)
-        return float(found.training_flops * self.config["trainer"]["accumulate"])
+        return found.training_flops * mean_accumulate(self.config["trainer"])
 
 
 def settled(

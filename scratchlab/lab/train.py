@@ -14,7 +14,14 @@ from scratchlab.errors import LOGGED_IN, Stopped, UserError
 from scratchlab.evaluation.contract import Evaluator, Measurement
 from scratchlab.lab.architecture import with_architecture
 from scratchlab.lab.export import check_export, export
-from scratchlab.lab.measure import build_evaluators, costs, measure, raise_failed, validation
+from scratchlab.lab.measure import (
+    build_evaluators,
+    costs,
+    measure,
+    raise_failed,
+    time_to_target,
+    validation,
+)
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
 from scratchlab.lab.teachers import teach
@@ -29,7 +36,14 @@ from scratchlab.run import own_part
 from scratchlab.run.atomic import write_json
 from scratchlab.run.folder import RESULTS, RunFolder
 from scratchlab.run.interrupt import Interrupt
-from scratchlab.run.manifest import begun, gone_on, latest, manifest, read_manifest
+from scratchlab.run.manifest import (
+    begun,
+    gone_on,
+    latest,
+    manifest,
+    read_manifest,
+    record_reached,
+)
 from scratchlab.run.phases import EVALUATION, TEACHERS, Phases
 from scratchlab.run.processes import Processes, joined, place
 from scratchlab.run.record import log_file
@@ -97,6 +111,7 @@ def _train(
         check_splits(config, parts.dataset, ["evaluate_split"] if measured else [])
         check_export(parts, config)
         trainer, evaluators = build("trainer", config["trainer"]), build_evaluators(config)
+        trainer.check(config, parts.dataset)
         for evaluator in evaluators.values() if measured else ():
             evaluator.check(parts.dataset)
         with phases(TEACHERS):
@@ -161,7 +176,8 @@ def _finish(
         if evaluators is not None:
             measurements = _measure_checkpoint(run, parts, evaluators, chosen, failed)
     trained = progress.seconds if progress.step else None  # none: nothing was trained
-    measurements += costs(run.phases, trained)
+    measurements += costs(run.phases, trained) + time_to_target(progress.reached)
+    record_reached(folder.path / "manifest.json", progress.reached)
     run.results(f"Results of {folder.name}/{folder.run_id}", measurements)
     export(folder.path, parts, config, run.tracker)
     raise_failed(failed)

@@ -44,6 +44,8 @@ STATE_SCHEMA = {  # of a checkpoint of any trainer; what older ones lack has a d
     "stale?": "int",
     "finished?": "bool",
     "seconds?": "float",
+    "command_seconds?": "float",
+    "reached?": "dict[str, Any] | None",
     "window?": "list[list[float]]",
     "metrics_bytes?": "int",
     "total_steps?": "int",

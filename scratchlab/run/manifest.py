@@ -20,6 +20,7 @@ import threadpoolctl
 import scratchlab
 from scratchlab.config.reading import read_json, require
 from scratchlab.errors import UserError
+from scratchlab.run.atomic import write_json
 from scratchlab.run.own_part import SCHEMA, recorded, with_own_part
 
 PACKAGES = (
@@ -97,6 +98,14 @@ def _require_same_teachers(before: Mapping[str, Any] | None, now: Mapping[str, A
             "the teachers of this run write other training targets now than before",
             "Go on with the same number of threads on the same machine, or train a new run.",
         )
+
+
+def record_reached(path: Path, reached: Mapping[str, Any] | None) -> None:
+    """Note in a manifest how the run has reached its target, or that it has none or not yet."""
+    content = dict(read_json(path))
+    if content.get("reached") != reached:
+        write_json(path, {k: v for k, v in content.items() if k != "reached"}
+                   | ({"reached": dict(reached)} if reached else {}))  # fmt: skip
 
 
 def latest(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -53,6 +53,12 @@ class TrainingContext:
     def model(self) -> Model:
         return self.adapted.model
 
+    def command_seconds(self) -> float:
+        """Seconds since the command; of a run that went on, with those of the commands before up to
+        the checkpoint that it goes on from."""
+        before = float(self.resume.state.get("command_seconds", 0.0)) if self.resume else 0.0
+        return before + sum(self.phases.so_far().values())
+
     @property
     def validates(self) -> bool:
         """Whether there is a validation split with something in it."""
@@ -84,6 +90,9 @@ class ValidationOptions:
     patience: int | None = option(
         None, "validations without improvement before training stops; null: never", min=1
     )
+    stop_at: dict[str, float] = option(
+        {}, "what a validation must find for training to stop, such as {val/loss: 1.55}"
+    )
 
 
 @dataclass
@@ -99,6 +108,8 @@ class Progress:
     stale: int = 0
     finished: bool = False
     seconds: float = 0.0
+    command_seconds: float = 0.0
+    reached: dict[str, Any] | None = None  # how trainer.stop_at was
     window: list[list[float]] = field(default_factory=list)
 
     def judge(self, scalars: Mapping[str, float], config: Any, tracker: Tracker) -> bool:
@@ -130,6 +141,10 @@ class Trainer(ABC):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def check(self, config: Mapping[str, Any], dataset: Dataset) -> None:  # noqa: B027
+        """UserError if its options do not fit the whole configuration or the data; asked before
+        anything is trained."""
 
     @abstractmethod
     def total_steps(self, context: TrainingContext) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scratchlab.data.contract import Examples
+from scratchlab.data.contract import Dataset, Examples
 from scratchlab.errors import Stopped, TrainingError
 from scratchlab.estimators.protocol import IterativeEstimator
 from scratchlab.estimators.scoring import score
@@ -26,6 +26,7 @@ from scratchlab.run.checkpoint import Checkpoint, save
 from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.phases import CHECKPOINTS, FIT, VALIDATION
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
+from scratchlab.training.target import check_goals, still_reached, stop_where_reached
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -43,6 +44,9 @@ class Fit(Trainer):
         keep_every: int | None = option(
             None, "epochs between two checkpoints that are kept for good as step-N", min=1
         )
+
+    def check(self, config: Mapping[str, Any], dataset: Dataset) -> None:
+        check_goals(config, dataset)
 
     def total_steps(self, context: TrainingContext) -> int:
         """Epochs of the estimator; 1 where it learns in one step."""
@@ -164,7 +168,9 @@ class _Fitting:
                 f"val/loss after epoch {state.step} is {loss}: training cannot go on",
                 "Lower model.learning_rate, or scale the features (dataset.scale=standard).",
             )
-        if state.judge(scalars, self.config, context.tracker):
+        best = state.judge(scalars, self.config, context.tracker)
+        stop_where_reached(state, scalars, context)
+        if best:
             self.best = self._checkpoint()
         self.clock += time.perf_counter() - started
 
@@ -179,6 +185,7 @@ class _Fitting:
     def _checkpoint(self) -> Checkpoint:
         context = self.context
         context.tracker.flush()
+        self.progress.command_seconds = context.command_seconds()
         record = {
             **dataclasses.asdict(self.progress),
             "metrics_bytes": context.metrics_bytes,
@@ -211,7 +218,9 @@ class _Fitting:
         names = {f.name for f in dataclasses.fields(Progress)}
         self.progress = Progress(**{k: v for k, v in record.items() if k in names})
         self.context.adapted.load(checkpoint.model, self.context.checkpoints)
-        if self.progress.step < self.total_steps and self.total_steps > record["total_steps"]:
+        more = self.progress.step < self.total_steps and self.total_steps > record["total_steps"]
+        stopped = self.progress.reached is not None
+        if not still_reached(self.progress, self.context.config) and (more or stopped):
             self.progress.finished = self.estimator.finished_ = False  # more epochs are wanted now
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
+from scratchlab.data.contract import Dataset
 from scratchlab.errors import Stopped, UserError
 from scratchlab.registry import option, register
 from scratchlab.run.phases import BACKWARD, BATCHES, FORWARD, LOOP, OPTIMIZER, VALIDATION
@@ -19,7 +20,9 @@ from scratchlab.training.contract import Progress, Trainer, TrainingContext, Val
 from scratchlab.training.distributed import loss_of_own_rows, rows_of, summing
 from scratchlab.training.memory import memory_advice
 from scratchlab.training.precision import autocast
+from scratchlab.training.stages import check_lengths, cut, mean_accumulate, stage
 from scratchlab.training.state import State
+from scratchlab.training.target import check_goals, stop_where_reached
 from scratchlab.training.updates.shards import whole
 
 
@@ -34,6 +37,12 @@ class Gradient(Trainer):
             None, "updates in all; overrides epochs; 0 keeps the model as it is", min=0
         )
         accumulate: int = option(1, "batches that make one update", min=1)
+        accumulate_stages: list[int] = option(
+            [], "the same in equal shares of the updates, such as [1,2,4]", min=1
+        )
+        length_stages: list[int] = option(
+            [], "tokens of a row in equal shares of the updates: blocks of text are cut", min=1
+        )
         clip_norm: float | None = option(1.0, "largest norm of the gradient; null: any", above=0)
         precision: str = option(
             "auto",
@@ -49,6 +58,10 @@ class Gradient(Trainer):
         average: float | None = option(
             None, "decay of a moving average of the weights; null: none", min=0, below=1
         )
+        average_last: float | None = option(
+            None, "share of the updates, the last ones, whose weights are averaged; null: none",
+            above=0, max=1,
+        )  # fmt: skip
         log_every: int = option(20, "updates between two logs; the first is always logged", min=1)
         validate_every: int | None = option(
             None, "updates between two validations; null: once an epoch", min=1
@@ -65,6 +78,16 @@ class Gradient(Trainer):
         profile: bool = option(
             False, "time by phase as a table, and a trace of three updates in profile/trace.json"
         )
+        RULES: ClassVar = (
+            (
+                "average is None or average_last is None",
+                "average and average_last are two averages",
+            ),
+            (
+                "accumulate == 1 or accumulate_stages == []",
+                "accumulate and accumulate_stages say the same twice",
+            ),
+        )
 
     def total_steps(self, context: TrainingContext) -> int:
         """Updates from start to end; an epoch counts as long as the first one."""
@@ -75,8 +98,15 @@ class Gradient(Trainer):
             raise UserError("the training split has no batches")
         if self.config.max_steps is not None:
             return int(self.config.max_steps)
-        per_epoch = math.ceil(count / self.config.accumulate)
+        if self.config.accumulate_stages:
+            per_epoch: float = count / mean_accumulate(vars(self.config))
+        else:
+            per_epoch = math.ceil(count / self.config.accumulate)
         return max(1, round(self.config.epochs * per_epoch))
+
+    def check(self, config: Mapping[str, Any], dataset: Dataset) -> None:
+        check_goals(config, dataset)
+        check_lengths(self.config.length_stages, dataset)
 
     def train(self, context: TrainingContext) -> Progress:
         state = State(self.config, context, self.total_steps(context))
@@ -146,12 +176,18 @@ class Gradient(Trainer):
                 group.append(upcoming)
                 with context.phases(BATCHES):
                     upcoming = next(batches, None)
-                if len(group) == self.config.accumulate or upcoming is None:
+                if len(group) == self.accumulated(state) or upcoming is None:
                     at.position += len(group)
                     if upcoming is None:
                         at.epoch, at.position = at.epoch + 1, 0
                     yield group, upcoming is None
                     group = []
+
+    def accumulated(self, state: State) -> int:
+        """Batches that make the coming update."""
+        c, step = self.config, state.progress.step
+        stages: list[int] = c.accumulate_stages
+        return stage(stages, step, state.total_steps) if stages else int(c.accumulate)
 
     def update(self, state: State, group: list[Any]) -> None:
         """One update of the weights from the batches of ``group``.
@@ -162,6 +198,8 @@ class Gradient(Trainer):
         """
         at, context = state.progress, state.context
         state.rates.set(at.step)
+        if lengths := self.config.length_stages:
+            group = [cut(batch, stage(lengths, at.step, state.total_steps)) for batch in group]
         state.model.train()
         processes = state.processes
         totals, nlls, count, first = [], [], 0, 0
@@ -240,6 +278,8 @@ class Gradient(Trainer):
                     what = f"val/loss after update {at.step}"
                     raise state.diverged(what, scalars["val/loss"])
                 best = at.judge(scalars, self.config, context.tracker)
+                state.clock.tick()
+                stop_where_reached(at, scalars, context)
             state.save("last", *(["best"] if best else []))
 
 

@@ -41,6 +41,7 @@ from scratchlab.training.distributed import (
 from scratchlab.training.loss_module import LossModule
 from scratchlab.training.precision import choose_precision
 from scratchlab.training.sharding import Sharded
+from scratchlab.training.target import still_reached
 from scratchlab.training.updates.average import WeightAverage
 from scratchlab.training.updates.optimizers import (
     NoOptimizer,
@@ -87,7 +88,7 @@ class State:
         self.stop: str | None = None
         self.rows = 0
         self.scaler = torch.amp.GradScaler(context.device.type, enabled=self.dtype == torch.float16)
-        self.average = WeightAverage(self.model, config.average) if config.average else None
+        self.average = WeightAverage.of(self.model, config, total_steps)
         self.progress = Progress()
         self.window = Window(context.device, self.processes)
         self.gradient_norm: torch.Tensor | None = None
@@ -182,6 +183,7 @@ class State:
         if not math.isfinite(largest):  # a checkpoint to go on from must be worth it
             raise self.diverged(f"the largest weight after update {at.step}", largest)
         self.clock.tick()
+        at.command_seconds = context.command_seconds()
         context.tracker.flush()
         numbers = {
             **self._together(optimizer_tensors(self.optimizer)),
@@ -263,5 +265,6 @@ class State:
         self.window = Window(context.device, self.processes, at.window)
         norm = record.get("gradient_norm")
         self.gradient_norm = None if norm is None else torch.tensor(norm)
+        reached = still_reached(at, context.config)
         if at.finished and at.step < self.total_steps:
-            at.finished = self.config.patience is not None
+            at.finished = reached or self.config.patience is not None

@@ -65,6 +65,7 @@ class Updates:
         subject.require_training()
         parts = subject.parts
         options = {"precision": "fp32", "clip_norm": None, "average": None, "max_steps": 1}
+        options |= {"average_last": None}
         self.trainer = build("trainer", {**subject.small["trainer"], **options})
         if not isinstance(self.trainer, Gradient):
             raise DoesNotApply(f"{type(self.trainer).__name__} trains in its own way")

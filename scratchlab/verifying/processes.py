@@ -23,7 +23,13 @@ LAST = "checkpoints/last"
 # Two updates of two batches each by plain gradient descent, which keeps the (decayed) sum of the
 # gradients. An optimizer that divides by them would turn rounding into whole steps where they are
 # nothing else: what is added to all keys of an attention has no gradient.
-UPDATES = {"max_steps": 2, "accumulate": 2, "log_every": 1, "validate_every": 1}
+UPDATES: dict[str, Any] = {
+    "max_steps": 2,
+    "accumulate": 2,
+    "accumulate_stages": [],
+    "log_every": 1,
+    "validate_every": 1,
+}
 ALIKE = {"clip_norm": None, "average": None, "precision": "fp32"}
 DESCENT = {"lr": 1e-3, "momentum": 0.9}
 

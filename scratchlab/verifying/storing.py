@@ -28,8 +28,8 @@ def saved(subject: Subject) -> Iterator[Finding]:
     subject.take()  # two others are compared
     parts = subject.begun()
     trainer = {**parts.config["trainer"]}
-    if trainer.get("average"):  # else what is saved is not what is in memory
-        trainer["average"] = None
+    for average in {"average", "average_last"} & trainer.keys():
+        trainer[average] = None  # else what is saved is not what is in memory
     folder = RunFolder.create(subject.small["output_dir"], "verify", "saved")
     build("trainer", trainer).train(training_context(parts, folder, Trackers([])))
     moved = subject.folder / "moved"

@@ -63,6 +63,7 @@ TRAINER: dict[str, Any] = {
     "monitor": "val/loss",
     "monitor_better": "lower",
     "patience": None,
+    "stop_at": {},
 }
 
 
@@ -184,6 +185,7 @@ def bounded(config: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
         asked = trainer["precision"] if trainer["precision"] != "auto" else SHORT.get(known or "")
         trainer |= {**GRADIENT, "max_steps": steps, "precision": asked or "fp32"}
         trainer["accumulate"] = min(trainer["accumulate"], 2)
+        trainer["accumulate_stages"] = [min(n, 2) for n in trainer.get("accumulate_stages", ())]
     elif trainer["name"] == "fit":
         trainer |= FIT
     jsonl = {"name": "jsonl", **find("tracker", "jsonl").defaults()}
