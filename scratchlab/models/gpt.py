@@ -24,6 +24,7 @@ from scratchlab.models.layers.cache import KeyValueCache, Places
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
+from scratchlab.models.layers.lowered import lowered
 from scratchlab.models.layers.positions import Positions, Rotary
 from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.registry import option, register
@@ -171,7 +172,8 @@ class GPT(LanguageModel):
         if cache is not None:
             places, mask = cache.extend(tokens, lengths)
         x = self.embedding(tokens)  # [B, T, D]
-        x = self.dropout(self.positions(x if self.scale == 1 else x * self.scale, places))
+        x = self.positions(x if self.scale == 1 else x * self.scale, places)
+        x = self.dropout(lowered(x))
         rotation = None if self.rotary is None else self.rotary(places)
         x0, stream = x, None if self.stream is None else self.stream.view(-1, 2)
         for number, layer in enumerate(self.blocks):

@@ -24,6 +24,7 @@ from scratchlab.models.layers.block import Block
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import ACTIVATIONS, FeedForward
 from scratchlab.models.layers.linear import Linear
+from scratchlab.models.layers.lowered import lowered
 from scratchlab.models.layers.positions import Positions, Rotary
 from scratchlab.models.layers.token_layers import TokenLayers
 from scratchlab.models.layers.word_vectors import EmbeddingOptions
@@ -185,12 +186,12 @@ class TextEncoder(Writer):
         x = self.positions(x, places)
         if self.segments is not None:
             x = x + (self.segments.weight[0] if segments is None else self.segments(segments))
-        x = self.dropout(self.embedding_norm(x))
+        x = self.dropout(lowered(self.embedding_norm(x)))
         rotation = None if self.rotary is None else self.rotary(places)
         mask = padding_mask(padding, x.dtype)
         for layer in self.blocks:
             x = layer(x, rotation, mask)
-        return self.norm(x)
+        return self.norm(x).to(self.embedding.weight.dtype)
 
     def encode(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """tokens [B, T], padding as in :meth:`hidden` → what classes are told from, [B, D]."""

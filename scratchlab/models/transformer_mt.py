@@ -22,6 +22,7 @@ from scratchlab.models.layers.cache import KeyValueCache, LayerCache, Places
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
+from scratchlab.models.layers.lowered import lowered
 from scratchlab.models.layers.positions import Positions, Rotary, Rotation
 from scratchlab.models.layers.token_layers import TokenLayers, distinct
 from scratchlab.models.layers.translation_tables import translation_tables
@@ -207,4 +208,4 @@ class TransformerMT(Seq2SeqModel):
         """ids [B, T] → [B, T, D], scaled by √D, with positions; and the rotation of ``places``."""
         x = embedding(ids).mul_(math.sqrt(self.config.d_model))
         rotation = None if self.rotary is None else self.rotary(places)
-        return self.dropout(positions(x, places)), rotation
+        return self.dropout(lowered(positions(x, places))), rotation

@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from scratchlab.models.layers.lowered import is_lowered, lowered_linear
+
 FEW = 64
 # Weights below this size (of 1 MB) stay in the processor's caches, where their order is no matter.
 LARGE = 1 << 18
@@ -38,12 +40,16 @@ class Linear(nn.Linear):
 
     blocked: Tensor | None = None  # the copy, while there is one
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., in] → [..., out]."""
+    def forward(self, x: Tensor, relu: bool = False) -> Tensor:
+        """x [..., in] → [..., out], or the ReLU of that."""
         weight = self.weight
+        if is_lowered(x):
+            return lowered_linear(x, weight, self.bias, relu)
         if weight.numel() < LARGE or torch.is_grad_enabled():
-            return F.linear(x, weight, self.bias)
-        return linear(x, weight, self.bias, self.blocked)
+            y = F.linear(x, weight, self.bias)
+        else:
+            y = linear(x, weight, self.bias, self.blocked)
+        return F.relu(y, inplace=True) if relu else y
 
 
 def linear(

@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scratchlab.models.layers.lowered import product_dtype
+
 LONGEST = 256  # tokens; above it torch's gradient is as fast, and skips what causality hides
 AT_ONCE = 1 << 19  # scores, 2 MB of fp32
 
@@ -81,12 +83,6 @@ def added(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> Tensor | N
     if mask.dtype == torch.bool:
         mask = torch.zeros(mask.shape, device=mask.device).masked_fill_(~mask, float("-inf"))
     return mask.float()[(None,) * (4 - mask.dim())]
-
-
-def product_dtype(q: Tensor) -> torch.dtype:
-    """What products of ``q`` are computed in: its own dtype, or what autocast makes of it."""
-    kind = q.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
 
 
 def is_short(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:
