@@ -12,6 +12,7 @@ from torch import Tensor
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.contract import Seq2SeqModel
+from scratchlab.models.layers.linear import packed
 
 
 class Hypothesis(NamedTuple):
@@ -61,11 +62,13 @@ class Decoder(ABC):
         """
         device = next(model.parameters()).device
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
+        chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        steps = sum(len(sources[rows[-1]]) for rows in chunks)  # outputs are about as long
         found: dict[int, Hypothesis] = {}
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
-            found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))
+        with packed(model, batch_size * getattr(self.config, "beam_size", 1), steps):
+            for rows in chunks:
+                batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
+                found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))
         return [found[i] for i in range(len(sources))]
 
     def limits(self, source: Tensor, pad_id: int) -> Tensor:

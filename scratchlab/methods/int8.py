@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from scratchlab.errors import UserError
 from scratchlab.methods.contract import MethodContext, StoredMatrix
-from scratchlab.methods.int8_kernels import Kernel, Multiplier, kernel
+from scratchlab.methods.int8_kernels import Kernel, Multiplier, bfloat16_product, kernel
 from scratchlab.methods.quantized import (
     DEQUANTIZED,
     LayerOptions,
@@ -35,6 +35,7 @@ from scratchlab.methods.replace import (
     without_adapters,
 )
 from scratchlab.models.contract import Model
+from scratchlab.models.layers.linear import PACK_ROWS, Packs
 from scratchlab.registry import option, register
 
 
@@ -96,7 +97,7 @@ class Int8Weight(StoredMatrix):
         return values.mul_(self.scale)
 
 
-class Int8Linear(QuantizedLinear):
+class Int8Linear(QuantizedLinear, Packs):
     """A linear layer whose int8 matrix stands in a module of its own, ``stored``."""
 
     def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None) -> None:
@@ -114,7 +115,16 @@ class Int8Linear(QuantizedLinear):
     def product(self, x: Tensor) -> Tensor | None:
         if self.kernel is None or x.device.type != "cpu":
             return None
+        if self.blocked is not None:
+            return bfloat16_product(x, self.stored, self.blocked).to(x.dtype)
         return self.kernel(x, self.stored).to(x.dtype)
+
+    def pack(self, rows: int) -> bool:
+        values = self.stored.values
+        if self.kernel is bfloat16_product and values.device.type == "cpu" and rows >= PACK_ROWS:
+            floats = values.to(torch.bfloat16)
+            self.blocked = torch.ops.mkldnn._reorder_linear_weight(floats, rows)
+        return self.blocked is not None
 
 
 class Int8Embedding(nn.Module):

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from scratchlab.errors import UserError
+from scratchlab.models.layers.linear import PACK_ROWS, has_bfloat16, with_blocked
 from scratchlab.run.decisions import decided_once
 from scratchlab.run.manifest import machine
 
@@ -37,21 +38,25 @@ from scratchlab.run.manifest import machine
 PIECE = 2048
 PEAK = 12.0
 ROWS = (1, 4, 16, 64, 256)
-FUSED_ROWS = 16
+FUSED_ROWS, FUSED_WIDTH = 16, 16
 SHAPE = (1536, 576)  # of the matrix that is measured with
 
 
-Kernel = Callable[[Tensor, Any], Tensor]
+Kernel = Callable[..., Tensor]  # x [rows, in], the stored matrix → [rows, out]
 
 
-def bfloat16_product(x: Tensor, stored: Any) -> Tensor:
+def bfloat16_product(x: Tensor, stored: Any, blocked: Tensor | None = None) -> Tensor:
     """x [rows, in] with absmax integers → float32 [rows, out].
 
-    A few rows are multiplied by a kernel that turns integers into floats as it reads them. Many
-    rows are faster with a matrix of floats, which holds such integers exactly.
+    One or two rows are multiplied by a kernel that turns integers into floats as it reads them.
+    More are faster with a matrix of floats, which holds such integers exactly: ``blocked``, which
+    is made once for a generation, or one that is made for this product.
     """
     values, x = stored.values, x.to(torch.bfloat16)
-    if x.shape[0] <= FUSED_ROWS:
+    few = x.shape[1] % FUSED_WIDTH == 0  # the kernel reads beyond the end of other rows
+    if blocked is not None and (x.shape[0] >= PACK_ROWS or not few):
+        y = with_blocked(x, blocked)
+    elif few and x.shape[0] <= FUSED_ROWS:
         y = torch._weight_int8pack_mm(x, values, _ones(values.shape[0], x.device))
     else:
         y = x @ values.to(torch.bfloat16).t()
@@ -139,15 +144,9 @@ def kernel(path: str, bits: str, scheme: str, cache: Path | None = None) -> Kern
     if path == "reference":
         return None
     free = path == "auto" and bits == "auto" and scheme == "absmax"
-    if free and has_bfloat16():
+    if free and has_bfloat16() and hasattr(torch, "_weight_int8pack_mm"):
         return bfloat16_product
     return fastest(path, bits, cache)
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself, as far as this torch can tell."""
-    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return ask is not None and hasattr(torch, "_weight_int8pack_mm") and bool(ask())
 
 
 def fastest(path: str, bits: str, cache: Path | None = None) -> Multiplier | None:

@@ -70,3 +70,29 @@ def test_figures_say_which_arithmetic_of_a_quantized_model_ran() -> None:
         fused = torch._C._dispatch_has_kernel_for_dispatch_key("bitsandbytes::gemm_4bit", "CPU")
         assert ("no fused kernel here" in said) != fused
     assert products("bitsandbytes", kind="int8").startswith("activations as 8-bit integers")
+
+
+@pytest.mark.parametrize("width", [8, 48])  # torch's fused kernel takes multiples of 16 only
+@pytest.mark.parametrize("rows", [1, 2, 5, 70])
+def test_products_in_bfloat16_are_those_of_the_integers_with_a_copy_and_without(
+    rows: int, width: int
+) -> None:
+    from scratchlab.methods.int8 import Int8Linear, Int8Weight, quantize
+    from scratchlab.models.layers.linear import PACK_STEPS, packed
+
+    if not int8_kernels.has_bfloat16():
+        pytest.skip("this processor does not multiply bfloat16")
+    torch.manual_seed(0)
+    stored = Int8Weight(quantize(torch.randn(40, width), "absmax", per_channel=True))
+    layer = Int8Linear(stored, torch.randn(40), int8_kernels.bfloat16_product)
+    x = torch.randn(rows, width).bfloat16().float()
+    expected = x @ stored.dequantize().t() + layer.bias
+    near = {"rtol": 2**-7, "atol": 0.05}
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, **near)
+        with packed(layer, 8, PACK_STEPS) as layers:
+            assert layers == [layer] and layer.blocked is not None
+            torch.testing.assert_close(layer(x), expected, **near)
+        assert layer.blocked is None
+        with packed(layer, 1, PACK_STEPS) as layers:
+            assert layers == []

@@ -96,3 +96,15 @@ def test_a_generation_sees_the_weights_of_now(small_is_large: None) -> None:
             parameter.add_(0.5 * torch.randn_like(parameter))
     alone = [decoder.generate_batch(model, [prompt], SPEC)[0] for prompt in prompts]
     assert decoder.generate_batch(model, prompts, SPEC) == alone
+
+
+@pytest.mark.parametrize("rows", [1, 5, 70])
+def test_weights_in_bfloat16_are_copied_whatever_their_size_and_the_rows(rows: int) -> None:
+    if not module.has_bfloat16():
+        pytest.skip("this processor does not multiply bfloat16")
+    layer, x = Linear(24, 10).bfloat16(), torch.randn(rows, 3, 24).bfloat16()
+    with torch.inference_mode(), packed(layer, rows, module.PACK_STEPS) as layers:
+        assert layers == [layer]
+        expected = F.linear(x, layer.weight, layer.bias)
+        torch.testing.assert_close(layer(x), expected, rtol=1e-2, atol=1e-2)
+    assert layer.blocked is None

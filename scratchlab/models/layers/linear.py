@@ -10,7 +10,8 @@ In generation a step has one row for each text. Three ways to make their product
   processors read large weights twice as fast that way (Zen 4: 30 instead of 14 GB/s), on others it
   takes ten times as long (Sapphire Rapids), so it is measured once in a process.
 
-All give the same numbers but for rounding.
+All give the same numbers but for rounding. Weights in bfloat16 (and integers that are multiplied as
+such, :mod:`scratchlab.methods.int8`) are faster in blocked order for any number of rows.
 """
 
 from __future__ import annotations
@@ -35,33 +36,66 @@ PACK_ROWS, PACK_STEPS = 3, 16
 CLEARLY = 1.4
 
 
-class Linear(nn.Linear):
-    """``nn.Linear``, with the fast ways for the newest token of each text."""
+class Packs(nn.Module):
+    """A layer that may keep a copy of its weights in blocked order, ``blocked``, for a while."""
 
-    blocked: Tensor | None = None  # the copy, while there is one
+    blocked: Tensor | None = None
+
+    def pack(self, rows: int) -> bool:
+        """Make the copy, if products of ``rows`` rows are faster with it; whether it was made."""
+        raise NotImplementedError
+
+    def unpack(self) -> None:
+        self.blocked = None
+
+
+class Linear(nn.Linear, Packs):
+    """``nn.Linear``, with the fast ways for the newest token of each text."""
 
     def forward(self, x: Tensor, relu: bool = False) -> Tensor:
         """x [..., in] → [..., out], or the ReLU of that."""
         weight = self.weight
         if is_lowered(x):
             return lowered_linear(x, weight, self.bias, relu)
-        if weight.numel() < LARGE or torch.is_grad_enabled():
+        if torch.is_grad_enabled() or (weight.numel() < LARGE and self.blocked is None):
             y = F.linear(x, weight, self.bias)
         else:
             y = linear(x, weight, self.bias, self.blocked)
         return F.relu(y, inplace=True) if relu else y
+
+    def pack(self, rows: int) -> bool:
+        weight = self.weight.detach()
+        if is_large(weight) and PACK_ROWS <= rows <= FEW:
+            self.blocked = torch.ops.mkldnn._reorder_linear_weight(weight, FEW)
+        elif weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and has_bfloat16():
+            self.blocked = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        return self.blocked is not None
+
+
+@cache
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, as far as this torch can tell."""
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return ask is not None and bool(ask())
+
+
+def with_blocked(x: Tensor, blocked: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``x Wᵀ + b`` for x [n, in] and weights in blocked order, both of one type → [n, out]."""
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, blocked, bias, "none", [], "")
+    return y
 
 
 def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, blocked: Tensor | None = None
 ) -> Tensor:
     """``x Wᵀ + b`` for x [..., in]; quick for [B, in] and [B, 1, in] without gradients."""
+    if blocked is not None and x.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+        return with_blocked(x.reshape(-1, x.shape[-1]), blocked, bias).view(*x.shape[:-1], -1)
     rows = x.numel() // x.shape[-1] if x.dim() == 2 or x.shape[-2] == 1 else 0
     if not 0 < rows <= (FEW if blocked is not None else 2) or torch.is_grad_enabled():
         return F.linear(x, weight, bias)
     if blocked is not None:
-        flat = x.reshape(rows, -1)
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, blocked, bias, "none", [], "")
+        y = with_blocked(x.reshape(rows, -1), blocked, bias)
     elif is_large(weight) and x.shape[-1] % 2 == 0 and columns_win(rows, torch.get_num_threads()):
         y = as_columns(x.reshape(rows, -1), weight, bias)
     else:
@@ -70,19 +104,16 @@ def linear(
 
 
 @contextmanager
-def packed(model: nn.Module, rows: int, steps: int) -> Iterator[list[Linear]]:
-    """While open, the large weights of ``model`` stand there in blocked order as well, if that is
-    worth it for ``steps`` steps of ``rows`` rows. The weights must not change meanwhile."""
-    worth_it = PACK_ROWS <= rows <= FEW and steps >= PACK_STEPS and torch.backends.mkldnn.enabled
-    layers = [m for m in model.modules() if worth_it and isinstance(m, Linear)]
-    layers = [layer for layer in layers if is_large(layer.weight)]
+def packed(model: nn.Module, rows: int, steps: int) -> Iterator[list[Packs]]:
+    """While open, weights of ``model`` stand there in blocked order as well, where that is worth it
+    for ``steps`` steps of ``rows`` rows. The weights must not change meanwhile."""
+    worth_it = steps >= PACK_STEPS and torch.backends.mkldnn.enabled
+    layers = [m for m in model.modules() if worth_it and isinstance(m, Packs)]
     try:
-        for layer in layers:
-            layer.blocked = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), FEW)
-        yield layers
+        yield [layer for layer in layers if layer.pack(rows)]
     finally:
         for layer in layers:
-            layer.blocked = None
+            layer.unpack()
 
 
 def is_large(weight: Tensor) -> bool:
