@@ -1,0 +1,279 @@
+"""Speed of decoding a translator: ours beside transformers' MarianMTModel and CTranslate2.
+
+    python scripts/bench_decoding.py [--rounds 5] [--threads N] [--only NAME …] [--quick]
+
+One random translator (3+3 layers, d=256, vocabulary 8,000) in fp32, bf16 and int8, exported to
+CTranslate2 and run there in fp32 and int8, and a MarianMTModel of the same size. Greedy and beam 5,
+a sentence at a time and 64 at a time. Sentences are random ids, as long as those of Multi30k; the
+64 of a batch have one length, and every output is forced to be as long as its source, so that all
+do the same steps.
+
+Each tool works in a process of its own (CTranslate2's threads spin for a while after a call and
+would take the cores of another), one after the other in turn, with a pause between; a round has
+every tool at every setting. The table shows the median of the rounds, the lowest and the highest.
+
+"bound" is the share of what the machine's own speed allows: each step has to read the weights once
+(at the bandwidth of memory as large as they are, caches included) and to make its products (at the
+fastest large product of that precision), whichever takes longer; all else is free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import torch
+from bench_translation import EOS, SOS, Size, marian, sentence_pairs, spec_of
+from machine_peak import gemm_peak, read_bandwidth
+
+from scratchlab.decoding.beam import Beam
+from scratchlab.decoding.greedy import Greedy
+from scratchlab.methods.contract import MethodContext
+from scratchlab.methods.int8 import Int8
+from scratchlab.models.formats.ctranslate2 import export_ctranslate2
+from scratchlab.models.transformer_mt import TransformerMT
+from scratchlab.run.decisions import machine_load
+
+TOOLS = (
+    "scratchlab fp32", "scratchlab bf16", "scratchlab int8", "transformers fp32",
+    "ctranslate2 fp32", "ctranslate2 int8",
+)  # fmt: skip
+PAUSE = 0.5  # seconds after a measurement, while threads of others come to rest
+Batches = list[list[list[int]]]
+Translate = Callable[[Batches, int], None]
+
+
+def ours(size: Size) -> TransformerMT:
+    """The same random weights in every process."""
+    torch.manual_seed(0)
+    config = TransformerMT.Config(
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        encoder_layers=size.layers,
+        decoder_layers=size.layers,
+        d_ff=size.d_ff,
+    )
+    return TransformerMT(config, spec_of(size)).eval()
+
+
+def scratchlab(size: Size, precision: str) -> Translate:
+    model: Any = ours(size)
+    if precision == "bf16":
+        model = model.bfloat16()
+    if precision == "int8":
+        model = Int8(Int8.Config()).apply(model, MethodContext(spec_of(size)))
+
+    def translate(batches: Batches, beams: int) -> None:
+        for length, some in by_length(batches).items():
+            limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0, "min_length": length}
+            decoder: Any = Greedy(Greedy.Config(**limits))
+            if beams > 1:
+                decoder = Beam(Beam.Config(beam_size=beams, **limits))
+            decoder.generate_all(model, [row for batch in some for row in batch], spec_of(size),
+                                 len(some[0]))  # fmt: skip
+
+    return translate
+
+
+def transformers(size: Size, precision: str) -> Translate:
+    peer = marian(size).eval()
+
+    def translate(batches: Batches, beams: int) -> None:
+        for batch in batches:
+            rows, count = torch.tensor(batch), len(batch[0])
+            with torch.inference_mode():
+                peer.generate(
+                    input_ids=rows,
+                    attention_mask=torch.ones_like(rows),
+                    num_beams=beams,
+                    do_sample=False,
+                    min_new_tokens=count,
+                    max_new_tokens=count,
+                )
+
+    return translate
+
+
+def ctranslate2(size: Size, precision: str) -> Translate:
+    import ctranslate2 as engine
+
+    names = [str(i) for i in range(size.vocabulary)]
+    names[SOS], names[EOS] = "<sos>", "<eos>"
+    with tempfile.TemporaryDirectory() as folder:
+        words = SimpleNamespace(tokens=names)
+        dataset: Any = SimpleNamespace(
+            spec=spec_of(size), source_tokenizer=words, target_tokenizer=words
+        )
+        export_ctranslate2(ours(size), Path(folder), dataset)
+        kinds = {"fp32": "float32", "int8": "int8_float32"}
+        translator = engine.Translator(
+            folder,
+            compute_type=kinds[precision],
+            inter_threads=1,
+            intra_threads=torch.get_num_threads(),
+        )
+
+    def translate(batches: Batches, beams: int) -> None:
+        for batch in batches:
+            translator.translate_batch(
+                [[names[i] for i in row[:-1]] for row in batch],
+                beam_size=beams,
+                min_decoding_length=len(batch[0]),
+                max_decoding_length=len(batch[0]),
+            )
+
+    return translate
+
+
+def by_length(batches: Batches) -> dict[int, Batches]:
+    found: dict[int, Batches] = {}
+    for batch in batches:
+        found.setdefault(len(batch[0]), []).append(batch)
+    return found
+
+
+def work(settings: dict[str, Any]) -> None:
+    """A tool's process: measures what a line of its input asks for, and answers with seconds."""
+    torch.set_num_threads(settings["threads"])
+    size = Size(**settings["size"])
+    tool, precision = settings["tool"].split()
+    kinds: Any = {"scratchlab": scratchlab, "transformers": transformers}
+    translate: Translate = kinds.get(tool, ctranslate2)(size, precision)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        start = time.perf_counter()
+        translate(asked["batches"], asked["beams"])
+        print(time.perf_counter() - start, flush=True)
+
+
+class Tool:
+    """The process of a tool."""
+
+    def __init__(self, name: str, size: Size, threads: int) -> None:
+        settings = {"tool": name, "size": vars(size), "threads": threads}
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "--work", json.dumps(settings)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.answer()
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a tool ended with exit code {self.process.wait()}")
+        return line
+
+    def seconds(self, batches: Batches, beams: int) -> float:
+        assert self.process.stdin is not None
+        print(json.dumps({"batches": batches, "beams": beams}), file=self.process.stdin, flush=True)
+        found = float(self.answer())
+        time.sleep(PAUSE)
+        return found
+
+
+def batches_of(size: Size, batch: int, count: int) -> Batches:
+    """``count`` batches of sentences of one length each, lengths spread as those of Multi30k."""
+    lengths = sorted(len(source) for source, _ in sentence_pairs(1000, size.vocabulary))
+    generator = torch.Generator().manual_seed(2)
+    found: Batches = []
+    for number in range(count):
+        words = lengths[(2 * number + 1) * 500 // count] - 1
+        rows = torch.randint(4, size.vocabulary, (batch, words), generator=generator)
+        found.append([[*row, EOS] for row in rows.tolist()])
+    return found
+
+
+class Bound:
+    """What the machine's own speed allows."""
+
+    def __init__(self, size: Size) -> None:
+        d, ff = size.d_model, size.d_ff
+        self.source = size.layers * (4 * d * d + 2 * d * ff + 2 * d * d)  # with keys of the memory
+        self.step = size.layers * (6 * d * d + 2 * d * ff) + d * size.vocabulary
+        self.bytes = {"fp32": 4, "bf16": 2, "int8": 1}
+        megabytes = {k: max(1, self.step * n // 2**20) for k, n in self.bytes.items()}
+        self.bandwidth = {k: read_bandwidth(m, 20) * 1e9 for k, m in megabytes.items()}
+        self.peak = {k: gemm_peak(dtype=t) * 1e9 for k, t in (
+            ("fp32", torch.float32), ("bf16", torch.bfloat16), ("int8", torch.int8),
+        )}  # fmt: skip
+
+    def seconds(self, precision: str, batches: Batches, beams: int) -> float:
+        """Of all steps of all batches; ours multiplies integers as bf16."""
+        total = 0.0
+        for batch in batches:
+            length, rows = len(batch[0]), len(batch)
+            read = self.step * self.bytes[precision] / self.bandwidth[precision]
+            made = 2 * self.step * rows * beams / self.peak[precision]
+            encoded = 2 * self.source * rows * length / self.peak[precision]
+            total += encoded + length * max(read, made)
+        return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="times that each is measured")
+    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch chooses")
+    parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS))
+    parser.add_argument("--quick", action="store_true", help="tiny sizes: only whether it runs")
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        return work(json.loads(options.work))
+    threads = options.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    size, one, many = Size(256, 1024), batches_of(Size(256, 1024), 1, 12), 64
+    if options.quick:
+        size, many = Size(32, 64, layers=1, vocabulary=300), 4
+        one = batches_of(size, 1, 2)
+    several = batches_of(size, many, 2)
+    settings = [
+        (f"{name}, {how}", batches, beams)
+        for how, batches in (("one at a time", one), (f"{many} at a time", several))
+        for name, beams in (("greedy", 1), ("beam 5", 5))
+    ]
+    tools = {name: Tool(name, size, threads) for name in options.only}
+    bound = Bound(size)
+    print(f"torch {torch.__version__}, {threads} threads; {machine_load()}", flush=True)
+    found: dict[tuple[str, str], list[float]] = {}
+    for number in range(options.rounds + 1):  # the first warms up
+        for setting, batches, beams in settings:
+            for name, tool in tools.items():
+                seconds = tool.seconds(batches, beams)
+                if number:
+                    rate = sum(map(len, batches)) / seconds
+                    found.setdefault((setting, name), []).append(rate)
+    for setting, batches, beams in settings:
+        print(setting)
+        for name in tools:
+            rates = found[setting, name]
+            middle = statistics.median(rates)
+            best = bound.seconds(name.split()[1], batches, beams)
+            share = best * middle / sum(map(len, batches))
+            print(
+                f"  {name:<18} {middle:8.1f} sentences/s ({min(rates):.1f} to {max(rates):.1f}), "
+                f"{share:4.0%} of the bound"
+            )
+    for tool in tools.values():
+        tool.process.stdin.close()
+        tool.process.wait()
+
+
+if __name__ == "__main__":
+    main()
