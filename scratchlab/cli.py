@@ -7,7 +7,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from scratchlab import __version__
@@ -154,7 +153,8 @@ def of_the_system(error: BaseException) -> UserError | None:
     """What a disk, a permission or a name has to do with an exception, if that is all."""
     if not isinstance(error, OSError) or error.filename is None:
         return None
-    from scratchlab.run.atomic import write_error
+    from scratchlab.run.atomic import ADVICE
 
-    found = write_error(Path(shortened(str(error.filename))[1:-1]), error)
-    return found if isinstance(found, UserError) else None
+    problem = ADVICE.get(error.errno or 0)
+    path = shortened(str(error.filename), 300)
+    return UserError(f"{path}: {problem[0]}") if problem is not None else None

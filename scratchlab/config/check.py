@@ -29,6 +29,9 @@ MULTIPLE = ("method", "evaluator", "tracker")
 SECTIONS = (*SINGLE, *MULTIPLE)
 OPTIONAL = ("representation", "decoding", "optimizer", "scheduler")
 
+LEARNING = ("optimizer", "scheduler")  # which an estimator does not have
+SYNONYMS = {"lr": "learning_rate", "weight_decay": "l2", "beta1": "momentum"}
+
 RESOLVER = re.compile(r"(?<!\\)\$\{\s*[\w.-]+\s*:")
 CHECKPOINT_NAME = re.compile(r"best|last|previous|step-\d+")
 
@@ -63,7 +66,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         complete[section] = entries
         faults += found
         chosen[section] = found_parts
-    faults = [_in_its_section(fault, chosen) for fault in faults]
+    faults = [_in_its_section(fault, chosen, plain) for fault in faults]
     for part in chosen["model"]:
         if not any(fault.where.startswith("model.") for fault in faults):
             faults += described_faults("model", complete["model"], part)
@@ -75,9 +78,13 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
     return complete, faults
 
 
-def _in_its_section(fault: Fault, chosen: Mapping[str, list[Part]]) -> Fault:
+def _in_its_section(
+    fault: Fault, chosen: Mapping[str, list[Part]], given: Mapping[str, Any]
+) -> Fault:
     """An unknown option that another section of the configuration has is said to be there."""
     section, _, key = fault.where.partition(".")
+    if section in LEARNING and not key and fault.misfit:
+        return next((_own_options(fault, part, given) for part in chosen["model"]), fault)
     if fault.problem != NO_OPTION or section not in SINGLE:
         return fault
     there = [
@@ -90,6 +97,23 @@ def _in_its_section(fault: Fault, chosen: Mapping[str, list[Part]]) -> Fault:
         return fault
     options = fault.hint.rpartition("? ")[2]  # without another guess
     return dataclasses.replace(fault, hint=f"Did you mean {' or '.join(there)}? {options}")
+
+
+def _own_options(fault: Fault, model: Part, given: Mapping[str, Any]) -> Fault:
+    """What was said to an optimizer or a schedule that an estimator does not have."""
+    keys = given.get(fault.where)
+    if model.kind != "estimator" or not isinstance(keys, Mapping) or not keys:
+        return fault
+    key = str(next(iter(keys)))
+    there = [option.name for option in model.options]
+    meant = nearest(SYNONYMS.get(key, key), there)
+    guess = f"Did you mean model.{meant}? " if meant else ""
+    return Fault(
+        f"{fault.where}.{key}",
+        f"the estimator {model.name} has its own way to learn",
+        f"{guess}Options: {', '.join(f'model.{name}' for name in there)}.",
+        True,
+    )
 
 
 def _root_faults(root: Mapping[str, Any]) -> list[Fault]:
@@ -116,10 +140,6 @@ def _root_faults(root: Mapping[str, Any]) -> list[Fault]:
 def _trainer_faults(complete: Mapping[str, Any]) -> list[Fault]:
     """What a trainer needs of the other sections."""
     trainer, faults = complete.get("trainer") or {}, []
-    for section in ("optimizer", "scheduler"):
-        if trainer.get("name") == "gradient" and complete.get(section) is None:
-            hint = suggest("", section_parts(section))
-            faults.append(Fault(section, "is missing: gradient descent needs one", hint, True))
     known = {*section_parts("evaluator"), *(complete.get("evaluator") or {})}
     wanted = trainer.get("validation_evaluators") or []
     for name in wanted:
@@ -186,7 +206,7 @@ def _check_section(section: str, node: Any) -> tuple[Any, list[Fault], list[Part
         if section in OPTIONAL:
             return None, [], []
         known = suggest("", section_parts(section), "Choices")
-        return None, [Fault(section, f"is missing: choose a {section}", known)], []
+        return None, [Fault(section, "is missing: choose one", known)], []
     return _check_part(section, section, node)
 
 
@@ -196,7 +216,7 @@ def _unnamed(section: str, entry: Mapping[str, Any]) -> Fault:
     hint = suggest("", section_parts(section))
     if wrong is not None:
         hint = f"Is {section}.name meant by {section}.{shortened(wrong)[1:-1]}? {hint}"
-    return Fault(section, f"is missing: choose a {section}", hint, True)
+    return Fault(section, "is missing: choose one", hint, True)
 
 
 def _unnamed_sections(plain: Any) -> list[Fault]:
@@ -279,7 +299,7 @@ def _misfits(chosen: Mapping[str, list[Part]]) -> list[Fault]:
                 hint = f"Choose trainer={wanted}."
                 problem = f"{trainer.name} cannot train the {model.kind} {model.name}"
                 faults.append(Fault("trainer", problem, hint, True))
-        for section in ("optimizer", "scheduler"):
+        for section in LEARNING:
             if model.kind == "estimator" and chosen[section]:
                 problem = f"the estimator {model.name} has its own way to learn"
                 hint = f"Leave {section}=null; see the options of the model."

@@ -247,7 +247,7 @@ def _write_manifest(
         **({"began_with": start.named} if start else {}),
         **taught,
     }
-    before = read_manifest(path) if run.resumed else {}
+    before = _manifest_before(path, accept) if run.resumed else {}
     if before:
         own_part.check(latest(before), run.folder.path, goes_on=True)
         content, notes = gone_on(before, now, list(overrides), accept)
@@ -256,6 +256,15 @@ def _write_manifest(
         content, notes = begun(now, list(overrides)), []
     write_json(path, content)
     return [f"since the run was begun or last went on, {note}" for note in notes]
+
+
+def _manifest_before(path: Path, accept: bool) -> dict[str, Any]:
+    """The manifest of a run that goes on; a damaged one cannot say if its data have changed."""
+    try:
+        return read_manifest(path, whole=not accept)
+    except UserError as error:
+        hint = "Restore it, or go on without knowing if its data changed: accept_changed_data=true."
+        raise UserError(error.message, hint) from error
 
 
 def already_done(config: dict[str, Any], overrides: Sequence[str]) -> Path | None:

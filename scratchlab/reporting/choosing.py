@@ -46,5 +46,5 @@ def choices(rows: Sequence[Compared]) -> list[Choice]:
 
 def least_loss(folders: Sequence[Path]) -> float | None:
     """The validation loss of a row's best checkpoints, a mean over its seeds."""
-    found = [curve(read_lines(folder / METRICS), CHOOSES)[1] for folder in folders]
+    found = [curve(read_lines(folder / METRICS, whole=True), CHOOSES)[1] for folder in folders]
     return statistics.fmean(map(min, found)) if found and all(found) else None

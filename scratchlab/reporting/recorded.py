@@ -56,7 +56,7 @@ def record_run(into: Path, run: Path) -> Path:
     notes = results_notes(measurements)
     table = {"title": "results", "columns": columns, "rows": rows, "notes": notes}
     description = config.get("description") or f"{config['model']['name']} on {_dataset(config)}"
-    arguments = read_manifest(run / "manifest.json").get("command", [])[1:]
+    arguments = read_manifest(run / "manifest.json", whole=True).get("command", [])[1:]
     figures = [m.as_dict() for m in measurements]
     return _write(into, config["name"], description, arguments, [table], figures, [run])
 
@@ -83,7 +83,7 @@ def _write(
     figures: list[dict[str, Any]],
     runs: Sequence[Path],
 ) -> Path:
-    sessions = [latest(read_manifest(run / "manifest.json")) for run in runs]
+    sessions = [latest(read_manifest(run / "manifest.json", whole=True)) for run in runs]
     configs = [read_config(run / "config.yaml") for run in runs]
     days = sorted(str(s.get("started", ""))[:10] for s in sessions)
     content = {

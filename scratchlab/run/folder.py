@@ -25,6 +25,7 @@ LOGGER = logging.getLogger("scratchlab")
 LOCK = ".lock"
 HOLDER = re.compile(r"[^/:]+:[0-9a-f]{4}-\d+-[0-9a-f]+:[0-9a-f]{8}")  # what a link as a lock names
 RESULTS = "results.json"
+LONGEST_PART = 255  # bytes of a name in a path
 NOTES = frozenset(("config.yaml", "overrides.yaml", "status.json", "train.log", LOCK))
 
 
@@ -280,7 +281,7 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
     Accepts a run folder, ``…/latest``, a checkpoint folder, a name below ``output_dir`` (its latest
     run is taken) and ``name/run_id``. :class:`UserError` with the nearest name otherwise.
     """
-    candidates = [expanded(given), expanded(output_dir) / given]
+    candidates = places_of(given, output_dir)
     for path in candidates:
         if (path / "config.yaml").is_file():
             return path.resolve()
@@ -299,6 +300,15 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
     if len(known) > len(few):
         hint = f"{hint.removesuffix('.')} and {len(known) - len(few):,} more."
     raise UserError(f"there is no run {shortened(given)}", hint)
+
+
+def places_of(given: str, output_dir: str | Path = "outputs") -> tuple[Path, Path]:
+    """Where what a user names may lie: at this path, or below ``output_dir``. UserError if no
+    folder can be called so."""
+    if any(len(os.fsencode(part)) > LONGEST_PART for part in Path(given).parts):
+        hint = f"The name of a folder has at most {LONGEST_PART} characters."
+        raise UserError(f"there is no run {shortened(given)}", hint)
+    return expanded(given), expanded(output_dir) / given
 
 
 def _runs_in(folder: Path) -> str:

@@ -11,6 +11,7 @@ import platform
 import resource
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,11 @@ def changed_surroundings(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
     ]
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What was written; empty if it cannot be read (a run of before had none)."""
+def read_manifest(path: Path, *, whole: bool = False) -> dict[str, Any]:
+    """What was written; empty if there is none (a run of before had none).
+
+    So it is, with a warning, if it cannot be read, or (``whole``: it matters) a UserError.
+    """
     session = {
         "data?": "dict[str, Any]",
         "began_with?": {"kind": "str", "checkpoint": "str", "sha256": "str"},
@@ -159,7 +163,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
     }
     try:
         return require(read_json(path), {**session, "resumed?": "list[dict[str, Any]]"}, path)
-    except UserError:
+    except UserError as error:
+        if not path.exists():
+            return {}
+        if whole:
+            raise
+        text = f"{error.message}; on what and from what the run was made is not known"
+        warnings.warn(text, stacklevel=1)
         return {}
 
 

@@ -81,9 +81,14 @@ class StudyFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def record(self, outcomes: Sequence[Outcome]) -> None:
-        """Write down how every run ended, as far as they have."""
-        write_json(self.path / STUDY_RECORD, [outcome.as_dict() for outcome in outcomes])
+    def record(self, outcomes: Sequence[Outcome], labels: Mapping[str, str] | None = None) -> None:
+        """Write down how every run ended, as far as they have, and what tables call it."""
+        labels = labels or {}
+        entries = [
+            outcome.as_dict() | ({"label": labels[outcome.name]} if outcome.name in labels else {})
+            for outcome in outcomes
+        ]
+        write_json(self.path / STUDY_RECORD, entries)
 
     def job(self, run_id: str, verb: Sequence[str], overrides: Sequence[str]) -> Job:
         """The process that starts the run ``run_id``, or goes on with it."""

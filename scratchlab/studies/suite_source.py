@@ -80,7 +80,8 @@ class SuiteSource:
         self.record()
 
     def record(self) -> None:
-        self.folder.record(list(self.outcomes.values()))
+        labels = {member.job.name: member.run.label for member in self.members}
+        self.folder.record(list(self.outcomes.values()), labels)
 
     def missing(self) -> list[Outcome]:
         return [o for o in self.outcomes.values() if o.status != "done"]

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +86,24 @@ def format_line(step: int, values: Mapping[str, float]) -> bytes:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The entries of a metrics.jsonl or timings.jsonl; a torn last line is left out."""
+def read_lines(path: Path, *, whole: bool = False) -> list[dict[str, Any]]:
+    """The entries of a metrics.jsonl or timings.jsonl; a torn last line is left out.
+
+    So is a damaged one, with a warning, or (``whole``: figures are made of them) a UserError.
+    """
     if not path.exists():
         return []
-    return [entry for _, entry in _parsed(path.read_bytes())]
+    found = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        entry = _entry(line)
+        if entry is not None:
+            found.append(entry)
+        elif line.endswith(b"\n"):  # else it was torn when a process was killed
+            where = f"{path}, line {number}, is damaged"
+            if whole:
+                raise UserError(where, "Restore the file, or make the run again.")
+            warnings.warn(f"{where} and left out", stacklevel=1)
+    return found
 
 
 class _Lines:
@@ -175,14 +189,26 @@ def _parsed(data: bytes) -> list[tuple[bytes, dict[str, Any]]]:
     """The whole lines of ``data`` and what they say; the first damaged one ends the list."""
     found: list[tuple[bytes, dict[str, Any]]] = []
     for line in data.splitlines(keepends=True):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            break
-        if not line.endswith(b"\n") or not isinstance(entry, dict) or "step" not in entry:
+        entry = _entry(line)
+        if entry is None:
             break
         found.append((line, entry))
     return found
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line says: numbers by name, a step among them; None if it is damaged or torn."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if (
+        not line.endswith(b"\n")
+        or not isinstance(entry, dict)
+        or type(entry.get("step")) is not int
+    ):
+        return None
+    return entry if all(v is None or isinstance(v, int | float) for v in entry.values()) else None
 
 
 def curve(entries: Sequence[Mapping[str, Any]], name: str) -> tuple[list[float], list[float]]:

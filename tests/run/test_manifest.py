@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scratchlab.errors import UserError
 from scratchlab.run.manifest import peak_memory_bytes, read_manifest
 
 MEASURE = "from scratchlab.run.manifest import peak_memory_bytes; print(peak_memory_bytes())"
@@ -25,6 +26,11 @@ def test_peak_memory_is_the_processs_own_and_not_its_parents() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[" * 9000, "[]", '{"resumed": [1]}', '{"data": 3}'])
-def test_a_damaged_manifest_is_as_good_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "manifest.json").write_text(text)
-    assert read_manifest(tmp_path / "manifest.json") == {}
+def test_a_damaged_manifest_is_named_and_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    assert read_manifest(path) == read_manifest(path, whole=True) == {}
+    path.write_text(text)
+    with pytest.warns(UserWarning, match=r"manifest\.json.*is not known"):
+        assert read_manifest(path) == {}
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        read_manifest(path, whole=True)

@@ -80,6 +80,19 @@ def test_a_run_that_starts_anew_in_its_folder_forgets_all_lines(tmp_path: Path) 
         assert [e["step"] for e in jsonl.read_lines(tmp_path / name)] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [b'{"step": 2, oops\n', b'{"step": "2"}\n', b'{"step": 2, "loss": "x"}\n', b"\xff\n", b"\n"],
+)
+def test_a_damaged_line_is_named_and_a_torn_last_one_is_not(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "loss": 1.5}\n' + line + b'{"step": 3, "loss": null}\n{"st')
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl, line 2, is damaged and left out"):
+        assert [e["step"] for e in jsonl.read_lines(path)] == [1, 3]
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, is damaged"):
+        jsonl.read_lines(path, whole=True)
+
+
 def test_a_file_shorter_than_at_the_checkpoint_is_kept_readable_and_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from scratchlab.config.reading import read_json
 from scratchlab.config.root import FOLDER_NAME, NO_MATTER
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import Measurement
-from scratchlab.regular_files import expanded
 from scratchlab.reporting.results import read_results
 from scratchlab.run.decisions import STUDY_RECORD
-from scratchlab.run.folder import RESULTS, RunFolder, find_run, read_config
+from scratchlab.run.folder import RESULTS, RunFolder, find_run, places_of, read_config
 from scratchlab.run.manifest import latest, read_manifest
 
 # What two runs may differ in without being two settings that are compared.
 APART = (*NO_MATTER, "seed", "data_dir", "tracker", "evaluator", "evaluate", "export")
 REPEATED = re.compile(r"-seed\d+(-fold\d+)?(?=/|$)")
+LONGEST_LABEL = 100
 ABSENT = "–"  # an option that a run does not have
 
 
@@ -30,12 +30,14 @@ ABSENT = "–"  # an option that a run does not have
 class Run:
     """A finished run: its folder, its configuration, and the folders that its figures lie in.
 
-    Those are its own, then its evaluations that measured the same otherwise.
+    Those are its own, then its evaluations that measured the same otherwise. ``label``: what its
+    suite calls it.
     """
 
     path: Path
     config: Mapping[str, Any]
     measured: tuple[Path, ...]
+    label: str = ""
 
     @property
     def repeat(self) -> tuple[int, int | None]:
@@ -141,7 +143,7 @@ def base_of(
 
 def runs_named(word: str, output_dir: str | Path = "outputs") -> list[Run]:
     """The runs of a suite or sweep that are done, or the one run (or evaluation) that is named."""
-    for path in (expanded(word), expanded(output_dir) / word):
+    for path in places_of(word, output_dir):
         if (path / STUDY_RECORD).is_file() and not (path / "config.yaml").is_file():
             return _of_study(path)
     return [finished(find_run(word, output_dir))]
@@ -152,20 +154,21 @@ def _of_study(folder: Path) -> list[Run]:
     its figures to that run's."""
     content = read_json(folder / STUDY_RECORD)
     entries = content if isinstance(content, list) else []
+    labels = {str(e.get("name")): _label(e.get("label")) for e in entries if isinstance(e, dict)}
     found: dict[tuple[str, Any], Run] = {}
-    for name in (str(e.get("name")) for e in entries if isinstance(e, dict)):
+    for name, label in labels.items():
         if not FOLDER_NAME.fullmatch(name) or not (folder / name / "config.yaml").is_file():
             continue
         if RunFolder(folder / name).status()["status"] != "done":
             continue
         try:
-            run = finished(folder / name)
+            run = replace(finished(folder / name), label=label)
         except UserError:
             continue  # a run without evaluation (the first half of a pipeline)
         key = run.identity, run.repeat
         if key in found and "checkpoint" in run.manifest:
             known = found[key]
-            run = Run(known.path, known.config, (*known.measured, *run.measured))
+            run = replace(known, measured=(*known.measured, *run.measured))
         found[key] = run
     if not found:
         raise UserError(
@@ -173,6 +176,12 @@ def _of_study(folder: Path) -> list[Run]:
             "Start the same suite or sweep again: it goes on with what is missing.",
         )
     return list(found.values())
+
+
+def _label(found: Any) -> str:
+    """A label that can be shown: it may come from somebody else's file."""
+    fits = isinstance(found, str) and found.isprintable() and len(found) <= LONGEST_LABEL
+    return str(found) if fits else ""
 
 
 def finished(path: Path) -> Run:
@@ -210,8 +219,9 @@ def _folds(dataset: Mapping[str, Any]) -> bool:
 
 
 def labels_of(members: Sequence[Sequence[Run]]) -> list[str]:
-    """The shortest names that tell rows apart: run, name, or both; of several runs without seed."""
-    ids, names = [], []
+    """The shortest names that tell rows apart: run, name, or both; of several runs without seed.
+    What a suite calls its run stands for the run, if that tells them apart."""
+    ids, labels, names = [], [], []
     several = any(len(part) > 1 for part in members)
     short = {REPEATED.sub("", part[0].path.name) for part in members}
     stripped = several or len(short) == len(members)
@@ -222,11 +232,15 @@ def labels_of(members: Sequence[Sequence[Run]]) -> list[str]:
             path, about = path.parents[1], f", evaluated {path.name}"
         names.append(path.parent.name)
         ids.append((REPEATED.sub("", path.name) if stripped else path.name) + about)
+        labels.append((part[0].label or ids[-1]) + about * bool(part[0].label))
+    if len(set(zip(names, labels, strict=True))) == len(members):
+        ids = labels
     if len(set(names)) == 1 and len(set(ids)) == len(ids):
         return ids
-    if len(set(names)) == len(names):
-        return names
-    both = [f"{name}/{run_id}" for name, run_id in zip(names, ids, strict=True)]
+    both = [
+        name if names.count(name) == 1 else f"{name}/{run_id}"
+        for name, run_id in zip(names, ids, strict=True)
+    ]
     if len(set(both)) == len(both):
         return both
     return [f"{label} ({number})" for number, label in enumerate(both, 1)]

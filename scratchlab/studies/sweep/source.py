@@ -13,7 +13,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from scratchlab.errors import number_of
+from scratchlab.errors import UserError, number_of
 from scratchlab.reporting.search import shown_value
 from scratchlab.studies.runs import StudyFolder, is_done
 from scratchlab.studies.sweep.leases import place_of
@@ -187,13 +187,11 @@ class SweepSource:
         held.seconds += outcome.seconds
         self._next_look = 0.0
         if outcome.status == "done":
-            value = objective(job.folder, options)
-            if value is None:
-                outcome.status = "failed"
-                outcome.reason = f"the run has no {options.chosen} that is a number"
-            else:
-                held.values.append(value)
+            try:
+                held.values.append(objective(job.folder, options))
                 held.left.pop(0)
+            except UserError as error:
+                outcome.status, outcome.reason = "failed", error.message
         if outcome.status == "done" and held.left:
             if not (options.race and self._is_hopeless(held)):
                 self.say(f"{job.name}: done after {outcome.seconds:.0f} s: {self._values(held)}")

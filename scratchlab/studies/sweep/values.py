@@ -13,25 +13,26 @@ from optuna.trial import TrialState
 
 from scratchlab.errors import UserError
 from scratchlab.reporting.results import read_results
+from scratchlab.run.folder import RESULTS
 from scratchlab.studies.sweep.options import Config
 from scratchlab.tracking.jsonl import METRICS, read_lines
 
 PRUNED = {"median": "worse than the median", "hyperband": "not among the best third"}
 
 
-def objective(folder: Path, options: Config) -> float | None:
-    """The value that a finished run is compared by, or None if it has none."""
-    entries = read_lines(folder / METRICS) if (folder / METRICS).is_file() else []
+def objective(folder: Path, options: Config) -> float:
+    """The value that a finished run is compared by; UserError if it has none, or its file is
+    damaged."""
+    entries = read_lines(folder / METRICS, whole=True) if (folder / METRICS).is_file() else []
     logged = [e[options.chosen] for e in entries if isinstance(e.get(options.chosen), int | float)]
     found = [float(v) for v in logged if math.isfinite(v)]
     if found:
         return min(found) if options.better == "lower" else max(found)
-    try:
-        results = read_results(folder)
-    except UserError:
-        return None
-    named = [m.value for m in results if m.name == options.chosen]
-    return float(named[0]) if named and math.isfinite(named[0]) else None
+    measured = read_results(folder) if (folder / RESULTS).exists() else []
+    named = [m.value for m in measured if m.name == options.chosen]
+    if not named or not math.isfinite(named[0]):
+        raise UserError(f"the run has no {options.chosen} that is a number")
+    return float(named[0])
 
 
 def report(trial: optuna.Trial, entries: Sequence[Mapping[str, Any]], options: Config) -> str:

@@ -147,10 +147,12 @@ class WandbSweep:
         except BaseException:
             self._keep(run, point, None, Outcome(run, "pruned", "ended by W&B", str(job.log)))
             raise
-        value = objective(job.folder, sweep.options) if outcome.status == "done" else None
-        if outcome.status == "done" and value is None:
-            outcome.status = "failed"
-            outcome.reason = f"the run has no {sweep.options.chosen} that is a number"
+        value = None
+        if outcome.status == "done":
+            try:
+                value = objective(job.folder, sweep.options)
+            except UserError as error:
+                outcome.status, outcome.reason = "failed", error.message
         self._keep(run, point, value, outcome)
         if value is None:
             raise RuntimeError(f"{outcome.reason} (log: {outcome.log})")

@@ -231,6 +231,20 @@ def test_a_suite_gives_all_its_finished_runs(tmp_path: Path) -> None:
     assert compared(suite, base="b-seed0").base.label == compared(suite, base="b").base.label == "b"
     with pytest.raises(UserError, match="several runs"):
         base_of(rows_of([str(suite / "a-seed0")]), str(suite))
+    # What the suite calls them, if that can be shown.
+    entries = [{"name": "a-seed0", "label": "the first"}, {"name": "b-seed0", "label": "\x1b[2J"}]
+    write_json(suite / "runs.json", entries)
+    assert [row.label for row in compared(suite).rows] == ["the first", "b"]
+    assert compared(suite, base="b-seed0").base.label == "b"
+    other = classifier(tmp_path / "alone/one", 0.7, optimizer="d")
+    labels = [row.label for row in compared(suite, other).rows]
+    assert labels == ["suite/the first", "suite/b", "alone"]
+
+
+def test_a_name_that_no_folder_can_have_is_that_of_no_run() -> None:
+    for word in ("a" * 3000, "outputs/" + "é" * 200):
+        with pytest.raises(UserError, match=r"there is no run .*characters"):
+            rows_of([word])
 
 
 def test_many_rows_are_corrected_for_their_number(tmp_path: Path) -> None:
