@@ -66,7 +66,9 @@ def check(config: DictConfig | Mapping[str, Any]) -> tuple[dict[str, Any], list[
         complete[section] = entries
         faults += found
         chosen[section] = found_parts
-    faults = [_in_its_section(fault, chosen, plain) for fault in faults]
+    faults = [
+        _in_its_section(fault, chosen, {str(k): v for k, v in plain.items()}) for fault in faults
+    ]
     for part in chosen["model"]:
         if not any(fault.where.startswith("model.") for fault in faults):
             faults += described_faults("model", complete["model"], part)
