@@ -6,7 +6,7 @@
 A record is written by `scratchlab suite NAME --record` and `scratchlab train … --record`. A page
 takes the tables of a record, or the best of all, between two comments:
 
-    <!-- results: NAME -->  …  <!-- /results -->
+    <!-- results: NAME -->  …  <!-- /results -->      NAME*: of all records that begin so
     <!-- results: highlights -->  …  <!-- /results -->
 """
 
@@ -17,6 +17,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,8 +110,9 @@ FINDINGS: dict[str, str] = {
     "TF-IDF, and means of word vectors from so little text are behind counting words.",
 }
 # Elsewhere than in docs/results.md.
-OWN_PAGE = ("check_gpu",)
+OWN_PAGE = ("check_gpu", "blocks*", "speedrun*")
 
+NONE_YET = "*No record yet.*\n"
 INTRO = """\
 # Results
 
@@ -206,10 +208,14 @@ def section_of(heading: str, picture: str, record: Mapping[str, Any]) -> str:
     return f"### {heading}\n\n{said}\n\n{body_of(record, *image)}"
 
 
+def _elsewhere(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in OWN_PAGE)
+
+
 def page(records: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/results.md."""
     named = {name for section in SECTIONS.values() for name in section}
-    others = {n: (n, "") for n in records if n not in named and n not in OWN_PAGE}
+    others = {n: (n, "") for n in records if n not in named and not _elsewhere(n)}
     parts = [INTRO]
     for title, section in {**SECTIONS, "Others": others}.items():
         found = {name: shown for name, shown in section.items() if name in records}
@@ -246,6 +252,10 @@ def filled(text: str, records: Mapping[str, Mapping[str, Any]]) -> str:
 
     def content(match: re.Match[str]) -> str:
         name = match[2]
+        if name.endswith("*"):
+            found = [section_of(n, "", records[n]) for n in records if fnmatch(n, name)]
+            made = "\n".join(found) or NONE_YET
+            return f"{match[1]}\n{made}\n{match[3]}"
         if name != "highlights" and name not in records:
             raise SystemExit(f"there is no record {name!r} in docs/results")
         made = highlights(records) if name == "highlights" else body_of(records[name])

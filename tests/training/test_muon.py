@@ -154,6 +154,20 @@ def test_even_neurons_and_cautious_decay_follow_the_algorithms_of_their_papers(
             assert float(moved.square().mean().sqrt()) == pytest.approx(0.2 * 0.05, rel=1e-4)
 
 
+def test_a_matrix_without_gradient_stays_and_learns_once_it_has_one() -> None:
+    """Below outputs that begin at zero the first gradient is nought; the update was no number."""
+    weight = nn.Parameter(torch.ones(6, 4))
+    optimizer = Muon(Muon.Config(neuron_beta=0.9, weight_decay=0)).build([("layer.weight", weight)])
+    weight.grad = torch.zeros(6, 4)
+    optimizer.step()
+    assert torch.equal(weight, torch.ones(6, 4))
+    weight.grad = gradients(weight, 1)[0]
+    optimizer.step()
+    assert float((weight.detach() - 1).square().mean().sqrt()) == pytest.approx(
+        0.2 * 4e-3, rel=1e-3
+    )
+
+
 def test_embeddings_decay_cautiously_by_the_sign_of_adams_update() -> None:
     start = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
     mine, wanted = nn.Parameter(start.clone()), start.clone()

@@ -108,7 +108,7 @@ class MuonAdamW(torch.optim.Optimizer):
             state["neurons"] = direction.new_zeros(len(direction), 1)
         square = state["neurons"].lerp_(direction.square().mean(1, keepdim=True), 1 - beta)
         even = direction / (square.sqrt() + 1e-8)
-        return even * (even.numel() ** 0.5 / even.norm())
+        return even * (even.numel() ** 0.5 / even.norm().clamp(min=1e-7))  # no gradient: no update
 
     def _adam(self, parameters: list[Any], group: dict[str, Any]) -> None:
         gradients = [local(p.grad) for p in parameters if p.grad is not None]
