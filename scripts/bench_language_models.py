@@ -5,8 +5,9 @@
 Prints, in one run:
 
 * milliseconds of a training step at nanoGPT's CPU setting (4 layers, 4 heads, width 128, block 64,
-  batch 12, characters), GFLOP/s and their share of the machine's peak in fp32 matrix products,
-  beside a plain loop with transformers' GPT2LMHeadModel of the same size on the same batches;
+  batch 12, characters), in fp32 and in bf16, GFLOP/s and their share of the machine's peak in
+  matrix products of that precision, beside a plain loop with transformers' GPT2LMHeadModel of the
+  same size on the same batches in fp32;
 * tokens/s of greedy generation at the size of GPT-2 small (random weights), one text and eight at
   a time, beside transformers' ``generate``, and the share of what the memory allows: a step must
   read every weight once;
@@ -35,7 +36,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 import torch.nn.functional as F
-from machine_peak import gemm_peak, read_bandwidth
+from machine_peak import PRECISIONS, gemm_peak, load, read_bandwidth
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec, TokenBatch
@@ -45,6 +46,7 @@ from scratchlab.models.gpt import GPT
 from scratchlab.run.manifest import peak_memory_bytes
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.training.allocator import keep_freed_memory
+from scratchlab.training.precision import autocast
 
 WIKITEXT = "wikitext2/{}.txt.gz"
 
@@ -121,26 +123,32 @@ def trainer_of(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], size:
 
 
 def training(size: Size, batch: int, seconds: float, group: int) -> None:
-    """Groups of steps of ours and of the peer in turn."""
-    model, peer = size.ours(bias=False).train(), size.theirs().train()
+    """Groups of steps of ours, in both precisions, and of the peer in turn."""
+    peer = size.theirs().train()
     task = LanguageModeling(LanguageModeling.Config(), size.spec())
 
-    def our_loss(tokens: Tensor, targets: Tensor) -> Tensor:
-        found = task.loss(model, TokenBatch(tokens, targets, torch.arange(len(tokens))))
-        return found.total / found.count
+    def ours(dtype: torch.dtype) -> Callable[[int], None]:
+        model = size.ours(bias=False).train()
+
+        def loss(tokens: Tensor, targets: Tensor) -> Tensor:
+            with autocast(torch.device("cpu"), dtype):
+                found = task.loss(model, TokenBatch(tokens, targets, torch.arange(len(tokens))))
+            return found.total / found.count
+
+        return trainer_of(model, loss, size, batch)
 
     def their_loss(tokens: Tensor, targets: Tensor) -> Tensor:
         logits = peer(input_ids=tokens, use_cache=False).logits
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     steps = {
-        "scratchlab": trainer_of(model, our_loss, size, batch),
+        **{f"scratchlab {name}": ours(dtype) for name, dtype in PRECISIONS.items()},
         "transformers": trainer_of(peer, their_loss, size, batch),
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
-    peaks = [gemm_peak()]
+    peaks = {name: gemm_peak(dtype=dtype) for name, dtype in PRECISIONS.items()}
     begin, number = time.perf_counter(), 0
-    while number < 2 * group or time.perf_counter() - begin < 2 * seconds:
+    while number < 2 * group or time.perf_counter() - begin < len(steps) * seconds:
         for name, step in steps.items():
             for offset in range(group):
                 start = time.perf_counter()
@@ -148,19 +156,22 @@ def training(size: Size, batch: int, seconds: float, group: int) -> None:
                 if number:  # the first group warms up
                     times[name].append(time.perf_counter() - start)
         number += group
-    peaks.append(gemm_peak())
-    peak, flops = max(peaks), size.training_flops(batch)
+    peaks = {name: max(before, gemm_peak(dtype=PRECISIONS[name])) for name, before in peaks.items()}
+    flops = size.training_flops(batch)
     for name, found in times.items():
         median = statistics.median(found)
         rate = flops / median / 1e9
+        peak = peaks["bf16" if name.endswith("bf16") else "fp32"]
+        low, _, high = (1000 * q for q in statistics.quantiles(found))
         print(
-            f"  {name:<13} {1000 * median:6.1f} ms a step (fastest {1000 * min(found):.1f}), "
+            f"  {name:<15} {1000 * median:6.1f} ms a step ({low:.1f} to {high:.1f}), "
             f"{batch * size.block / median:8,.0f} tokens/s, {rate:6.1f} GFLOP/s, "
-            f"{rate / peak:6.1%} of peak {peak:.0f}; {len(found)} steps",
+            f"{rate / peak:6.1%} of peak {peak:.0f}; {len(found)} steps, {load()}",
             flush=True,
         )
-    ratio = statistics.median(times["transformers"]) / statistics.median(times["scratchlab"])
-    print(f"  {ratio:.2f} times as fast as transformers")
+    theirs = statistics.median(times["transformers"])
+    ratios = [theirs / statistics.median(times[f"scratchlab {name}"]) for name in PRECISIONS]
+    print("  {:.2f} (fp32) and {:.2f} (bf16) times as fast as transformers".format(*ratios))
 
 
 def generation(size: Size, batch: int, prompt: int, new: int, rounds: int) -> None:

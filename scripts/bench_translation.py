@@ -2,14 +2,14 @@
 
     python scripts/bench_translation.py [--seconds 20] [--threads N] [--quick]
 
-Prints, in one run: the machine's peak in fp32 matrix products; target tokens/s, GFLOP/s and the
-share of that peak in training at d=256 and d=128 (3+3 layers, vocabulary 8,000, batches of 4,096
-target tokens), beside transformers' MarianMTModel of the same size trained by its Trainer on the
-same sentences; then sentences/s of greedy and beam-5 decoding beside Marian's ``generate``, each
-output forced to be as long as its source: a sentence at a time, and a file of sentences the way
-each tool is used (ours puts sentences of similar length together and drops finished ones;
-``generate`` gets the file's lines 64 at a time). Sentences are random ids, as long as those of
-Multi30k.
+Prints, in one run: the machine's peak in matrix products, in fp32 and in bf16; target tokens/s,
+GFLOP/s and the share of the peak of its precision in training at d=256 and d=128, in both (3+3
+layers, vocabulary 8,000, batches of 4,096 target tokens), beside transformers' MarianMTModel of the
+same size trained by its Trainer on the same sentences in fp32; then sentences/s of greedy and
+beam-5 decoding beside Marian's ``generate``, each output forced to be as long as its source: a
+sentence at a time, and a file of sentences the way each tool is used (ours puts sentences of
+similar length together and drops finished ones; ``generate`` gets the file's lines 64 at a time).
+Sentences are random ids, as long as those of Multi30k.
 
 "Its products alone" is what is left if everything but the step's own matrix products were free:
 they are run one after another, in their own shapes. Narrow products are slower than the large
@@ -19,8 +19,9 @@ How FLOPs are counted: two for each multiply-add of a matrix product (attention 
 the forward pass, times three for forward and backward. Only real tokens count: padding, embedding
 look-ups, softmax, norms, dropout and the optimizer are work that earns nothing.
 
-The machine's speed may change while this runs, so the peak is measured before and after each part
-and the higher one is taken; compare ratios, not times.
+Steps in both precisions are made in turn. Figures are medians, with the middle half of the steps
+and the load of the machine. The machine's speed may change while this runs, so the peak is measured
+before and after each part and the higher one is taken; compare ratios, not times.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from machine_peak import gemm_peak
+from machine_peak import PRECISIONS, gemm_peak, load
 from torch import Tensor
 
 from scratchlab.data.contract import Seq2SeqBatch, Spec
@@ -48,6 +49,7 @@ from scratchlab.decoding.greedy import Greedy
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.seq2seq import Seq2Seq
 from scratchlab.training.allocator import keep_freed_memory
+from scratchlab.training.precision import autocast
 
 UNK, PAD, SOS, EOS = 0, 1, 2, 3
 Pair = tuple[list[int], list[int]]
@@ -139,13 +141,13 @@ def product_shapes(size: Size, pairs: list[Pair]) -> list[tuple[int, int, int]]:
     return layers * (encoder + decoder) + [(target_tokens(pairs), d, size.vocabulary)]
 
 
-def products_alone(size: Size, batches: list[list[Pair]]) -> float:
+def products_alone(size: Size, batches: list[list[Pair]], dtype: torch.dtype) -> float:
     """GFLOP/s of a training step's matrix products and nothing else (median of the batches)."""
     rates = []
     for pairs in batches:
         shapes = product_shapes(size, pairs)
         operands = {
-            (m, k, n): (torch.randn(m, k), torch.randn(n, k), torch.randn(m, n))
+            (m, k, n): [torch.randn(*s).to(dtype) for s in ((m, k), (n, k), (m, n))]
             for m, k, n in shapes
         }
         start = time.perf_counter()
@@ -165,19 +167,16 @@ class Training:
 
     tokens_per_second: float
     gflops: float
-    best_gflops: float
+    middle: tuple[float, float]  # GFLOP/s between which the middle half of the steps lies
     peak: float
     steps: int
 
     def line(self, name: str) -> str:
-        speed, share, best = (
-            self.tokens_per_second,
-            self.gflops / self.peak,
-            self.best_gflops / self.peak,
-        )
+        low, high = self.middle
         return (
-            f"  {name:<22} {speed:8,.0f} target tokens/s {self.gflops:7.1f} GFLOP/s "
-            f"{share:6.1%} of peak {self.peak:.0f} (best step {best:.1%}; {self.steps} steps)"
+            f"  {name:<22} {self.tokens_per_second:8,.0f} target tokens/s {self.gflops:7.1f} "
+            f"GFLOP/s ({low:.0f} to {high:.0f}) {self.gflops / self.peak:6.1%} of peak "
+            f"{self.peak:.0f}; {self.steps} steps, {load()}"
         )
 
 
@@ -187,7 +186,7 @@ def summarise(steps: list[tuple[float, int, float]], peaks: list[float]) -> Trai
     return Training(
         tokens_per_second=statistics.median(tokens / seconds for seconds, tokens, _ in steps),
         gflops=statistics.median(rates),
-        best_gflops=max(rates),
+        middle=(statistics.quantiles(rates)[0], statistics.quantiles(rates)[2]),
         peak=max(peaks),
         steps=len(steps),
     )
@@ -202,7 +201,8 @@ def target_tokens(pairs: list[Pair]) -> int:
     return sum(len(t) for _, t in pairs)
 
 
-def train_ours(size: Size, batches: list[list[Pair]], seconds: float) -> Training:
+def our_step(size: Size, dtype: torch.dtype) -> Callable[[list[Pair]], None]:
+    """An update of a fresh model from some pairs, with products in ``dtype``."""
     torch.manual_seed(0)
     config = TransformerMT.Config(
         d_model=size.d_model,
@@ -215,24 +215,35 @@ def train_ours(size: Size, batches: list[list[Pair]], seconds: float) -> Trainin
     spec = spec_of(size)
     model, task = TransformerMT(config, spec), Seq2Seq(Seq2Seq.Config(label_smoothing=0.1), spec)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    steps: list[tuple[float, int, float]] = []
-    peaks = [gemm_peak()]
-    begin = 0.0
-    for number, pairs in enumerate(cycle(batches)):
-        if number == 1:  # the first step warms up
-            begin = time.perf_counter()
-        start = time.perf_counter()
-        loss = task.loss(model, as_batch(pairs))
+
+    def step(pairs: list[Pair]) -> None:
+        with autocast(torch.device("cpu"), dtype):
+            loss = task.loss(model, as_batch(pairs))
         (loss.total / loss.count).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        now = time.perf_counter()
-        if number >= 1:
-            steps.append((now - start, target_tokens(pairs), training_flops(size, pairs)))
-            if now - begin > seconds and len(steps) >= 2:
-                break
-    peaks.append(gemm_peak())
-    return summarise(steps, peaks)
+
+    return step
+
+
+def train_ours(size: Size, batches: list[list[Pair]], seconds: float) -> dict[str, Training]:
+    """Updates in fp32 and in bf16 in turn, ``seconds`` of each."""
+    made = {name: our_step(size, dtype) for name, dtype in PRECISIONS.items()}
+    steps: dict[str, list[tuple[float, int, float]]] = {name: [] for name in made}
+    peaks = {name: [gemm_peak(dtype=dtype)] for name, dtype in PRECISIONS.items()}
+    begin = time.perf_counter()
+    for number, pairs in enumerate(cycle(batches)):
+        for name, step in made.items():
+            start = time.perf_counter()
+            step(pairs)
+            taken = time.perf_counter() - start
+            if number:  # the first step warms up
+                steps[name].append((taken, target_tokens(pairs), training_flops(size, pairs)))
+        if number >= 2 and time.perf_counter() - begin > len(made) * seconds:
+            break
+    for name, dtype in PRECISIONS.items():
+        peaks[name].append(gemm_peak(dtype=dtype))
+    return {name: summarise(found, peaks[name]) for name, found in steps.items()}
 
 
 def marian(size: Size) -> Any:
@@ -429,7 +440,8 @@ def main() -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"freed memory kept: {'yes' if kept else 'no'} (for both)"
     )
-    print(f"fp32 matrix product, best of 512/1024/2048: {gemm_peak():.0f} GFLOP/s", flush=True)
+    peaks = ", ".join(f"{gemm_peak(dtype=d):.0f} in {name}" for name, d in PRECISIONS.items())
+    print(f"matrix product, best of 512/1024/2048, GFLOP/s: {peaks}; {load()}", flush=True)
     for size in sizes:
         pairs = sentence_pairs(30 * size.batch_tokens // 14, size.vocabulary)
         batches = length_batches(pairs, size.batch_tokens)
@@ -437,18 +449,25 @@ def main() -> None:
             f"training, d={size.d_model}, {size.layers}+{size.layers} layers, ff={size.d_ff}, "
             f"vocabulary {size.vocabulary}, {size.batch_tokens} target tokens a batch"
         )
-        ours = train_ours(size, batches, seconds)
-        print(ours.line("scratchlab"), flush=True)
-        alone = products_alone(size, batches)
-        print(
-            f"  {'its products alone':<22} {'':>25} {alone:7.1f} GFLOP/s {alone / ours.peak:6.1%} "
-            f"of peak: the loop reaches {ours.gflops / alone:.0%} of this",
-            flush=True,
-        )
+        found = train_ours(size, batches, seconds)
+        for name, dtype in PRECISIONS.items():
+            ours = found[name]
+            print(ours.line(f"scratchlab {name}"), flush=True)
+            alone = products_alone(size, batches, dtype)
+            print(
+                f"  {'its products alone':<22} {'':>25} {alone:7.1f} GFLOP/s "
+                f"{alone / ours.peak:6.1%} of peak: the loop reaches {ours.gflops / alone:.0%} "
+                "of this",
+                flush=True,
+            )
+        ours, lower = found["fp32"], found["bf16"]
+        gain = lower.tokens_per_second / ours.tokens_per_second
+        print(f"  bf16 is {gain:.2f} times as fast as fp32", flush=True)
         if not options.no_peer:
             peer = train_marian(size, batches, seconds)
             print(peer.line("transformers Marian"), flush=True)
-            print(f"  {ours.tokens_per_second / peer.tokens_per_second:.1f} times as fast")
+            times = (t.tokens_per_second / peer.tokens_per_second for t in (ours, lower))
+            print("  scratchlab is {:.2f} (fp32) and {:.2f} (bf16) times as fast".format(*times))
     batch, count = (8, 32) if options.quick else (64, 512)
     print(f"decoding, d={sizes[0].d_model}, {count} sentences")
     decoding(sizes[0], sentence_pairs(count, sizes[0].vocabulary), seconds / 4, batch)
