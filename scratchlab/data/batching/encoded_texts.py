@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchlab.data.batching.cache import Arrays, cached, content_key
+import numpy as np
+
+from scratchlab.data.batching.cache import Arrays, cached, content_key, offsets_of
 from scratchlab.data.batching.plans import Ragged
 from scratchlab.data.batching.prepared import json_array, read_json
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json
-from scratchlab.data.tokenizers.learned import learn
+from scratchlab.data.tokenizers.learned import Learned, OfParts, learn
+from scratchlab.data.tokenizers.workers import Workers, lines_together
 
 
 def content_of(tokenizer: Tokenizer) -> str:
@@ -44,12 +47,26 @@ def learned(cache: Path, config: Any, texts: Sequence[str], **layout: Any) -> To
     return from_json(read_json(cached(cache, "tokenizer", key, build), "tokenizer"), str(cache))
 
 
+def encode_all(tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
+    """The ids of each text, by several processes or threads where there is much of it."""
+    if isinstance(tokenizer, OfParts) and (pieces := lines_together(texts)):
+        with Workers({"encode_lines": tokenizer.to_json()}) as workers:
+            answers = [np.frombuffer(answer, np.int32) for answer in workers.map(pieces)]
+        counts = [int(answer[0]) for answer in answers]
+        lengths = np.concatenate([a[1 : 1 + n] for a, n in zip(answers, counts, strict=True)])
+        values = np.concatenate([a[1 + n :] for a, n in zip(answers, counts, strict=True)])
+        return Ragged(values, offsets_of(lengths))
+    if isinstance(tokenizer, Learned):
+        return Ragged.of(map(tokenizer.encode, texts))
+    return Ragged.of(row.tolist() for row in tokenizer.encode_each(texts))
+
+
 def encoded(cache: Path, tokenizer: Tokenizer, texts: Sequence[str]) -> Ragged:
     """The ids of each text."""
     key = content_key(encoded=content_of(tokenizer), texts=_content_of(texts))
 
     def build() -> Arrays:
-        ids = Ragged.of([row.tolist() for row in tokenizer.encode_each(texts)])
+        ids = encode_all(tokenizer, texts)
         return {"ids": ids.values, "offsets": ids.offsets}
 
     arrays = cached(cache, "texts", key, build)

@@ -6,7 +6,8 @@ reached again without building the batches before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -123,10 +124,12 @@ class Ragged:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sequences: list[list[int]]) -> Ragged:
-        lengths = [len(s) for s in sequences]
-        values = np.fromiter((i for s in sequences for i in s), np.int32, sum(lengths))
-        return cls(values, offsets_of(lengths))
+    def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
+        values, lengths = array("i"), array("q")
+        for sequence in sequences:
+            values.extend(sequence)
+            lengths.append(len(sequence))
+        return cls(np.array(values, np.int32), offsets_of(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -150,6 +153,11 @@ class Ragged:
         """The sequences of both, those of ``other`` behind."""
         offsets = np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]])
         return Ragged(np.concatenate([self.values, other.values]), offsets)
+
+    def where(self, kept: NDArray[np.bool_]) -> Ragged:
+        """Those of the sequences for which ``kept`` [n] says so."""
+        lengths = self.lengths
+        return Ragged(self.values[np.repeat(kept, lengths)], offsets_of(lengths[kept]))
 
     def shortened(self, longest: int) -> Ragged:
         """The same sequences without what lies beyond ``longest`` ids."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,31 +16,39 @@ from scratchlab.data.batching.plans import Ragged
 
 @dataclass
 class Split:
-    """One split: texts as read, and ids without any special token but ``<unk>``."""
+    """One split: ids without any special token but ``<unk>``, and what reads the texts."""
 
-    sources: list[str]
-    references: list[str]
     source: Ragged
     target: Ragged
+    read: Callable[[], tuple[list[str], list[str]]]
+
+    @functools.cached_property
+    def _texts(self) -> tuple[list[str], list[str]]:
+        return self.read()
+
+    @property
+    def sources(self) -> list[str]:
+        """The source texts, as read; no strings are made of them before they are asked for."""
+        return self._texts[0]
+
+    @property
+    def references(self) -> list[str]:
+        """The target texts."""
+        return self._texts[1]
 
     def joined(self, other: Split) -> Split:
         """The pairs of both, those of ``other`` behind."""
-        return Split(
-            self.sources + other.sources,
-            self.references + other.references,
-            self.source.joined(other.source),
-            self.target.joined(other.target),
-        )
+
+        def read() -> tuple[list[str], list[str]]:
+            return self.sources + other.sources, self.references + other.references
+
+        return Split(self.source.joined(other.source), self.target.joined(other.target), read)
 
 
 def pack_split(
-    name: str,
-    sources: list[str],
-    references: list[str],
-    encoded: list[tuple[list[int], list[int]]],
+    name: str, sources: list[str], references: list[str], source: Ragged, target: Ragged
 ) -> Arrays:
-    """Arrays of one split; ``encoded`` are the ids of its sources and targets."""
-    source, target = Ragged.of([e[0] for e in encoded]), Ragged.of([e[1] for e in encoded])
+    """Arrays of one split: its texts and their ids."""
     arrays: Arrays = {
         f"{name}.source.ids": source.values,
         f"{name}.source.offsets": source.offsets,
@@ -53,12 +63,16 @@ def pack_split(
 
 def unpack_split(arrays: Arrays, name: str) -> Split:
     """The split that :func:`pack_split` packed."""
-    texts, ids = [], []
-    for side in ("source", "target"):
-        key = f"{name}.{side}"
-        texts.append(unpack_text(arrays[f"{key}.text"], arrays[f"{key}.text_offsets"]))
-        ids.append(Ragged(arrays[f"{key}.ids"], arrays[f"{key}.offsets"]))
-    return Split(texts[0], texts[1], ids[0], ids[1])
+
+    def texts(side: str) -> list[str]:
+        key = f"{name}.{side}.text"
+        return unpack_text(arrays[key], arrays[f"{key}_offsets"])
+
+    source, target = (
+        Ragged(arrays[f"{name}.{side}.ids"], arrays[f"{name}.{side}.offsets"])
+        for side in ("source", "target")
+    )
+    return Split(source, target, lambda: (texts("source"), texts("target")))
 
 
 def json_array(value: Any) -> Any:

@@ -8,12 +8,15 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scratchlab.data.batching.bpe_dropout import DropoutEncoder
 from scratchlab.data.batching.cache import Arrays, cached, content_key
-from scratchlab.data.batching.encoded_texts import content_of
+from scratchlab.data.batching.encoded_texts import content_of, encode_all
 from scratchlab.data.batching.plans import (
     Lengths,
     Plan,
@@ -153,7 +156,7 @@ class PairDataset(Kind, TranslationDataset):
         return found.source, found.target
 
     def size(self, split: str) -> int:
-        return len(self.of_split(self._prepared[0], split).sources)
+        return len(self.of_split(self._prepared[0], split).source)
 
     def batch(self, split: str, planned: Any, *, seed: int, epoch: int) -> Seq2SeqBatch:
         source, target = self._ids(split, seed, epoch)
@@ -213,7 +216,7 @@ class PairDataset(Kind, TranslationDataset):
         splits, *tokenizers = self._prepared
         old = self.of_split(splits, split)
         ids = [self.target_tokenizer.encode(text)[: self.max_length - 1] for text in texts]
-        new = Split(old.sources, list(texts), old.source, Ragged.of(ids))
+        new = Split(old.source, Ragged.of(ids), lambda: (old.sources, list(texts)))
         found = copy.copy(self)
         together = old.joined(new) if keep else new
         found.__dict__["_prepared"] = ({**splits, split: together}, *tokenizers)
@@ -259,24 +262,25 @@ class PairDataset(Kind, TranslationDataset):
             source_tokenizer, target_tokenizer = self._train_tokenizers(splits)
         arrays: Arrays = {}
         for name, pairs in splits.items():
-            encoded = [(source_tokenizer.encode(s), target_tokenizer.encode(t)) for s, t in pairs]
+            sources, references = [p[0] for p in pairs], [p[1] for p in pairs]
+            source = encode_all(source_tokenizer, sources)
+            target = encode_all(target_tokenizer, references)
             longest = self.max_length - 1
-            long = {i for i, e in enumerate(encoded) if max(len(e[0]), len(e[1])) > longest}
+            fits = np.maximum(source.lengths, target.lengths) <= longest
+            long = int((~fits).sum())
             if long and name == "train" and config.too_long == "drop":
-                notes.append(f"{len(long):,} of {len(pairs):,} training pairs dropped as too long")
-                pairs = [p for i, p in enumerate(pairs) if i not in long]
-                encoded = [e for i, e in enumerate(encoded) if i not in long]
-                if not pairs:
+                notes.append(f"{long:,} of {len(pairs):,} training pairs dropped as too long")
+                if not fits.any():
                     raise UserError(
                         f"no training pair fits into max_length={self.max_length}",
                         "Raise dataset.max_length.",
                     )
+                sources, references = (list(compress(t, fits)) for t in (sources, references))
+                source, target = source.where(fits), target.where(fits)
             elif long:
-                notes.append(
-                    f"{len(long):,} of {len(pairs):,} pairs of {name} shortened as too long"
-                )
-                encoded = [(s[:longest], t[:longest]) for s, t in encoded]
-            arrays |= pack_split(name, [p[0] for p in pairs], [p[1] for p in pairs], encoded)
+                notes.append(f"{long:,} of {len(pairs):,} pairs of {name} shortened as too long")
+                source, target = source.shortened(longest), target.shortened(longest)
+            arrays |= pack_split(name, sources, references, source, target)
         arrays["splits"] = json_array(list(splits))
         arrays["notes"] = json_array(notes)
         tokenizers = [source_tokenizer, target_tokenizer]

@@ -36,7 +36,7 @@ from scratchlab.data.tokenizers.words import (
     plain_words,
     unmark,
 )
-from scratchlab.data.tokenizers.workers import Workers, worth_it
+from scratchlab.data.tokenizers.workers import Workers, lines_together, worth_it
 from scratchlab.errors import UserError, shortened
 
 Texts = Callable[[], Iterable[str]]
@@ -191,6 +191,8 @@ class OfParts(Learned):
     def encode(self, text: str, where: str = "the text") -> list[int]:
         ids_of = self.ids_of_parts.__getitem__
         if self.line_end_id is None:
+            if self.mask_id is None or MASK_CHARACTER not in text:
+                return list(chain.from_iterable(map(ids_of, self.cut(text))))
             return list(chain.from_iterable(self._encode_line(text)))
         found: list[tuple[int, ...]] = []
         masked = self.mask_id is not None and MASK_CHARACTER in text
@@ -384,7 +386,8 @@ CUT: dict[str, Callable[[str], list[str]]] = {
 def counted(texts: Iterable[str], kind: str, *, lines: bool) -> Counter[str]:
     """How often each word of texts occurs, as tokens of a kind are learned from; with ``lines``
     no word goes on over the end of one."""
-    many, texts = worth_it(texts) if lines else (False, texts)
+    together = lines_together(texts) if not lines and isinstance(texts, Sequence) else None
+    many, texts = (True, together) if together else worth_it(texts) if lines else (False, texts)
     if not many:
         each = (line for text in texts for line in text.split("\n")) if lines else texts
         return count_words(each, CUT[kind])

@@ -1,7 +1,9 @@
 """The process at the other end of :mod:`.workers`.
 
 It is told ``{"count": KIND}``, counts the words of all texts and says how often each occurs when an
-empty text comes; or ``{"encode": TOKENIZER}``, and answers each text with its ids (uint32).
+empty text comes; or ``{"encode": TOKENIZER}``, and answers each text with its ids (uint32); or
+``{"encode_lines": TOKENIZER}``, and answers each text with the number of its lines, the number of
+ids of each, and their ids (int32).
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import contextlib
 import json
 import signal
 import sys
+from array import array
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,6 +38,15 @@ def serve() -> None:
         if "count" in task:
             counts = counted(texts(), task["count"], lines=True)
             send(answers, json.dumps(counts).encode())
+            return
+        if "encode_lines" in task:
+            tokenizer = from_json(task["encode_lines"], "the worker")
+            for text in texts():
+                lines = [tokenizer.encode(line) for line in text.split("\n")]
+                answer = array("i", [len(lines), *map(len, lines)])
+                for ids in lines:
+                    answer.extend(ids)
+                send(answers, answer.tobytes())
             return
         tokenizer = from_json(task["encode"], "the worker")
         for text in texts():

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
@@ -44,6 +44,23 @@ def worth_it(texts: Iterable[str]) -> tuple[bool, Iterator[str]]:
         held.append(text)
         size += len(text)
     return size >= LARGE and size >= LARGE_PIECE * len(held), chain(held, texts)
+
+
+def lines_together(texts: Sequence[str]) -> list[str] | None:
+    """Many short texts as pieces that are worth sending, each text a line of one; None: workers are
+    not worth starting, or a text has lines of its own."""
+    if threads() == 1 or sum(map(len, texts)) < LARGE or any("\n" in text for text in texts):
+        return None
+    pieces, held, size = [], [], 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size > LARGE_PIECE:
+            pieces.append("\n".join(held))
+            held, size = [], 0
+    if held and pieces:  # an empty piece would be no question
+        pieces[-1] += "\n" + "\n".join(held)
+    return pieces
 
 
 def send(stream: IO[bytes], content: bytes) -> None:

@@ -89,6 +89,8 @@ def test_padded_rows_have_their_marks_and_their_padding_at_the_end() -> None:
 
 def test_sequences_are_taken_in_any_order_and_shortened() -> None:
     ragged = Ragged.of([[5, 6, 8], [], [7]])
+    some = ragged.where(np.array([True, True, False]))
+    assert [some[i] for i in range(len(some))] == [[5, 6, 8], []]
     taken = ragged.take(np.array([2, 0, 0, 1]))
     assert [taken[i] for i in range(len(taken))] == [[7], [5, 6, 8], [5, 6, 8], []]
     short = taken.shortened(2)

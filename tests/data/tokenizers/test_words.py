@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scratchlab.data.batching.encoded_texts import encode_all
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import (
     from_json,
@@ -199,6 +200,24 @@ def test_several_processes_learn_the_same_tokens_and_give_the_same_ids(
     assert one.to_json() == many.to_json()
     assert [found.tolist() for found in one.encode_each(texts)] == ids
     assert any(ids)
+
+
+@pytest.mark.parametrize("kind", ["word", "bpe"])
+def test_many_short_texts_have_the_same_tokens_and_ids_from_several_processes(
+    kind: str, two_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["", *TEXTS, "", *random_texts(40), "", ""]
+    texts = [text.replace("\n", " ") for text in texts]
+    many = learn(kind, lambda: texts, 300, 1)
+    ids = encode_all(many, texts)
+    monkeypatch.setattr("subprocess.Popen", None)
+    lined = [*texts, "two\nlines"]  # no text may be cut at an end of a line of its own
+    assert encode_all(many, lined)[len(texts)] == many.encode("two\nlines")
+    monkeypatch.setenv("RAYON_NUM_THREADS", "1")
+    one = learn(kind, lambda: texts, 300, 1)
+    assert one.to_json() == many.to_json()
+    assert [ids[i] for i in range(len(ids))] == [one.encode(text) for text in texts]
+    assert encode_all(one, texts).values.tolist() == ids.values.tolist()
 
 
 def test_a_process_that_ends_early_is_told_of(two_workers: None) -> None:
