@@ -35,7 +35,7 @@ from scratchlab.methods.replace import (
     without_adapters,
 )
 from scratchlab.models.contract import Model
-from scratchlab.models.layers.linear import PACK_ROWS, Packs
+from scratchlab.models.layers.linear import PACK_ROWS, Packs, with_blocked
 from scratchlab.registry import option, register
 
 
@@ -115,14 +115,22 @@ class Int8Linear(QuantizedLinear, Packs):
     def product(self, x: Tensor) -> Tensor | None:
         if self.kernel is None or x.device.type != "cpu":
             return None
-        if self.blocked is not None:
-            return bfloat16_product(x, self.stored, self.blocked).to(x.dtype)
         return self.kernel(x, self.stored).to(x.dtype)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] → [..., out]; with the copy in bfloat16, where there is one."""
+        rows = x.numel() // self.in_features
+        if self.blocked is None or rows < PACK_ROWS or torch.is_grad_enabled():
+            return super().forward(x)
+        flat, bias = x.reshape(rows, -1).to(torch.bfloat16), self.bias
+        y = with_blocked(flat, self.blocked, None if bias is None else bias.to(torch.bfloat16))
+        return y.to(x.dtype).view(*x.shape[:-1], -1)
+
     def pack(self, rows: int) -> bool:
+        """Keep the matrix in bfloat16: rounding it adds far less than the integers did."""
         values = self.stored.values
         if self.kernel is bfloat16_product and values.device.type == "cpu" and rows >= PACK_ROWS:
-            floats = values.to(torch.bfloat16)
+            floats = self.dequantize().to(torch.bfloat16)
             self.blocked = torch.ops.mkldnn._reorder_linear_weight(floats, rows)
         return self.blocked is not None
 

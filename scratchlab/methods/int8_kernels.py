@@ -2,7 +2,8 @@
 
 Where the processor multiplies bfloat16, activations are rounded to it (8 bits of their own size:
 an outlier does not hurt its neighbours), and so is each sum, before its scale. A step of generation
-then reads a quarter of the bytes of fp32, and many rows take half the time.
+then reads a quarter of the bytes of fp32, and many rows take half the time. While many sentences
+are decoded, the matrices stand there in bfloat16 as well, in oneDNN's order (``Int8Linear.pack``).
 
 Elsewhere, and if asked for, the activations of a row become integers too, with a scale of their
 own: as one 8-bit digit, or as two, the second for what the first leaves over. Then
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor
 
 from scratchlab.errors import UserError
-from scratchlab.models.layers.linear import PACK_ROWS, has_bfloat16, with_blocked
+from scratchlab.models.layers.linear import has_bfloat16
 from scratchlab.run.decisions import decided_once
 from scratchlab.run.manifest import machine
 
@@ -45,22 +46,18 @@ SHAPE = (1536, 576)  # of the matrix that is measured with
 Kernel = Callable[..., Tensor]  # x [rows, in], the stored matrix → [rows, out]
 
 
-def bfloat16_product(x: Tensor, stored: Any, blocked: Tensor | None = None) -> Tensor:
+def bfloat16_product(x: Tensor, stored: Any) -> Tensor:
     """x [rows, in] with absmax integers → float32 [rows, out].
 
-    One or two rows are multiplied by a kernel that turns integers into floats as it reads them.
-    More are faster with a matrix of floats, which holds such integers exactly: ``blocked``, which
-    is made once for a generation, or one that is made for this product.
+    A few rows are multiplied by a kernel that turns integers into floats as it reads them. Many
+    rows are faster with a matrix of floats, which holds such integers exactly.
     """
     values, x = stored.values, x.to(torch.bfloat16)
-    few = x.shape[1] % FUSED_WIDTH == 0  # the kernel reads beyond the end of other rows
-    if blocked is not None and (x.shape[0] >= PACK_ROWS or not few):
-        y = with_blocked(x, blocked)
-    elif few and x.shape[0] <= FUSED_ROWS:
+    if x.shape[0] <= FUSED_ROWS and x.shape[1] % FUSED_WIDTH == 0:  # it reads beyond other rows
         y = torch._weight_int8pack_mm(x, values, _ones(values.shape[0], x.device))
     else:
         y = x @ values.to(torch.bfloat16).t()
-    return y * stored.scale.t()
+    return y.float().mul_(stored.scale.t())  # a product of two types is slow
 
 
 @functools.lru_cache(maxsize=64)
