@@ -162,7 +162,7 @@ def training(size: Size, batch: int, seconds: float, group: int) -> None:
         median = statistics.median(found)
         rate = flops / median / 1e9
         peak = peaks["bf16" if name.endswith("bf16") else "fp32"]
-        low, _, high = (1000 * q for q in statistics.quantiles(found))
+        low, _, high = (1000 * q for q in statistics.quantiles(found, method="inclusive"))
         print(
             f"  {name:<15} {1000 * median:6.1f} ms a step ({low:.1f} to {high:.1f}), "
             f"{batch * size.block / median:8,.0f} tokens/s, {rate:6.1f} GFLOP/s, "

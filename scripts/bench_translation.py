@@ -183,10 +183,11 @@ class Training:
 def summarise(steps: list[tuple[float, int, float]], peaks: list[float]) -> Training:
     """``steps``: (seconds, target tokens, FLOPs) of each."""
     rates = [flops / seconds / 1e9 for seconds, _, flops in steps]
+    low, _, high = statistics.quantiles(rates, method="inclusive")
     return Training(
         tokens_per_second=statistics.median(tokens / seconds for seconds, tokens, _ in steps),
         gflops=statistics.median(rates),
-        middle=(statistics.quantiles(rates)[0], statistics.quantiles(rates)[2]),
+        middle=(low, high),
         peak=max(peaks),
         steps=len(steps),
     )
