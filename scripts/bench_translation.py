@@ -1,15 +1,12 @@
-"""Speed of translation: training and decoding beside the machine's peak and a peer.
+"""Speed of training a translator, beside the machine's peak and a peer.
 
     python scripts/bench_translation.py [--seconds 20] [--threads N] [--quick]
 
 Prints, in one run: the machine's peak in matrix products, in fp32 and in bf16; target tokens/s,
 GFLOP/s and the share of the peak of its precision in training at d=256 and d=128, in both (3+3
 layers, vocabulary 8,000, batches of 4,096 target tokens), beside transformers' MarianMTModel of the
-same size trained by its Trainer on the same sentences in fp32; then sentences/s of greedy and
-beam-5 decoding beside Marian's ``generate``, each output forced to be as long as its source: a
-sentence at a time, and a file of sentences the way each tool is used (ours puts sentences of
-similar length together and drops finished ones; ``generate`` gets the file's lines 64 at a time).
-Sentences are random ids, as long as those of Multi30k.
+same size trained by its Trainer on the same sentences: random ids, as long as those of Multi30k.
+Decoding is timed by bench_decoding.py.
 
 "Its products alone" is what is left if everything but the step's own matrix products were free:
 they are run one after another, in their own shapes. Narrow products are slower than the large
@@ -43,9 +40,7 @@ from machine_peak import PRECISIONS, gemm_peak, load
 from torch import Tensor
 
 from scratchlab.data.contract import Seq2SeqBatch, Spec
-from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.contract import pad_rows
-from scratchlab.decoding.greedy import Greedy
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.seq2seq import Seq2Seq
 from scratchlab.training.allocator import keep_freed_memory
@@ -348,81 +343,6 @@ def train_marian(size: Size, batches: list[list[Pair]], seconds: float) -> Train
     return summarise(steps, peaks)
 
 
-def sentences_per_second(translate: Callable[[], int], seconds: float) -> float:
-    """The best of several rounds, each of which translates a number of sentences."""
-    best, begin = 0.0, time.perf_counter()
-    translate()
-    while best == 0 or time.perf_counter() - begin < seconds:
-        start = time.perf_counter()
-        count = translate()
-        best = max(best, count / (time.perf_counter() - start))
-    return best
-
-
-def decoding(size: Size, pairs: list[Pair], seconds: float, batch: int) -> None:
-    """Sentences/s of greedy and beam 5, ours and Marian's, outputs as long as their sources."""
-    spec = spec_of(size)
-    torch.manual_seed(0)
-    config = TransformerMT.Config(
-        d_model=size.d_model,
-        n_heads=size.n_heads,
-        encoder_layers=size.layers,
-        decoder_layers=size.layers,
-        d_ff=size.d_ff,
-    )
-    model, peer = TransformerMT(config, spec).eval(), marian(size).eval()
-    limits: dict[str, Any] = {"max_length_factor": 1.0, "max_length_extra": 0, "min_length": 2}
-    sources = [s for s, _ in pairs]
-    for batch_size, count in ((1, max(2, len(sources) // 16)), (batch, len(sources))):
-        print(f"  {'one at a time' if batch_size == 1 else f'{batch_size} at a time'}", flush=True)
-        for beams, decoder in (
-            (1, Greedy(Greedy.Config(**limits))),
-            (5, Beam(Beam.Config(**limits))),
-        ):
-            rows = sources[:count]
-
-            def ours(decoder: Any = decoder, rows: Any = rows, size: int = batch_size) -> int:
-                return len(decoder.generate_all(model, rows, spec, size))
-
-            def theirs(beams: int = beams, rows: Any = rows, size: int = batch_size) -> int:
-                return generate_with(peer, rows, beams, size)
-
-            mine, other = sentences_per_second(ours, seconds), sentences_per_second(theirs, seconds)
-            name = "greedy" if beams == 1 else f"beam {beams}"
-            print(
-                f"    {name:<8} scratchlab {mine:7.1f} sentences/s, Marian {other:7.1f}: "
-                f"{mine / other:.1f} times as fast",
-                flush=True,
-            )
-
-
-def generate_with(peer: Any, sources: list[list[int]], beams: int, batch: int) -> int:
-    """Translate with transformers' ``generate``; each row ends at the length of its source."""
-    from transformers import LogitsProcessorList
-
-    def end_in_time(ids: Tensor, scores: Tensor) -> Tensor:
-        ends = (lengths <= ids.shape[1]).repeat_interleave(beams)  # ids holds the start token too
-        scores[~ends, EOS] = float("-inf")
-        eos = torch.full_like(scores[0], float("-inf"))
-        eos[EOS] = 0.0
-        return torch.where(ends[:, None], eos, scores)
-
-    for start in range(0, len(sources), batch):
-        rows = sources[start : start + batch]
-        lengths = torch.tensor([len(row) for row in rows])
-        chunk = pad_rows(rows, PAD)
-        with torch.inference_mode():
-            peer.generate(
-                input_ids=chunk,
-                attention_mask=(chunk != PAD).long(),
-                num_beams=beams,
-                do_sample=False,
-                max_new_tokens=int(lengths.max()),
-                logits_processor=LogitsProcessorList([end_in_time]),
-            )
-    return len(sources)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="for each training measured")
@@ -469,9 +389,6 @@ def main() -> None:
             print(peer.line("transformers Marian"), flush=True)
             times = (t.tokens_per_second / peer.tokens_per_second for t in (ours, lower))
             print("  scratchlab is {:.2f} (fp32) and {:.2f} (bf16) times as fast".format(*times))
-    batch, count = (8, 32) if options.quick else (64, 512)
-    print(f"decoding, d={sizes[0].d_model}, {count} sentences")
-    decoding(sizes[0], sentence_pairs(count, sizes[0].vocabulary), seconds / 4, batch)
 
 
 if __name__ == "__main__":
