@@ -16,8 +16,8 @@ How FLOPs are counted: two for each multiply-add of a matrix product (attention 
 the forward pass, times three for forward and backward. Only real tokens count: padding, embedding
 look-ups, softmax, norms, dropout and the optimizer are work that earns nothing.
 
-Steps in both precisions are made in turn. Figures are medians, with the middle half of the steps
-and the load of the machine. The machine's speed may change while this runs, so the peak is measured
+Groups of steps in both precisions are made in turn. Figures are medians, with the middle half and
+the load of the machine. The machine's speed may change while this runs, so the peak is measured
 before and after each part and the higher one is taken; compare ratios, not times.
 """
 
@@ -47,6 +47,7 @@ from scratchlab.training.allocator import keep_freed_memory
 from scratchlab.training.precision import autocast
 
 UNK, PAD, SOS, EOS = 0, 1, 2, 3
+GROUP = 6  # steps in one precision before those in the other
 Pair = tuple[list[int], list[int]]
 
 
@@ -223,20 +224,21 @@ def our_step(size: Size, dtype: torch.dtype) -> Callable[[list[Pair]], None]:
 
 
 def train_ours(size: Size, batches: list[list[Pair]], seconds: float) -> dict[str, Training]:
-    """Updates in fp32 and in bf16 in turn, ``seconds`` of each."""
+    """Groups of updates in fp32 and in bf16 in turn, ``seconds`` of each."""
     made = {name: our_step(size, dtype) for name, dtype in PRECISIONS.items()}
     steps: dict[str, list[tuple[float, int, float]]] = {name: [] for name in made}
     peaks = {name: [gemm_peak(dtype=dtype)] for name, dtype in PRECISIONS.items()}
     begin = time.perf_counter()
-    for number, pairs in enumerate(cycle(batches)):
+    upcoming = cycle(batches)
+    while not any(steps.values()) or time.perf_counter() - begin < len(made) * seconds:
+        group = [next(upcoming) for _ in range(GROUP)]
         for name, step in made.items():
-            start = time.perf_counter()
-            step(pairs)
-            taken = time.perf_counter() - start
-            if number:  # the first step warms up
-                steps[name].append((taken, target_tokens(pairs), training_flops(size, pairs)))
-        if number >= 2 and time.perf_counter() - begin > len(made) * seconds:
-            break
+            for number, pairs in enumerate(group):
+                start = time.perf_counter()
+                step(pairs)
+                taken = time.perf_counter() - start
+                if number:  # the first step after those of the other precision warms up
+                    steps[name].append((taken, target_tokens(pairs), training_flops(size, pairs)))
     for name, dtype in PRECISIONS.items():
         peaks[name].append(gemm_peak(dtype=dtype))
     return {name: summarise(found, peaks[name]) for name, found in steps.items()}
