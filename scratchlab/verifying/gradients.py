@@ -64,8 +64,13 @@ class Updates:
         subject.require_torch("it has no gradients of batches")
         subject.require_training()
         parts = subject.parts
-        options = {"precision": "fp32", "clip_norm": None, "average": None, "max_steps": 1}
-        options |= {"average_last": None}
+        options: dict[str, Any] = {
+            "precision": "fp32",
+            "clip_norm": None,
+            "average": None,
+            "max_steps": 1,
+        }
+        options |= {"average_last": None, "length_stages": []}  # batches are compared as they are
         self.trainer = build("trainer", {**subject.small["trainer"], **options})
         if not isinstance(self.trainer, Gradient):
             raise DoesNotApply(f"{type(self.trainer).__name__} trains in its own way")
