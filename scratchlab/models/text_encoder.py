@@ -181,6 +181,7 @@ class TextEncoder(Writer):
         self.check_length(tokens.shape[1])
         places = slice(0, tokens.shape[1])
         x = self.embedding(tokens)  # [B, T, D]
+        dtype = x.dtype
         if self.config.positions == "sinusoidal":  # learned ones are as small as embeddings are
             x = x * math.sqrt(self.config.d_model)
         x = self.positions(x, places)
@@ -191,7 +192,7 @@ class TextEncoder(Writer):
         mask = padding_mask(padding, x.dtype)
         for layer in self.blocks:
             x = layer(x, rotation, mask)
-        return self.norm(x).to(self.embedding.weight.dtype)
+        return self.norm(x).to(dtype)
 
     def encode(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """tokens [B, T], padding as in :meth:`hidden` → what classes are told from, [B, D]."""
