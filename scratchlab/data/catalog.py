@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,12 @@ def require_data(configs: Iterable[Mapping[str, Any]]) -> None:
     faults: dict[str, Fault] = {}
     for config in configs:
         name = config["dataset"]["name"]
-        fault = None if name in faults else _missing(find_dataset(name), config)
+        part = find_dataset(name)
+        fault = None if name in faults else _missing(part, config)
         if fault is not None:
             faults[name] = fault
+        for own in _missing_own(part, config):
+            faults.setdefault(str(own), own)
     if faults:
         raise ConfigError(list(faults.values()))
 
@@ -85,8 +88,7 @@ def _missing(part: Part, config: Mapping[str, Any]) -> Fault | None:
     options, files = config["dataset"], files_of(part)
     if not files or "embedded" in part.facts.get("sources", ()) or options.get("source") == "hub":
         return None
-    root = config.get("data_dir") or os.environ.get(ROOT_VARIABLE)
-    folder = expanded(root) if root else None
+    folder = _root_of(config)
     missing = [name for name, path in located(files, folder) if path is None]
     if not missing:
         return None
@@ -102,6 +104,30 @@ def _missing(part: Part, config: Mapping[str, Any]) -> Fault | None:
     origin = str(part.facts.get("origin", "their source"))
     hint = layout_hint(list(files), folder, origin)
     return Fault(f"dataset={part.name}", f"{where}{more}{hub}", hint)
+
+
+def _missing_own(part: Part, config: Mapping[str, Any]) -> Iterator[Fault]:
+    """The user's files that options of the data set name, and that are not there."""
+    from scratchlab.data.sources.reading import find_file
+
+    root = _root_of(config)
+    for option in part.options:
+        given = config["dataset"].get(option.name)
+        if option.limits.get("path") != "data" or not given:
+            continue
+        for name in map(str, given if isinstance(given, list) else [given]):
+            tried = [expanded(name).absolute()]
+            if root is not None and not Path(name).is_absolute():
+                tried.append(root / name)
+            if not any(map(find_file, tried)):
+                places = " nor ".join(map(str, tried))
+                yield Fault(f"dataset.{option.name}", f"no file {places}", "Check the path.")
+
+
+def _root_of(config: Mapping[str, Any]) -> Path | None:
+    """The folder of data files that a configuration, or else the environment, names."""
+    root = config.get("data_dir") or os.environ.get(ROOT_VARIABLE)
+    return expanded(root) if root else None
 
 
 def _hub_may_help(hub_id: str) -> bool:

@@ -26,7 +26,10 @@ LOCK = ".lock"
 HOLDER = re.compile(r"[^/:]+:[0-9a-f]{4}-\d+-[0-9a-f]+:[0-9a-f]{8}")  # what a link as a lock names
 RESULTS = "results.json"
 LONGEST_PART = 255  # bytes of a name in a path
-NOTES = frozenset(("config.yaml", "overrides.yaml", "status.json", "train.log", LOCK))
+NOTES = frozenset(
+    ("config.yaml", "overrides.yaml", "manifest.json", "status.json", "train.log", LOCK)
+)
+LINES = ("metrics.jsonl", "timings.jsonl")
 
 
 class RunFolder:
@@ -148,11 +151,18 @@ class RunFolder:
         So that a command with a mistake in it, which the console has told of, leaves nothing.
         """
         with contextlib.suppress(OSError):
-            if all(p.name in NOTES and not p.is_symlink() for p in self.path.iterdir()):
-                for path in self.path.iterdir():
-                    path.unlink()
-                self.path.rmdir()
-                self.path.parent.rmdir()  # stays if other runs are in it
+            if not all(_is_note(path) for path in self.path.iterdir()):
+                return
+            for path in self.path.iterdir():
+                path.unlink()
+            self.path.rmdir()
+            link = self.path.parent / "latest"
+            if link.is_symlink() and str(link.readlink()) == self.path.name:
+                link.unlink()
+                others = sorted(p.parent for p in self.path.parent.glob("*/config.yaml"))
+                for other in others[-1:]:
+                    RunFolder(other).point_latest()
+            self.path.parent.rmdir()  # stays if other runs are in it
 
     def point_latest(self) -> None:
         """Let ``<name>/latest`` lead here (best effort: file systems without links go without)."""
@@ -225,6 +235,13 @@ class RunFolder:
             return require(read_json(self.path / "status.json"), {"status": "str"}, "status.json")
         except UserError:
             return {"status": "unknown"}
+
+
+def _is_note(path: Path) -> bool:
+    """Whether a file says how a run started, and nothing of what came of it."""
+    if path.is_symlink():
+        return False
+    return path.name in NOTES or (path.name in LINES and path.stat().st_size == 0)
 
 
 def refuse_links(root: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from scratchlab.data.catalog import require_data
+from scratchlab.errors import ConfigError
+
 LINES = 40
 OWN = ["dataset=parallel_text", "dataset.vocab_size=200", "dataset.min_frequency=1"]
 FILES = ["dataset.train_source=train.en", "dataset.train_target=train.fr"]
@@ -142,3 +145,21 @@ def test_a_training_that_is_refused_while_its_data_are_read_leaves_no_folder(
         done = light_launcher.run(*words, "dataset.target=b", *named, cwd=tmp_path)
         assert "bad.csv, line 2: 1 cell" in done.refused()
         assert not list((tmp_path / "outputs").glob("*"))
+
+
+def test_files_of_ones_own_that_are_not_there_are_all_named_before_anything_is_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "there.txt").write_text("a text\n")
+    paths = ["there.txt", "nowhere.txt", str(tmp_path / "no.gz")]
+    configs: list[dict[str, Any]] = [
+        {"dataset": {"name": "text_file", "paths": paths}, "data_dir": str(tmp_path)},
+        {"dataset": {"name": "document_questions", "path": str(tmp_path), "questions": "q.jsonl"}},
+    ]
+    with pytest.raises(ConfigError) as refused:
+        require_data(configs)
+    assert [f.where for f in refused.value.faults] == ["dataset.paths"] * 2 + ["dataset.questions"]
+    assert f"nor {tmp_path / 'nowhere.txt'}" in str(refused.value)
+    require_data(
+        [{"dataset": {"name": "text_file", "paths": paths[:1]}, "data_dir": str(tmp_path)}]
+    )

@@ -12,6 +12,7 @@ import pytest
 from scratchlab.config.compose import compose
 from scratchlab.errors import UserError
 from scratchlab.lab import train as experiment
+from scratchlab.run.folder import RunFolder
 from scratchlab.tracking.jsonl import Jsonl
 
 WORDS = ["model=logistic", "dataset=wine_cultivars", "model.epochs=30", "tracker=[jsonl]"]
@@ -85,3 +86,18 @@ def test_a_run_that_lost_its_checkpoints_does_not_start_anew_in_silence(tmp_path
         train(tmp_path, "resume=true", "model.epochs=40")
     assert (run / "metrics.jsonl").read_bytes() == before
     assert json.loads((run / "status.json").read_text())["status"] == "done"
+
+
+def test_a_run_of_which_only_notes_are_left_goes_and_latest_leads_to_the_one_before(
+    tmp_path: Path,
+) -> None:
+    for run_id in ("one", "two", "three"):
+        folder = RunFolder.create(tmp_path, "x", run_id)
+        folder.write_config({}, [])
+        folder.point_latest()
+        (folder.path / "manifest.json").write_text("{}")
+        (folder.path / "metrics.jsonl").write_text("" if run_id == "three" else '{"step": 1}\n')
+    folder.remove_untouched()
+    assert not folder.path.exists() and (tmp_path / "x/latest").resolve() == tmp_path / "x/two"
+    RunFolder(tmp_path / "x/two").remove_untouched()
+    assert (tmp_path / "x/two/metrics.jsonl").is_file()
