@@ -24,7 +24,7 @@ from scratchlab.lab.measure import (
 )
 from scratchlab.lab.parts import Parts, build_parts, check_splits
 from scratchlab.lab.session import Session, open_folder, session
-from scratchlab.lab.teachers import teach
+from scratchlab.lab.teachers import method_of, teach
 from scratchlab.lab.vectors import changed_file
 from scratchlab.lab.weights import Weights, checkpoint_folder
 from scratchlab.registry import build, is_estimator
@@ -44,7 +44,7 @@ from scratchlab.run.manifest import (
     read_manifest,
     record_reached,
 )
-from scratchlab.run.phases import EVALUATION, TEACHERS, Phases
+from scratchlab.run.phases import EVALUATION, START, TEACHERS, Phases
 from scratchlab.run.processes import Processes, joined, place
 from scratchlab.run.record import log_file
 from scratchlab.tracking.contract import RunInfo, Tracker
@@ -114,7 +114,7 @@ def _train(
         trainer.check(config, parts.dataset)
         for evaluator in evaluators.values() if measured else ():
             evaluator.check(parts.dataset)
-        with phases(TEACHERS):
+        with phases(TEACHERS if method_of(parts) else START):
             taught = teach(parts, run.tracker.message)
         warnings += _write_manifest(run, parts, start, taught, overrides, command, accept)
         if measured != config["evaluate"]:
