@@ -24,7 +24,7 @@ def members(folder: StudyFolder, **after: str | None) -> list[Member]:
     for name, source in after.items():
         job = Job(name, ("train",), folder.path / name, folder.logs / f"{name}.log")
         run = SuiteRun(name=name, label=name, overrides=(), seeds=(0,), source=source)
-        found.append(Member(run, (0, None), job, {}, source))
+        found.append(Member(run, (0, None), job, {}, (source,) if source else ()))
     return found
 
 

@@ -186,8 +186,7 @@ def test_what_fails_in_one_process_is_said_by_that_one(launcher: Launcher, folde
     assert second.code == 2 and second.err.startswith("process 1 of 2: error: ")
     assert "text.txt" in second.err and "Traceback" not in second.err
     assert first.code in (2, -signal.SIGTERM) and "error" not in first.err
-    status = json.loads((folder / "outputs/x/failed/status.json").read_text())
-    assert status["status"] == "failed" and "process 1 of 2" in status["reason"][0]
+    assert not (folder / "outputs/x/failed").exists()  # nothing was learned
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def equal_products(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bf16_is_taken_only_where_a_whole_step_gains_enough() -> None:
     dtype, line = measured({torch.float32: 0.03, torch.bfloat16: 0.01})
     assert dtype == torch.bfloat16 and line.startswith("bf16 (")
-    fp32, bf16 = (float(w) for w in line.replace("ms", "").replace(",", "").split() if "." in w)
+    fp32, bf16 = (float(found) for found in re.findall(r"([\d.]+) ms", line))
     assert 30 <= fp32 < 45 and 10 <= bf16 < 25, line
     dtype, line = measured({torch.float32: 0.030, torch.bfloat16: 0.025})
     assert dtype == torch.float32 and line.startswith("fp32 (") and line.count(" ms") == 2
