@@ -60,7 +60,13 @@ METHODS = {
 }
 # What a method says to a model that it does not fit.
 MISFITS = (
-    *("soft_prompt is for", "soft_prompt needs", "names no embedding", "packed rows"),
+    *(
+        "distill is for",
+        "soft_prompt is for",
+        "soft_prompt needs",
+        "names no embedding",
+        "packed rows",
+    ),
     *("matches no", "no linear layer", "no block", "carries its state"),
 )
 
