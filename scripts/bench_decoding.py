@@ -36,7 +36,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from bench_translation import EOS, SOS, Size, marian, sentence_pairs, spec_of
+from bench_translation import EOS, SOS, Size, marian, sentence_pairs, spec_of, translator
 from machine_peak import gemm_peak, read_bandwidth
 
 from scratchlab.decoding.beam import Beam
@@ -44,7 +44,6 @@ from scratchlab.decoding.greedy import Greedy
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
-from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.run.decisions import machine_load
 
 TOOLS = (
@@ -56,21 +55,8 @@ Batches = list[list[list[int]]]
 Translate = Callable[[Batches, int], None]
 
 
-def ours(size: Size) -> TransformerMT:
-    """The same random weights in every process."""
-    torch.manual_seed(0)
-    config = TransformerMT.Config(
-        d_model=size.d_model,
-        n_heads=size.n_heads,
-        encoder_layers=size.layers,
-        decoder_layers=size.layers,
-        d_ff=size.d_ff,
-    )
-    return TransformerMT(config, spec_of(size)).eval()
-
-
 def scratchlab(size: Size, precision: str) -> Translate:
-    model: Any = ours(size)
+    model: Any = translator(size).eval()
     if precision == "bf16":
         model = model.bfloat16()
     if precision == "int8":
@@ -117,9 +103,9 @@ def ctranslate2(size: Size, precision: str) -> Translate:
         dataset: Any = SimpleNamespace(
             spec=spec_of(size), source_tokenizer=words, target_tokenizer=words
         )
-        export_ctranslate2(ours(size), Path(folder), dataset)
+        export_ctranslate2(translator(size).eval(), Path(folder), dataset)
         kinds = {"fp32": "float32", "int8": "int8_float32"}
-        translator = engine.Translator(
+        peer = engine.Translator(
             folder,
             compute_type=kinds[precision],
             inter_threads=1,
@@ -128,7 +114,7 @@ def ctranslate2(size: Size, precision: str) -> Translate:
 
     def translate(batches: Batches, beams: int) -> None:
         for batch in batches:
-            translator.translate_batch(
+            peer.translate_batch(
                 [[names[i] for i in row[:-1]] for row in batch],
                 beam_size=beams,
                 min_decoding_length=len(batch[0]),

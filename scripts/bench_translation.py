@@ -74,6 +74,20 @@ def spec_of(size: Size) -> Spec:
     )
 
 
+def translator(size: Size) -> TransformerMT:
+    """Ours, with the same random weights each time."""
+    torch.manual_seed(0)
+    config = TransformerMT.Config(
+        d_model=size.d_model,
+        n_heads=size.n_heads,
+        encoder_layers=size.layers,
+        decoder_layers=size.layers,
+        d_ff=size.d_ff,
+        dropout=0.1,
+    )
+    return TransformerMT(config, spec_of(size))
+
+
 def sentence_pairs(count: int, vocabulary: int) -> list[Pair]:
     """Random ids; target lengths N(14, 4), sources N(0, 2) longer; <eos> included."""
     generator = torch.Generator().manual_seed(0)
@@ -200,17 +214,8 @@ def target_tokens(pairs: list[Pair]) -> int:
 
 def our_step(size: Size, dtype: torch.dtype) -> Callable[[list[Pair]], None]:
     """An update of a fresh model from some pairs, with products in ``dtype``."""
-    torch.manual_seed(0)
-    config = TransformerMT.Config(
-        d_model=size.d_model,
-        n_heads=size.n_heads,
-        encoder_layers=size.layers,
-        decoder_layers=size.layers,
-        d_ff=size.d_ff,
-        dropout=0.1,
-    )
-    spec = spec_of(size)
-    model, task = TransformerMT(config, spec), Seq2Seq(Seq2Seq.Config(label_smoothing=0.1), spec)
+    model = translator(size)
+    task = Seq2Seq(Seq2Seq.Config(label_smoothing=0.1), spec_of(size))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def step(pairs: list[Pair]) -> None:

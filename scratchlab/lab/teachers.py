@@ -19,6 +19,7 @@ from scratchlab.config.check import check
 from scratchlab.config.reading import read_json
 from scratchlab.data.contract import Dataset, TranslationDataset
 from scratchlab.data.kinds.pairs import PairDataset
+from scratchlab.data.sources.reading import sha256_of
 from scratchlab.errors import ConfigError, UserError
 from scratchlab.lab.parts import Parts, Trained, load_trained
 from scratchlab.lab.weights import checkpoint_folder
@@ -149,10 +150,8 @@ def _open(name: str, config: Mapping[str, Any]) -> Teacher:
     taken = {key: config[key] for key in OF_THE_STUDENT}
     trained = load_trained({**saved, **taken, "evaluate_checkpoint": "best"}, folder)
     trained.model.requires_grad_(False).to(trained.device)
-    digest = hashlib.sha256()
-    for file in ("model.safetensors", "config.yaml"):
-        digest.update((folder / file).read_bytes())
-    return Teacher(trained, folder, digest.hexdigest())
+    files = [sha256_of(folder / name) for name in ("model.safetensors", "config.yaml")]
+    return Teacher(trained, folder, hashlib.sha256("".join(files).encode()).hexdigest())
 
 
 # --- do they fit? -------------------------------------------------------------------------------

@@ -189,9 +189,16 @@ class NF4Linear(QuantizedLinear):
         return NF4(kept["codes"], kept["maxima"], kept["second"], kept["mean"])
 
     def loops(self, x: Tensor | None, dtype: torch.dtype) -> ModuleType | None:
-        """The compiled loops, if they take ``x`` and this matrix: rows of whole blocks."""
-        codes: Any = self._buffers["codes"]
+        """The compiled loops, if they take ``x`` and this matrix: rows of whole blocks.
+
+        They read memory by its address, so scales that were cast (``model.bfloat16()``) are not
+        for them.
+        """
+        kept: dict[str, Any] = self._buffers
+        codes, scales = kept["codes"], kept["maxima"] if kept["second"] is None else kept["second"]
         if not self.fast or self.in_features % BLOCK or not codes.is_cpu or dtype not in MOST_ROWS:
+            return None
+        if scales.dtype is not torch.float32:
             return None
         if x is not None and (self.out_features % 4 or len(x) > MOST_ROWS[dtype] or not x.is_cpu):
             return None

@@ -98,6 +98,18 @@ def test_a_matrix_whose_rows_are_no_whole_blocks_is_multiplied_by_the_formula() 
     assert layer((6, 64), fast=False).product(rows(2, 64, torch.float32)) is None
 
 
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_scales_that_were_cast_with_the_module_are_not_read_as_float32(
+    double: bool, dtype: torch.dtype
+) -> None:
+    whole, x = layer((12, 128), double), rows(2, 128, torch.float32)
+    wanted = x @ whole.dequantize().t()
+    cast = layer((12, 128), double).to(dtype)
+    assert cast.product(x.bfloat16()) is None
+    assert torch.allclose(cast(x).float(), wanted, atol=0.02 * float(wanted.abs().max()))
+
+
 def test_without_numba_the_formula_is_taken_and_a_note_tells_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
