@@ -129,7 +129,8 @@ def tokens(path: Path, repeats: int) -> None:
     from tokenizers.trainers import BpeTrainer
 
     from scratchlab.data.sources.corpus import read_pieces
-    from scratchlab.data.tokenizers.learned import RUNNING, learn
+    from scratchlab.data.tokenizers.learned import RUNNING
+    from scratchlab.data.tokenizers.learning import learn
 
     lines = path.read_text(encoding="utf-8").splitlines()
     rows: dict[str, tuple[list[float], list[float]]] = {"learn": ([], []), "encode": ([], [])}

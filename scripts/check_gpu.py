@@ -55,7 +55,7 @@ from scratchlab.run.folder import read_config
 from scratchlab.run.processes import Group, Place, meet
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.training.loss_module import LossModule
-from scratchlab.training.sharding import Sharded
+from scratchlab.training.parallel.sharding import Sharded
 from scratchlab.training.updates.shards import whole
 
 LOSS_TOLERANCE, PRECISION_TOLERANCE, QUANTIZED_TOLERANCE = 1e-4, 0.02, 1e-3

@@ -29,9 +29,9 @@ from scratchlab.tasks.contract import Task
 from scratchlab.tasks.cross_entropy import GPU_CHUNK_BYTES
 from scratchlab.training.loss_module import LossModule
 from scratchlab.training.memory import BATCH_OPTIONS, automatic
+from scratchlab.training.parallel.sharding import layers
 from scratchlab.training.precision import choose_device
 from scratchlab.training.room import countable
-from scratchlab.training.sharding import layers
 from scratchlab.training.stages import mean_accumulate
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -17,8 +17,8 @@ from scratchlab.registry import option, register
 from scratchlab.run.phases import BACKWARD, BATCHES, FORWARD, LOOP, OPTIMIZER, VALIDATION
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.contract import Progress, Trainer, TrainingContext, ValidationOptions
-from scratchlab.training.distributed import loss_of_own_rows, rows_of, summing
 from scratchlab.training.memory import memory_advice
+from scratchlab.training.parallel.distributed import loss_of_own_rows, rows_of, summing
 from scratchlab.training.precision import autocast
 from scratchlab.training.stages import check_lengths, cut, mean_accumulate, stage
 from scratchlab.training.state import State

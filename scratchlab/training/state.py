@@ -23,12 +23,13 @@ from scratchlab.run.interrupt import Interrupt
 from scratchlab.run.phases import CHECKPOINTS, UPDATES
 from scratchlab.run.seeds import restore_random_state
 from scratchlab.tasks.contract import Loss
-from scratchlab.training.batch_statistics import part_batch_statistics
 from scratchlab.training.carried import restore_carried
 from scratchlab.training.clock import Clock
 from scratchlab.training.compiling import compiled
 from scratchlab.training.contract import Progress, TrainingContext
-from scratchlab.training.distributed import (
+from scratchlab.training.loss_module import LossModule
+from scratchlab.training.parallel.batch_statistics import part_batch_statistics
+from scratchlab.training.parallel.distributed import (
     agreed,
     carried_rows,
     gathered_carried,
@@ -38,9 +39,8 @@ from scratchlab.training.distributed import (
     restore_own_random_state,
     start_random_stream,
 )
-from scratchlab.training.loss_module import LossModule
+from scratchlab.training.parallel.sharding import Sharded
 from scratchlab.training.precision import choose_precision
-from scratchlab.training.sharding import Sharded
 from scratchlab.training.target import still_reached
 from scratchlab.training.updates.average import WeightAverage
 from scratchlab.training.updates.optimizers import (

@@ -14,7 +14,7 @@ from scratchlab.config.compose import change, compose
 from scratchlab.data.contract import Spec
 from scratchlab.data.sources.reading import sha256_of
 from scratchlab.data.tokenizers.contract import Tokenizer
-from scratchlab.data.tokenizers.learned import learn
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.errors import UserError
 from scratchlab.estimators.embeddings.files import read_vectors
 from scratchlab.estimators.embeddings.vectors import WordVectors

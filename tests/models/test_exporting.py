@@ -103,7 +103,8 @@ def test_transformers_reads_an_exported_tokenizer_to_the_same_ids(
 ) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     from scratchlab.data.tokenizers.hf_tokenizer import unwritable, write_hf_tokenizer
-    from scratchlab.data.tokenizers.learned import RUNNING, learn
+    from scratchlab.data.tokenizers.learned import RUNNING
+    from scratchlab.data.tokenizers.learning import learn
 
     tokenizer = learn(kind, lambda: [SAMPLE], None, 1, special=RUNNING[kind], lines=True)
     assert unwritable(tokenizer) is None
@@ -124,7 +125,7 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
     import argparse
 
     from scratchlab.data.tokenizers.hf_tokenizer import LISTED, unwritable, write_hf_tokenizer
-    from scratchlab.data.tokenizers.learned import learn
+    from scratchlab.data.tokenizers.learning import learn
 
     code = Path(argparse.__file__).read_text(encoding="utf-8")[:60_000]
     tokenizer = learn("bpe", lambda: [SAMPLE, code], 600, 1, lines=True)
@@ -179,7 +180,7 @@ def test_transformers_cuts_and_joins_pieces_of_words_as_here(tmp_path: Path) -> 
 
 def test_a_tokenizer_that_transformers_would_read_otherwise_is_not_written() -> None:
     from scratchlab.data.tokenizers.hf_tokenizer import unwritable
-    from scratchlab.data.tokenizers.learned import learn
+    from scratchlab.data.tokenizers.learning import learn
 
     masked = learn("bpe", lambda: [SAMPLE], 200, 1, lines=True, mask=True)
     assert "dataset.tokenizer=char or pretrained" in str(unwritable(masked))

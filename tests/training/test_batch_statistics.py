@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchlab.run.processes import Place, Processes
-from scratchlab.training.batch_statistics import (
+from scratchlab.training.parallel.batch_statistics import (
     SharedBatchNorm,
     part_batch_statistics,
     share_batch_statistics,

@@ -15,7 +15,7 @@ from scratchlab.data.contract import ArrayBatch, TokenBatch
 from scratchlab.errors import UserError
 from scratchlab.run.checkpoint import load
 from scratchlab.run.processes import Place, place
-from scratchlab.training.distributed import dealt
+from scratchlab.training.parallel.distributed import dealt
 from tests.support.commands import Launcher
 from tests.support.several import ended, run_several, start_several
 

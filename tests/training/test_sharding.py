@@ -19,7 +19,7 @@ from scratchlab.run.checkpoint import load
 from scratchlab.run.processes import Group, Place
 from scratchlab.tasks.contract import Loss, Task
 from scratchlab.training.loss_module import LossModule
-from scratchlab.training.sharding import Sharded, layers, split
+from scratchlab.training.parallel.sharding import Sharded, layers, split
 from scratchlab.training.updates.shards import local, whole
 from tests.support.commands import Launcher
 from tests.support.models import Tiny, tiny_models, write_checkpoints

@@ -18,7 +18,8 @@ from scratchlab.data.batching.plans import Ragged
 from scratchlab.data.batching.prepared import json_array, read_json
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json
-from scratchlab.data.tokenizers.learned import Learned, OfParts, learn
+from scratchlab.data.tokenizers.learned import Learned, OfParts
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.data.tokenizers.workers import Workers, lines_together
 
 

@@ -15,7 +15,8 @@ from scratchlab.data.kinds.base import TokenText
 from scratchlab.data.sources.locating import Pair
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import read_text_tokenizer
-from scratchlab.data.tokenizers.learned import MASKED_CHARACTERS, learn
+from scratchlab.data.tokenizers.learned import MASKED_CHARACTERS
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.errors import UserError
 from scratchlab.registry import option
 

@@ -37,7 +37,8 @@ from scratchlab.data.kinds.base import Kind
 from scratchlab.data.sources.locating import Located, Splits
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_vocabulary, write_vocabulary
-from scratchlab.data.tokenizers.learned import Pieces, learn
+from scratchlab.data.tokenizers.learned import Pieces
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.data.tokenizers.pretrained import load_pretrained_tokenizer
 from scratchlab.errors import UserError
 from scratchlab.random_streams import SUBSET_STREAM, generator

@@ -37,7 +37,8 @@ from scratchlab.data.sources.text_sources import LocatedText, split_reads
 from scratchlab.data.tokenizers.choosing import given_tokenizer
 from scratchlab.data.tokenizers.contract import Tokenizer
 from scratchlab.data.tokenizers.files import from_json, read_text_tokenizer, write_text_tokenizer
-from scratchlab.data.tokenizers.learned import MARKS, RUNNING, learn
+from scratchlab.data.tokenizers.learned import MARKS, RUNNING
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.errors import UserError
 
 # Options that change nothing of what is prepared.

@@ -11,7 +11,7 @@ tokenizer       one token is                           decoding gives
 ``pretrained``  what a checkpoint reads                the text, as the checkpoint writes it
 ==============  =====================================  ==========================================
 
-The first four are learned (:func:`.learned.learn`), the last comes with a checkpoint
+The first four are learned (:func:`.learning.learn`), the last comes with a checkpoint
 (:func:`.pretrained.load_pretrained_tokenizer`). ``whitespace`` is for corpora that others cut into
 tokens (WikiText, Penn Treebank); ``<unk>`` in such a text is the unknown word itself. A new kind is
 a class of the contract here, named in :mod:`.files`.

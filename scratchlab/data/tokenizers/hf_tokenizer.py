@@ -21,7 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from scratchlab.data.tokenizers.contract import Tokenizer
-from scratchlab.data.tokenizers.learned import END, UNKNOWN, Characters, Pieces, Words
+from scratchlab.data.tokenizers.learned import (
+    END,
+    UNKNOWN,
+    Characters,
+    Pieces,
+    Words,
+)
 from scratchlab.data.tokenizers.words import (
     ESCAPE,
     HEX_DIGITS,

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from scratchlab.data.tokenizers.files import from_json
-from scratchlab.data.tokenizers.learned import counted
+from scratchlab.data.tokenizers.learning import counted
 from scratchlab.data.tokenizers.workers import receive, send
 
 

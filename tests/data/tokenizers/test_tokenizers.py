@@ -17,7 +17,8 @@ import pytest
 from scratchlab.data.batching.bpe_dropout import POOL, DropoutEncoder
 from scratchlab.data.tokenizers.bpe import learn_merges
 from scratchlab.data.tokenizers.files import from_json, write_tokenizer
-from scratchlab.data.tokenizers.learned import MARKS, Learned, Pieces, learn
+from scratchlab.data.tokenizers.learned import MARKS, Learned, Pieces
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.data.tokenizers.words import (
     join_plain_words,
     mark_words,

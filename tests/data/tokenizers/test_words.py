@@ -19,7 +19,8 @@ from scratchlab.data.tokenizers.files import (
     read_text_tokenizer,
     write_text_tokenizer,
 )
-from scratchlab.data.tokenizers.learned import RUNNING, Pieces, Words, learn
+from scratchlab.data.tokenizers.learned import RUNNING, Pieces, Words
+from scratchlab.data.tokenizers.learning import learn
 from scratchlab.data.tokenizers.words import (
     OLD_PATTERN,
     PATTERN,

@@ -22,9 +22,9 @@ from scratchlab.errors import UserError
 from scratchlab.models.contract import Model
 from scratchlab.models.layers.block import Block
 from scratchlab.run.processes import Processes
-from scratchlab.training.batch_statistics import share_batch_statistics
 from scratchlab.training.compiling import compiled
 from scratchlab.training.loss_module import LossModule
+from scratchlab.training.parallel.batch_statistics import share_batch_statistics
 from scratchlab.training.updates.shards import whole
 
 OLDEST = (2, 13)  # torch's; before, gradients of weights that one process alone uses are lost

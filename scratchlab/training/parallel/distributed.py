@@ -22,8 +22,8 @@ from scratchlab.random_streams import generator
 from scratchlab.run.processes import Processes
 from scratchlab.run.seeds import random_state
 from scratchlab.tasks.contract import Loss
-from scratchlab.training.batch_statistics import share_batch_statistics
 from scratchlab.training.carried import PREFIX, carried_tensors
+from scratchlab.training.parallel.batch_statistics import share_batch_statistics
 
 STREAM = 7919  # keeps the random streams of processes apart from those of seeds nearby
 
