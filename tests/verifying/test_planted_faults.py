@@ -22,7 +22,8 @@ from scratchlab.models.layers.cache import KeyValueCache
 from scratchlab.models.transformer_mt import TransformerMT
 from scratchlab.tasks.contract import Loss
 from scratchlab.tasks.seq2seq import Seq2Seq
-from scratchlab.training import distributed, gradient
+from scratchlab.training import gradient
+from scratchlab.training.parallel import distributed
 from scratchlab.verifying import started
 from scratchlab.verifying.findings import NOT_EQUAL
 from scratchlab.verifying.verify import Certificate, verify

@@ -120,7 +120,7 @@ def test_too_small_a_vocabulary_is_refused_with_the_size_needed() -> None:
 
 def test_bpe_learns_the_same_in_another_process_with_other_threads(bpe: Pieces) -> None:
     program = (
-        "import json, sys; from scratchlab.data.tokenizers.learned import learn;"
+        "import json, sys; from scratchlab.data.tokenizers.learning import learn;"
         "texts = json.load(sys.stdin);"
         "json.dump(learn('bpe', lambda: texts, 500, 2).to_json(), sys.stdout)"
     )
