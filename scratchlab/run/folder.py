@@ -306,12 +306,13 @@ def find_run(given: str, output_dir: str | Path = "outputs") -> Path:
             raise UserError(f"{path} is a suite or a sweep, not a run", _runs_in(path))
         if (path / "latest" / "config.yaml").is_file():
             return (path / "latest").resolve()
-    existing = next((p for p in candidates if p.exists()), None)
+    existing = next((p for p in candidates if p.exists() and not _holds_only_own(p)), None)
     if existing is not None:
         raise UserError(
             f"{existing} is no run (a run folder holds a config.yaml)", _runs_in(existing)
         )
-    known = [str(p.parent) for p in sorted(expanded(output_dir).glob("*/*/config.yaml"))]
+    found = sorted(p.parent for p in expanded(output_dir).glob("*/*/config.yaml"))
+    known = [str(p) for p in found if not _is_own(p)]
     few = known if len(known) <= 10 else [*filter(None, [nearest(given, known)]), *known[-9:]]
     hint = suggest(given, few, "Runs here") or f"There are no runs below {output_dir} yet."
     if len(known) > len(few):
@@ -330,9 +331,23 @@ def places_of(given: str, output_dir: str | Path = "outputs") -> tuple[Path, Pat
 
 def _runs_in(folder: Path) -> str:
     """A hint that names the runs in a folder, the first ten of many."""
-    runs = sorted(p.parent for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
+    found = sorted(p.parent for p in folder.glob("*/config.yaml") if not p.parent.is_symlink())
+    runs = [p for p in found if not _is_own(p)]
     more = f" and {len(runs) - 10:,} more" if len(runs) > 10 else ""
     return f"Runs in it: {', '.join(map(str, runs[:10]))}{more}." if runs else ""
+
+
+def _is_own(path: Path) -> bool:
+    """Whether this process has begun the run in a folder, which has nothing yet that it could look
+    for: who mistyped the name of another run did not mean this one."""
+    run = RunFolder(path)
+    return not run.checkpoints.exists() and run.status().get("process") == os.getpid()
+
+
+def _holds_only_own(folder: Path) -> bool:
+    """Whether a folder is there for that run alone."""
+    inside = list(folder.glob("*"))
+    return bool(inside) and all(map(_is_own, inside))
 
 
 def is_checkpoint(path: Path) -> bool:
