@@ -133,9 +133,9 @@ class Adapted:
         """The message where nothing is left to be trained."""
         quantized = [m.registered_name for m in self.methods if m.quantizes]
         if quantized:
-            joined = ",".join(quantized)
+            joined, both = ",".join(quantized), " and ".join(quantized)
             return UserError(
-                f"nothing can be trained: {' and '.join(quantized)} stores the weights as integers",
+                f"nothing can be trained: {both} stores the weights in fewer bits",
                 f"Train an adapter on them (method=[{joined},lora]), or train nothing "
                 "(trainer.max_steps=0).",
             )

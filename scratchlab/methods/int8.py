@@ -202,14 +202,14 @@ class Int8(Quantizer):
     config: Config
 
     def quantize(self, model: Model, names: Sequence[str], context: MethodContext) -> None:
-        config = self.config
-        self.kernel = kernel(config.path, config.activation_bits, config.scheme, context.cache)
-        embeddings, outputs = _token_layer_names(model) if config.embedding else ([], [])
+        self.kernel = self.multiplier(context)
+        embeddings, outputs = _token_layer_names(model) if self.config.embedding else ([], [])
         names = list(dict.fromkeys([*embeddings, *names, *outputs]))
         if not names:
             raise UserError(
-                "method.int8: there is no layer to quantize",
-                "Name layers (method.int8.targets), or take method.int8.embedding=true.",
+                f"method.{self.registered_name}: there is no layer to quantize",
+                f"Name layers (method.{self.registered_name}.targets), or take "
+                f"method.{self.registered_name}.embedding=true.",
             )
         weights = [model.get_submodule(name).get_parameter("weight") for name in names]
         self.tied: dict[Tensor, Int8Weight | None] = {  # what each matrix of several layers becomes
@@ -222,15 +222,31 @@ class Int8(Quantizer):
     def smaller(self, name: str, layer: Any) -> nn.Module:
         stored = self.tied.get(layer.weight)
         if stored is None:
-            per_channel = self.config.per == "channel"
-            stored = Int8Weight(quantize(linear_weight(layer), self.config.scheme, per_channel))
+            stored = self.store(linear_weight(layer))
             self.record(name, layer, stored)
             if layer.weight in self.tied:
                 self.tied[layer.weight] = stored
         factor = row_factor(layer)
         if factor is not None:
-            return Int8Embedding(stored, factor)
-        return Int8Linear(stored, layer.bias, self.kernel)
+            return self.embedding(stored, factor)
+        return self.linear(stored, layer.bias)
+
+    def multiplier(self, context: MethodContext) -> Kernel | None:
+        """How its layers multiply; None: with the dequantized matrix."""
+        config = self.config
+        return kernel(config.path, config.activation_bits, config.scheme, context.cache)
+
+    def store(self, weight: Tensor) -> Any:
+        """What keeps a matrix [out, in]."""
+        return Int8Weight(quantize(weight, self.config.scheme, self.config.per == "channel"))
+
+    def embedding(self, stored: Any, factor: float) -> nn.Module:
+        """The embedding whose rows they are."""
+        return Int8Embedding(stored, factor)
+
+    def linear(self, stored: Any, bias: Tensor | None) -> nn.Module:
+        """The layer that multiplies with it."""
+        return Int8Linear(stored, bias, self.kernel)
 
     @property
     def products(self) -> str:

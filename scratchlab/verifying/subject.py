@@ -231,10 +231,11 @@ def multiply_plainly(model: nn.Module) -> None:
     Their fast products round otherwise for few rows than for many, by design; parity tests compare
     them with this.
     """
+    from scratchlab.methods.bf16 import Bf16Embedding
     from scratchlab.methods.quantized import QuantizedLinear
 
     for module in model.modules():
-        if isinstance(module, QuantizedLinear):
+        if isinstance(module, QuantizedLinear | Bf16Embedding):
             module.fast = False
 
 

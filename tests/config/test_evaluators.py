@@ -42,7 +42,8 @@ MISFITS = {
     "nothing quantized": (
         ["model=gpt", "method=lora", "evaluator=[quantization_error]"],
         "quantization_error is for quantized weights; gpt has none "
-        "(it goes with method=bitsandbytes and method=int8 and method=nf4)",
+        "(it goes with method=bf16 and method=bitsandbytes and method=int8 "
+        "and method=nf4)",
     ),
     "no members": (
         ["model=logistic", "dataset=digits", "evaluator=[ensemble]"],

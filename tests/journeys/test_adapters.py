@@ -61,4 +61,4 @@ def test_an_adapter_on_another_run_is_trained_saved_alone_and_measured_again(
     said = launcher.run("eval", str(runs / "lora"), "method=[int8]", cwd=tmp_path).refused()
     assert "was trained with method=[lora]" in said
     said = launcher.run("train", *TINY, "method=int8", "run_id=none", cwd=tmp_path).refused()
-    assert "int8 stores the weights as integers" in said
+    assert "int8 stores the weights in fewer bits" in said

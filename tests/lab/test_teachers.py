@@ -186,7 +186,7 @@ def test_teachers_that_do_not_fit_are_refused_in_a_line(here: Path) -> None:
         message = refused(here, *student, *taught_by(unknown))
         assert f"there is no run '{unknown}'" in message
         listed = message.partition("Runs here: ")[2].split(", ")
-        assert len(listed) == 2  # teacher and other, not the one that this command has just begun
+        assert len(listed) == 4  # two and their latest, not the one that this command has begun
     assert "method.distill.teachers: is empty" in refused(here, *student, "method=distill")
     message = refused(here, *student, "dataset.vocab_size=250", *taught_by("teacher"))
     assert "has another vocabulary than this run (tokenizer.json)" in message

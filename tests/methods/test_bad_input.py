@@ -48,7 +48,7 @@ def test_a_quantized_model_says_that_it_cannot_be_trained(models: dict[str, Tiny
     method = Int8(Int8.Config())
     adapted = Adapted(method.apply(models["gpt"].build(), CONTEXT), [method])
     text = str(adapted.untrainable())
-    assert "int8 stores the weights as integers" in text and "method=[int8,lora]" in text
+    assert "int8 stores the weights in fewer bits" in text and "method=[int8,lora]" in text
 
 
 def test_weights_of_another_size_are_named_with_both_sizes() -> None:

@@ -52,6 +52,7 @@ METHODS = {
     "soft_prompt": ["method=soft_prompt", "method.soft_prompt.length=3"],
     "distill": ["method=distill", "method.distill.teachers=[runs/teacher/one]"],
     "int8": ["method=int8"],
+    "bf16": ["method=bf16"],
     "nf4": ["method=nf4"],
     "bitsandbytes": ["method=bitsandbytes"],
     "peft": ["method=peft"],
