@@ -152,18 +152,20 @@ class Bf16(Int8):
 
     def merge(self, model: nn.Module) -> None:
         """Plain layers with the rounded weights: a float32 holds them as they are."""
-        plain: dict[nn.Module, nn.Parameter] = {}
+        plain: dict[Bf16Weight, nn.Parameter] = {}  # a matrix of several layers stays one
         for name, layer in list(model.named_modules()):
             if not isinstance(layer, Bf16Linear | Bf16Embedding):
                 continue
             stored: Any = layer.stored
-            weight = plain.setdefault(stored, nn.Parameter(stored.dequantize(), False))
+            if stored not in plain:
+                plain[stored] = nn.Parameter(stored.dequantize(), False)
+            outputs, inputs = stored.quantized_shape
             if isinstance(layer, Bf16Embedding):
-                found: Any = nn.Embedding(*weight.shape, device="meta")
+                found: Any = nn.Embedding(outputs, inputs, device="meta")
             else:
-                found = Linear(*reversed(weight.shape), layer.bias is not None, device="meta")
+                found = Linear(inputs, outputs, layer.bias is not None, device="meta")
                 found.bias = layer.bias
-            found.weight = weight
+            found.weight = plain[stored]
             replace_module(model, name, found)
 
     def multiplier(self, context: MethodContext) -> Kernel | None:
