@@ -12,7 +12,9 @@ enter the list of the best n, however long it became: this changes no result.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,115 +59,117 @@ class Beam(Decoder):
                 f"Set decoding.beam_size to at least {n}.",
             )
         allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
-        longest = int(allowed.limits.max())
+        longest = max(allowed.limits)
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest, beams)
-        search = _Search(source.shape[0], beams, longest, allowed, self.config.length_penalty)
+        search = _Search(source.shape[0], beams, allowed, self.config.length_penalty, source.device)
         for length in range(1, longest + 1):
             logits = model.next_logits(search.newest, cache).float()  # [b, K, V]
             parents = search.advance(logits, length)
             open_rows = search.still_open(n)
-            left = len(open_rows)
-            if left == 0:
+            if not open_rows:
                 break
             cache.reorder(parents)
-            if worth_shrinking(len(search.rows) - left, len(search.rows)):
-                cache.select(open_rows)
+            if worth_shrinking(len(search.rows) - len(open_rows), len(search.rows)):
+                cache.select(torch.tensor(open_rows, device=source.device))
                 search.select(open_rows)
         return search.results(n)
+
+
+Chain = tuple[Any, int] | None
+"""A text from its end: all but its last token, as a chain, and that token; None: no token yet."""
 
 
 class _Search:
     """The state of a batch of searches: live hypotheses of open ones, finished ones of all.
 
-    B: all sentences; b: those still in the batch; K: beams; T: longest output.
+    b: the sentences still in the batch; K: beams.
     """
 
     def __init__(
-        self, batch: int, beams: int, longest: int, allowed: NextToken, length_penalty: float
+        self, batch: int, beams: int, allowed: NextToken, penalty: float, device: torch.device
     ) -> None:
-        device = allowed.limits.device
-        none = float("-inf")
         self.allowed = allowed
         self.beams = beams
-        self.length_penalty = length_penalty
-        self.rows = torch.arange(batch, device=device)  # [b] which sentences these are
-        self.scores = torch.full((batch, beams), none, device=device)  # [b, K] log-probabilities
+        self.length_penalty = penalty
+        self.rows = list(range(batch))  # which sentences are in the batch
+        self.scores = torch.full((batch, beams), -math.inf, device=device)  # [b, K] log p
         self.scores[:, 0] = 0.0  # at first all beams are the same one
+        self.best = [0.0] * batch  # the highest of each row's scores
         self.newest = torch.full((batch, beams), allowed.sos_id, device=device)  # [b, K]
-        self.ids = torch.full((batch, beams, longest), allowed.eos_id, device=device)
-        self.finished = torch.zeros(batch, dtype=torch.long, device=device)  # [B] slots used up
-        self.finished_scores = torch.full((batch, beams), none, device=device)
-        self.finished_log_p = torch.full((batch, beams), none, device=device)
-        self.finished_ids = self.ids.clone()
+        self.chains: list[list[Chain]] = [[None] * beams for _ in self.rows]  # of [b][K]
+        self.finished: list[list[Hypothesis]] = [[] for _ in self.rows]  # of all sentences
 
-    def penalty(self, length: Tensor | int) -> Tensor | float:
-        return ((5 + length) / 6) ** self.length_penalty
+    def penalty(self, length: int) -> float:
+        return float(((5 + length) / 6) ** self.length_penalty)
 
     def advance(self, logits: Tensor, length: int) -> Tensor:
         """Take one step with logits [b, K, V]; returns the beam each beam continues, [b, K]."""
-        beams = self.beams
         log_p = logits.log_softmax(-1)  # [b, K, V]
         self.allowed.forbid(log_p, length)
         # the K best of each beam, then the K best of these
-        best, tokens = top_k(log_p, min(beams, log_p.shape[-1]))
-        width = best.shape[-1]
-        scores, chosen = (best + self.scores[..., None]).flatten(1).topk(beams)  # [b, K]
-        parents = chosen // width
-        tokens = tokens.flatten(1).gather(1, chosen)
-
-        free = beams - self.finished[self.rows]  # [b]
-        rank = torch.arange(beams, device=free.device)
-        valid = (rank < free[:, None]) & (scores > float("-inf"))
-        self.ids = self.ids.gather(1, parents[..., None].expand_as(self.ids))
-        self.ids[..., length - 1] = tokens
-        ends = valid & (tokens == self.allowed.eos_id)
-        self._finish(ends, scores, length)
-        self.scores = scores.masked_fill(~valid | ends, float("-inf"))
-        self.newest = tokens
+        best, tokens = top_k(log_p, min(self.beams, log_p.shape[-1]))
+        scores, chosen = (best + self.scores[..., None]).flatten(1).topk(self.beams)  # [b, K]
+        parents = chosen.div(best.shape[-1], rounding_mode="floor")
+        self.newest = tokens.flatten(1).gather(1, chosen)
+        columns = (scores.tolist(), parents.tolist(), self.newest.tolist())
+        lived = [self._extend(b, *row, length) for b, row in enumerate(zip(*columns, strict=True))]
+        self.scores = torch.tensor(lived, dtype=scores.dtype, device=scores.device)
         return parents
 
-    def _finish(self, ends: Tensor, scores: Tensor, length: int) -> None:
-        row, beam = ends.nonzero(as_tuple=True)
-        if len(row) == 0:
-            return
-        sentence = self.rows[row]
-        slot = self.finished[sentence] + ends.cumsum(1)[row, beam] - 1
-        log_p = scores[row, beam]
-        self.finished_log_p[sentence, slot] = log_p
-        self.finished_scores[sentence, slot] = log_p / self.penalty(length)
-        self.finished_ids[sentence, slot] = self.ids[row, beam]
-        self.finished[self.rows] += ends.sum(1)
+    def _extend(
+        self, b: int, scores: list[float], parents: list[int], tokens: list[int], length: int
+    ) -> list[float]:
+        """Let each beam of row b go on as given; the scores of those that live, -inf of others."""
+        chains, finished = self.chains[b], self.finished[self.rows[b]]
+        self.chains[b] = [(chains[i], token) for i, token in zip(parents, tokens, strict=True)]
+        lived = [-math.inf] * self.beams
+        for beam in range(self.beams - len(finished)):
+            score = scores[beam]
+            if not score > -math.inf:
+                continue
+            if tokens[beam] != self.allowed.eos_id:
+                lived[beam] = score
+            else:
+                ids = ids_of(chains[parents[beam]])
+                finished.append(Hypothesis(ids, score / self.penalty(length), score))
+        self.best[b] = max(lived)
+        return lived
 
-    def still_open(self, n: int) -> Tensor:
+    def still_open(self, n: int) -> list[int]:
         """Indices into the batch of the searches that could still change their best n."""
-        # log-probabilities only fall and the penalty only grows, up to the longest output
-        limit = self.penalty(self.allowed.limits)
-        hope = self.scores.amax(1) / limit  # -inf where nothing is alive
-        nth = self.finished_scores[self.rows].topk(n, dim=1).values[:, -1]
-        return (hope > nth).nonzero()[:, 0]
+        found = []
+        for b, (row, limit) in enumerate(zip(self.rows, self.allowed.limits, strict=True)):
+            # log-probabilities only fall and the penalty only grows, up to the longest output
+            hope = self.best[b] / self.penalty(limit)  # -inf where nothing is alive
+            scores = sorted((one.score for one in self.finished[row]), reverse=True)
+            if hope > (scores[n - 1] if len(scores) >= n else -math.inf):
+                found.append(b)
+        return found
 
-    def select(self, kept: Tensor) -> None:
+    def select(self, kept: list[int]) -> None:
         """Let the searches of other rows of the batch go; what they found is kept."""
-        self.rows, self.scores = self.rows[kept], self.scores[kept]
-        self.newest, self.ids = self.newest[kept], self.ids[kept]
+        self.scores, self.newest = self.scores[kept], self.newest[kept]
+        self.rows, self.best = [self.rows[b] for b in kept], [self.best[b] for b in kept]
+        self.chains = [self.chains[b] for b in kept]
         self.allowed.select(kept)
 
     def results(self, n: int) -> list[list[Hypothesis]]:
-        order = self.finished_scores.sort(dim=1, descending=True, stable=True).indices
-        found: list[list[Hypothesis]] = []
-        eos = self.allowed.eos_id
-        columns = (self.finished_ids, self.finished_scores, self.finished_log_p, order)
-        for ids, scores, log_p, best in zip(*(c.tolist() for c in columns), strict=True):
-            ranked = [i for i in best[:n] if scores[i] > float("-inf")]
-            found.append(
-                [Hypothesis(ids[i][: ids[i].index(eos)], scores[i], log_p[i]) for i in ranked]
-            )
-        return found
+        """The best n of each sentence, the first found of equal ones first."""
+        return [sorted(found, key=lambda one: -one.score)[:n] for found in self.finished]
+
+
+def ids_of(chain: Chain) -> list[int]:
+    """The tokens of a chain, in their order."""
+    ids: list[int] = []
+    while chain is not None:
+        chain, token = chain
+        ids.append(token)
+    return ids[::-1]
 
 
 def top_k(logits: Tensor, k: int, block: int = 64) -> tuple[Tensor, Tensor]:
-    """The k largest of the last dimension and their indices, in no particular order.
+    """The k largest of the last dimension, the largest first, and their indices.
 
     ``torch.topk`` is slow for long rows on a CPU. The k largest elements lie in the k blocks with
     the largest maxima, so only those blocks are searched.

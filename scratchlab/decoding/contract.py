@@ -65,7 +65,8 @@ class Decoder(ABC):
         chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         steps = sum(len(sources[rows[-1]]) for rows in chunks)  # outputs are about as long
         found: dict[int, Hypothesis] = {}
-        with packed(model, batch_size * getattr(self.config, "beam_size", 1), steps):
+        at_once = min(batch_size, len(sources)) * getattr(self.config, "beam_size", 1)
+        with packed(model, at_once, steps):
             for rows in chunks:
                 batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
                 found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))
@@ -93,30 +94,31 @@ def pad_rows(rows: Sequence[Sequence[int]], pad_id: int) -> Tensor:
 
 class NextToken:
     """Which tokens may come next: never ``<pad>`` and ``<sos>``, ``<eos>`` not too early, and
-    nothing but ``<eos>`` when a sentence has reached its limit."""
+    nothing but ``<eos>`` when a sentence has reached its limit. ``limits``: [B] of the sentences.
+    """
 
     def __init__(self, spec: Spec, limits: Tensor, min_length: int) -> None:
         self.pad_id, self.sos_id, self.eos_id = required_ids(spec)
-        self.limits = limits
+        self.limits: list[int] = limits.tolist()
         self.min_length = min_length
+        never = [self.pad_id, *([self.sos_id] if self.sos_id != self.eos_id else [])]  # as BART's
+        self.never = torch.tensor(never, device=limits.device)
+        self.not_yet = torch.tensor([*never, self.eos_id], device=limits.device)
 
     def forbid(self, logits: Tensor, length: int) -> None:
         """Set logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
         hidden = float("-inf")
-        logits[..., self.pad_id] = hidden
-        if self.sos_id != self.eos_id:  # BART begins with the end mark
-            logits[..., self.sos_id] = hidden
-        ends = (self.limits <= length).nonzero()[:, 0]
-        if len(ends):
+        ends = [row for row, limit in enumerate(self.limits) if limit <= length]
+        if ends:
             eos = logits[ends, ..., self.eos_id]
+        too_early = length < self.min_length
+        logits.index_fill_(-1, self.not_yet if too_early else self.never, hidden)
+        if ends:
             logits[ends] = hidden
             logits[ends, ..., self.eos_id] = eos
-        if length < self.min_length:
-            early = (self.limits > length).nonzero()[:, 0]
-            logits[early, ..., self.eos_id] = hidden
 
-    def select(self, sentences: Tensor) -> None:
-        self.limits = self.limits[sentences]
+    def select(self, sentences: Sequence[int]) -> None:
+        self.limits = [self.limits[i] for i in sentences]
 
 
 def worth_shrinking(finished: int, size: int) -> bool:

@@ -40,31 +40,35 @@ class Greedy(Decoder):
             raise UserError(
                 f"greedy decoding finds one hypothesis, not {n}", "Choose decoding=beam."
             )
-        batch = source.shape[0]
         allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
-        longest = int(allowed.limits.max())
+        longest = max(allowed.limits)
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest)
-        ids = torch.full((batch, longest), allowed.eos_id, device=source.device)
-        log_probability = torch.zeros(batch, device=source.device)
-        rows = torch.arange(batch, device=source.device)  # the sentences still in the batch
-        done = torch.zeros(batch, dtype=torch.bool, device=source.device)
-        token = torch.full_like(rows, allowed.sos_id)
+        rows = list(range(source.shape[0]))  # the sentences still in the batch
+        unfinished = set(rows)
+        ids: list[list[int]] = [[] for _ in rows]
+        log_probability = [0.0] * len(rows)
+        token = torch.full((len(rows),), allowed.sos_id, device=source.device)
         for length in range(1, longest + 1):
             logits = model.next_logits(token[:, None], cache)[:, 0].float()  # [rows, V]
             log_p = logits.log_softmax(-1)
             allowed.forbid(log_p, length)
-            gain, token = log_p.max(-1)
-            log_probability[rows] += gain.masked_fill(done, 0.0)
-            ids[rows, length - 1] = token.masked_fill(done, allowed.eos_id)
-            done |= token == allowed.eos_id
-            finished = int(done.sum())
-            if finished == len(rows):
+            gains, token = log_p.max(-1)
+            for row, one, gain in zip(rows, token.tolist(), gains.tolist(), strict=True):
+                if row not in unfinished:
+                    continue
+                log_probability[row] += gain
+                if one == allowed.eos_id:
+                    unfinished.remove(row)
+                else:
+                    ids[row].append(one)
+            if not unfinished:
                 break
-            if worth_shrinking(finished, len(rows)):
-                kept = (~done).nonzero()[:, 0]
-                rows, token, done = rows[kept], token[kept], done[kept]
+            if worth_shrinking(len(rows) - len(unfinished), len(rows)):
+                kept = [i for i, row in enumerate(rows) if row in unfinished]
+                rows = [rows[i] for i in kept]
                 allowed.select(kept)
-                cache.select(kept)
-        found = zip(ids.tolist(), log_probability.tolist(), strict=True)
-        return [[Hypothesis(row[: row.index(allowed.eos_id)], p, p)] for row, p in found]
+                index = torch.tensor(kept, device=source.device)
+                token = token[index]
+                cache.select(index)
+        return [[Hypothesis(row, p, p)] for row, p in zip(ids, log_probability, strict=True)]
