@@ -104,12 +104,13 @@ class LayerCache:
             rows, slots = torch.arange(len(keys), device=keys.device), texts.slots[:, 0]
             keys[rows, :, slots], values[rows, :, slots] = k[:, :, 0], v[:, :, 0]
         else:
-            keys[:, :, texts.slots], values[:, :, texts.slots] = k, v
+            keys.narrow(2, texts.past, k.shape[2]).copy_(k)
+            values.narrow(2, texts.past, k.shape[2]).copy_(v)
             if texts.lengths is not None:  # what nobody wrote yet is hidden, but a NaN would show
                 keys[:, :, texts.seen :] = values[:, :, texts.seen :] = 0
         if texts.past == 0:
             return k, v
-        return keys[:, :, : texts.seen], values[:, :, : texts.seen]
+        return keys.narrow(2, 0, texts.seen), values.narrow(2, 0, texts.seen)
 
     def select(self, rows: Tensor) -> None:
         """As :meth:`KeyValueCache.select`."""

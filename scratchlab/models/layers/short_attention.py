@@ -87,9 +87,9 @@ def added(mask: Tensor | None, causal: bool, q: Tensor, k: Tensor) -> Tensor | N
 
 def is_short(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> bool:
     """Whether attention is faster here: a gradient is wanted, in bf16, of short texts on a CPU."""
-    if q.device.type != "cpu" or max(q.shape[2], k.shape[2]) > LONGEST:
-        return False
     if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    if q.device.type != "cpu" or max(q.shape[2], k.shape[2]) > LONGEST:
         return False
     wanted = any(t.requires_grad for t in (q, k, v))
     fixed = mask is None or not mask.requires_grad
