@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.contract import Model
+from scratchlab.models.layers.convolution import Convolution
 from scratchlab.registry import option, register
 
 
@@ -51,12 +52,14 @@ class Autoencoder(Model):
         if self.is_conv:
             sizes = [self.shape[0], *config.channels]
             pairs = list(pairwise(sizes))
-            self.encoder = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
+            self.encoder = nn.ModuleList(
+                Convolution(a, b, 3, stride=2, padding=1) for a, b in pairs
+            )
             self.decoder = nn.ModuleList(
-                nn.Conv2d(b, a if i else config.channels[0], 3, padding=1)
+                Convolution(b, a if i else config.channels[0], 3, padding=1)
                 for i, (a, b) in reversed(list(enumerate(pairs)))
             )
-            self.output: nn.Module = nn.Conv2d(config.channels[0], self.shape[0], 3, padding=1)
+            self.output: nn.Module = Convolution(config.channels[0], self.shape[0], 3, padding=1)
         else:
             sizes = [spec.n_features or 1, *config.hidden, config.code]
             pairs = list(pairwise(sizes))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
 from scratchlab.models.contract import Model
+from scratchlab.models.layers.convolution import Convolution
 from scratchlab.registry import option, register
 
 
@@ -23,7 +24,7 @@ class ConvolutionBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, batch_norm: bool) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(
+        self.convolution = Convolution(
             inputs, outputs, kernel, padding=kernel // 2, bias=not batch_norm
         )
         self.norm = nn.BatchNorm2d(outputs) if batch_norm else nn.Identity()

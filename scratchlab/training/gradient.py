@@ -231,7 +231,8 @@ class Gradient(Trainer):
             if self.config.clip_norm is not None:
                 norm = nn.utils.clip_grad_norm_(state.parameters, self.config.clip_norm)
                 state.gradient_norm = whole(norm)
-            state.scaler.step(state.optimizer)  # here the weights change
+            with autocast(context.device, state.dtype):  # Muon multiplies matrices
+                state.scaler.step(state.optimizer)  # here the weights change
             state.scaler.update()
             state.optimizer.zero_grad(set_to_none=True)
             at.step += 1

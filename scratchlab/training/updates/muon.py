@@ -46,9 +46,19 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
+def products_type(tensor: Tensor) -> torch.dtype:
+    """In what matrix products are computed at present: autocast's type, or that of the tensor."""
+    device = tensor.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+
+
 @uncompiled
 class MuonAdamW(torch.optim.Optimizer):
-    """Muon for the groups marked ``muon``, AdamW for the others; one state, one ``step``."""
+    """Muon for the groups marked ``muon``, AdamW for the others; one state, one ``step``.
+
+    Under autocast the Newton–Schulz steps are made in its type, as those of Jordan et al. are: in
+    bfloat16 they are off by 1 %, and take a third of the time on a processor that has it.
+    """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
         # "fused" tells load_state_dict to put the counts of updates where the parameters are.
@@ -87,11 +97,13 @@ class MuonAdamW(torch.optim.Optimizer):
         for shape, indices in by_shape.items():
             # A direction follows from the whole matrix: who holds some of its rows asks for it.
             matrices = [together(updates[i], like=parameters[i]) for i in indices]
-            directions = orthogonalise(torch.stack(matrices), group["steps"])
+            stacked = torch.stack(matrices)
+            directions = orthogonalise(stacked.to(products_type(stacked)), group["steps"])
             # The root mean square of an AdamW update is about 0.2; matching it lets both share a
             # learning rate (Liu et al. 2025, "Muon is scalable for LLM training").
             scale = 0.2 * max(shape) ** 0.5
             for i, direction in zip(indices, directions, strict=True):
+                direction = direction.to(parameters[i].dtype)
                 if group["neuron_beta"] is not None:
                     direction = self._even(parameters[i], direction, group["neuron_beta"])
                     scale = 0.2
