@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """Times the NumPy MLP beside scikit-learn's on MNIST: seconds, accuracy, GFLOP/s, share of peak.
 
-    python scripts/bench_classical.py [--epochs 10] [--rounds 1]
+    python scripts/bench_classical.py [--epochs 10] [--rounds 3] [--quick] [--record [FOLDER]]
 
 Both train 784-128-10 with relu, Adam (0.001), batches of 128 rows in float32, in the same process
 and in turn, so that their ratio means something on a busy machine. MNIST's idx files are read from
-$SCRATCHLAB_DATA/mnist; without them scikit-learn's digits are used, and a line says so.
+$SCRATCHLAB_DATA/mnist; without them scikit-learn's digits are used, and the title says so.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import os
 import time
@@ -18,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from bench_report import Spread, bench_parser, measuring
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -47,7 +47,7 @@ def load(folder: Path | None) -> tuple[str, Rows]:
     split = train_test_split(
         (X / 16).astype(np.float32), y, test_size=0.2, stratify=y, random_state=0
     )
-    return "digits (no MNIST files under $SCRATCHLAB_DATA/mnist)", tuple(split)
+    return "scikit-learn's digits", tuple(split)
 
 
 def gemm_peak(size: int = 1024, repeats: int = 8) -> float:
@@ -63,49 +63,51 @@ def gemm_peak(size: int = 1024, repeats: int = 8) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=1, help="times both are trained, in turn")
+    parser.add_argument("--rounds", type=int, default=3, help="times both are trained, in turn")
     parser.add_argument("--schedule", default="constant", choices=("constant", "linear", "cosine"))
-    options = parser.parse_args()
-    root = os.environ.get("SCRATCHLAB_DATA")
-    name, (X, X_test, y, y_test) = load(Path(root) / "mnist" if root else None)
-    hidden, classes = 128, len(np.unique(y))
-    print(
-        f"data: {name}, {len(X):,} training rows; "
-        f"network {X.shape[1]}-{hidden}-{classes}, batch 128, {options.epochs} epochs"
-    )
-    flop = 2 * len(X) * options.epochs * hidden * (2 * X.shape[1] + 3 * classes)
-    print(f"{'':<14}{'seconds':>9}{'accuracy %':>12}{'GFLOP/s':>10}{'of peak':>9}")
-    ratios = []
-    for number in range(options.rounds):
-        seconds = {}
-        for label in ("scikit-learn", "scratchlab"):
-            if label == "scratchlab":
-                model = OurMLP(
-                    hidden=[hidden],
-                    batch_size=128,
-                    epochs=options.epochs,
-                    l2=1e-4 / 128,
-                    schedule=options.schedule,
-                    random_state=number,
-                )
-            else:
-                model = TheirMLP(
-                    (hidden,), batch_size=128, max_iter=options.epochs, random_state=number
-                )
+    with measuring(parser) as (options, report):
+        root = os.environ.get("SCRATCHLAB_DATA") if not options.quick else None
+        epochs, rounds = (1, 1) if options.quick else (options.epochs, options.rounds)
+        name, (X, X_test, y, y_test) = load(Path(root) / "mnist" if root else None)
+        hidden, classes = 128, len(np.unique(y))
+        flop = 2 * len(X) * epochs * hidden * (2 * X.shape[1] + 3 * classes)
+        makers = {
+            "scikit-learn": lambda seed: TheirMLP(
+                (hidden,), batch_size=128, max_iter=epochs, random_state=seed
+            ),
+            "scratchlab": lambda seed: OurMLP(
+                hidden=[hidden], batch_size=128, epochs=epochs, l2=1e-4 / 128,
+                schedule=options.schedule, random_state=seed,
+            ),
+        }  # fmt: skip
+        title = (
+            f"{X.shape[1]}-{hidden}-{classes} on {name}, {len(X):,} training rows, batch 128, "
+            f"{epochs} epochs"
+        )
+        columns = ("seconds ↓", "accuracy (%) ↑", "GFLOP/s", "of the peak (%) ↑", "× scikit-learn")
+        with report.table(title, "what", *columns) as table:
+            seconds: dict[str, list[float]] = {label: [] for label in makers}
+            right: dict[str, list[float]] = {label: [] for label in makers}
             peak = gemm_peak()
-            start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(X, y)
-            seconds[label] = time.perf_counter() - start
-            rate = flop / seconds[label] / 1e9
-            accuracy = 100 * model.score(X_test, y_test)
-            timed = f"{label:<14}{seconds[label]:>9.2f}{accuracy:>12.2f}"
-            print(f"{timed}{rate:>10.1f}{rate / peak:>9.0%}")
-        ratios.append(seconds["scratchlab"] / seconds["scikit-learn"])
-    print(f"time of scratchlab / scikit-learn: {np.median(ratios):.2f} (median of {len(ratios)})")
+            for number in range(rounds):
+                for label, make in makers.items():
+                    model = make(number)
+                    start = time.perf_counter()
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", ConvergenceWarning)
+                        model.fit(X, y)
+                    seconds[label].append(time.perf_counter() - start)
+                    right[label].append(100 * model.score(X_test, y_test))
+                peak = max(peak, gemm_peak())
+            for label, taken in seconds.items():
+                rate = Spread(taken).rate(flop / 1e9)
+                ratios = Spread(a / b for a, b in zip(seconds["scikit-learn"], taken, strict=True))
+                times = None if label == "scikit-learn" else ratios
+                share = 100 * float(rate) / peak
+                table.row(label, Spread(taken), Spread(right[label]), rate, share, times)
+            table.notes.append(f"peak of a product, {peak:.0f} GFLOP/s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Speed of decoding a translator: ours beside transformers' MarianMTModel and CTranslate2.
 
-    python scripts/bench_decoding.py [--rounds 5] [--threads N] [--only NAME …] [--quick]
+    python scripts/bench_decoding.py [--rounds 5] [--threads N …] [--only NAME …] [--quick]
+                                     [--record [FOLDER]]
 
 One random translator (3+3 layers, d=256, vocabulary 8,000) in fp32, bf16 and int8, exported to
 CTranslate2 and run there in fp32 and int8, and a MarianMTModel of the same size. Greedy and beam 5,
@@ -9,20 +10,21 @@ a sentence at a time and 64 at a time. Sentences are random ids, as long as thos
 do the same steps.
 
 Each tool works in a process of its own (CTranslate2's threads spin for a while after a call and
-would take the cores of another), one after the other in turn, with a pause between; a round has
-every tool at every setting. The table shows the median of the rounds, the lowest and the highest.
+would take the cores of another), one after the other in turn, with a pause between. With several
+numbers of threads (`--threads 1 2`) a round has every tool with each, and a last table compares the
+tools at what suits each best.
 
-"bound" is the share of what the machine's own speed allows: each step has to read the weights once
-(at the bandwidth of memory as large as they are, caches included) and to make its products (at the
-fastest large product of that precision), whichever takes longer; all else is free.
+"Of the bound" is the share of what the machine's own speed with so many threads allows: each step
+has to read the weights once (at the bandwidth of memory as large as they are, caches included) and
+to make its products (at the fastest large product of that precision), whichever takes longer; all
+else is free.
 """
 
 from __future__ import annotations
 
-import argparse
+import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,21 +38,25 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
+from bench_report import Report, Spread, bench_parser, measuring
 from bench_translation import EOS, SOS, Size, marian, sentence_pairs, spec_of, translator
 from machine_peak import gemm_peak, read_bandwidth
 
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
+from scratchlab.errors import MissingPackageError
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
-from scratchlab.run.decisions import machine_load
 
 TOOLS = (
     "scratchlab fp32", "scratchlab bf16", "scratchlab int8", "transformers fp32",
     "ctranslate2 fp32", "ctranslate2 int8",
 )  # fmt: skip
 PAUSE = 0.5  # seconds after a measurement, while threads of others come to rest
+WORK = "--work"  # the word that makes this script a tool's process
+PEER = "ctranslate2 fp32"
+WAYS = {"greedy": 1, "beam 5": 5}
 Batches = list[list[list[int]]]
 Translate = Callable[[Batches, int], None]
 
@@ -152,18 +158,19 @@ class Tool:
     def __init__(self, name: str, size: Size, threads: int) -> None:
         settings = {"tool": name, "size": vars(size), "threads": threads}
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "--work", json.dumps(settings)],
+            [sys.executable, __file__, WORK, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.precision, self.threads = name.split()[1], threads
         self.answer()
 
     def answer(self) -> str:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"a tool ended with exit code {self.process.wait()}")
+            raise SystemExit(self.process.wait() or 1)  # it has said why
         return line
 
     def seconds(self, batches: Batches, beams: int) -> float:
@@ -172,6 +179,11 @@ class Tool:
         found = float(self.answer())
         time.sleep(PAUSE)
         return found
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def batches_of(size: Size, batch: int, count: int) -> Batches:
@@ -187,9 +199,10 @@ def batches_of(size: Size, batch: int, count: int) -> Batches:
 
 
 class Bound:
-    """What the machine's own speed allows."""
+    """What the machine's own speed allows with so many threads."""
 
-    def __init__(self, size: Size) -> None:
+    def __init__(self, size: Size, threads: int) -> None:
+        torch.set_num_threads(threads)
         d, ff = size.d_model, size.d_ff
         self.source = size.layers * (4 * d * d + 2 * d * ff + 2 * d * d)  # with keys of the memory
         self.step = size.layers * (6 * d * d + 2 * d * ff) + d * size.vocabulary
@@ -212,54 +225,76 @@ class Bound:
         return total
 
 
+def bench(
+    report: Report, how: str, batches: Batches, tools: dict[tuple[str, int], Tool],
+    bounds: dict[int, Bound], rounds: int,
+) -> dict[str, dict[tuple[str, int], Spread]]:  # fmt: skip
+    """The table of sentences that come in ``batches``; sentences/s by way, tool and threads."""
+    columns = [c for way in WAYS for c in (f"{way}, sentences/s ↑", f"{way}, of the bound (%) ↑")]
+    count = sum(map(len, batches))
+    with report.table(how, "tool", "threads", *columns) as table:
+        seconds: dict[str, dict[tuple[str, int], list[float]]] = {way: {} for way in WAYS}
+        for number in range(rounds + 1):  # the first warms up
+            for way, beams in WAYS.items():
+                for name, tool in tools.items():
+                    taken = tool.seconds(batches, beams)
+                    if number:
+                        seconds[way].setdefault(name, []).append(taken)
+        found = {
+            way: {name: Spread(values).rate(count) for name, values in by_tool.items()}
+            for way, by_tool in seconds.items()
+        }
+        for (name, threads), tool in tools.items():
+            cells: list[Any] = []
+            for way, beams in WAYS.items():
+                rate = found[way][name, threads]
+                least = bounds[threads].seconds(tool.precision, batches, beams)
+                cells += [rate, 100 * least * float(rate) / count]
+            table.row(name, str(threads), *cells)
+    return {f"{way}, {how}": rates for way, rates in found.items()}
+
+
+def at_their_best(report: Report, found: dict[str, dict[tuple[str, int], Spread]]) -> None:
+    """Each tool with the number of threads that suits it best in each setting."""
+    best: dict[str, dict[str, tuple[float, int]]] = {}
+    for setting, rates in found.items():
+        for (name, threads), rate in rates.items():
+            row = best.setdefault(name, {})
+            row[setting] = max(row.get(setting, (0.0, 0)), (float(rate), threads))
+    with report.table(f"each tool at its best, × {PEER} (threads)", "tool", *found) as table:
+        for name, row in best.items():
+            times = ((setting, rate / best[PEER][setting][0]) for setting, (rate, _) in row.items())
+            table.row(name, *(f"{ratio:.2f} ({row[setting][1]})" for setting, ratio in times))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--rounds", type=int, default=5, help="times that each is measured")
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch chooses")
+    parser.add_argument("--threads", type=int, nargs="+", help="default: as many as torch chooses")
     parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS))
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: only whether it runs")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.work:
-        return work(json.loads(options.work))
-    threads = options.threads or torch.get_num_threads()
-    torch.set_num_threads(threads)
-    size, one, many = Size(256, 1024), batches_of(Size(256, 1024), 1, 12), 64
-    if options.quick:
-        size, many = Size(32, 64, layers=1, vocabulary=300), 4
-        one = batches_of(size, 1, 2)
-    several = batches_of(size, many, 2)
-    settings = [
-        (f"{name}, {how}", batches, beams)
-        for how, batches in (("one at a time", one), (f"{many} at a time", several))
-        for name, beams in (("greedy", 1), ("beam 5", 5))
-    ]
-    tools = {name: Tool(name, size, threads) for name in options.only}
-    bound = Bound(size)
-    print(f"torch {torch.__version__}, {threads} threads; {machine_load()}", flush=True)
-    found: dict[tuple[str, str], list[float]] = {}
-    for number in range(options.rounds + 1):  # the first warms up
-        for setting, batches, beams in settings:
-            for name, tool in tools.items():
-                seconds = tool.seconds(batches, beams)
-                if number:
-                    rate = sum(map(len, batches)) / seconds
-                    found.setdefault((setting, name), []).append(rate)
-    for setting, batches, beams in settings:
-        print(setting)
-        for name in tools:
-            rates = found[setting, name]
-            middle = statistics.median(rates)
-            best = bound.seconds(name.split()[1], batches, beams)
-            share = best * middle / sum(map(len, batches))
-            print(
-                f"  {name:<18} {middle:8.1f} sentences/s ({min(rates):.1f} to {max(rates):.1f}), "
-                f"{share:4.0%} of the bound"
-            )
-    for tool in tools.values():
-        tool.process.stdin.close()
-        tool.process.wait()
+    with measuring(parser, ["transformers", "ctranslate2"]) as (options, report):
+        for package in {name.split()[0] for name in options.only}:
+            if importlib.util.find_spec(package) is None:
+                raise MissingPackageError(package, "this comparison")
+        counts = options.threads or [torch.get_num_threads()]
+        size, many, few, rounds = Size(256, 1024), 64, 12, options.rounds
+        if options.quick:
+            size, many, few, rounds = Size(32, 64, layers=1, vocabulary=300), 4, 2, 1
+        settings = {"one at a time": batches_of(size, 1, few),
+                    f"{many} at a time": batches_of(size, many, 2)}  # fmt: skip
+        tools = {(name, n): Tool(name, size, n) for name in options.only for n in counts}
+        bounds = {n: Bound(size, n) for n in counts}
+        found: dict[str, dict[tuple[str, int], Spread]] = {}
+        for how, batches in settings.items():
+            found |= bench(report, how, batches, tools, bounds, rounds)
+        for tool in tools.values():
+            tool.close()
+        if PEER in options.only:
+            at_their_best(report, found)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [WORK]:
+        work(json.loads(sys.argv[2]))
+    else:
+        main()

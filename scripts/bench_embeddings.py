@@ -1,24 +1,23 @@
 """Word vectors beside gensim's in one run: words a second and WordSim-353, same text and settings.
 
-    python scripts/bench_embeddings.py [--threads 2] [--epochs 5] [--models skipgram cbow fasttext]
+    python scripts/bench_embeddings.py [--threads 2] [--epochs 5] [--rounds 3] [--quick]
+                                       [--models skipgram cbow fasttext] [--record [FOLDER]]
 
 Reads text8_prefix/text8_prefix.txt.gz and word_eval/wordsim353_combined.csv under $SCRATCHLAB_DATA.
 Both learn vectors of 100 dimensions from a window of 5, min_count 5, sub-sampling 1e-3; noise words
 and learning rates are each program's defaults. Words are raw ones: all of the text, whether they
 are left out, thinned out or learned from, times the epochs. What is done once is timed on neither
-side: reading, the vocabulary, compiling. Results compare on an idle machine only.
+side: reading, the vocabulary, compiling. Both take turns; results compare on an idle machine only.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bench_report import Spread, bench_parser, data_file, documentation, measuring
 
 from scratchlab.estimators.embeddings.fasttext import FastText
 from scratchlab.estimators.embeddings.sampled import SampledEstimator
@@ -26,40 +25,49 @@ from scratchlab.estimators.embeddings.text import Text
 from scratchlab.estimators.embeddings.vectors import WordVectors
 from scratchlab.estimators.embeddings.word2vec import CBOW, SkipGram
 from scratchlab.evaluation.words.similarity import cosine, measured
-from scratchlab.evaluation.words.word_sets import read_pairs
+from scratchlab.evaluation.words.word_sets import Pair, embedded_pairs, read_pairs
 
 OURS: dict[str, type[SampledEstimator]] = {"skipgram": SkipGram, "cbow": CBOW, "fasttext": FastText}
 LINE = 10_000  # words of a line, which is what gensim cuts a long text into
-GOALS = {"skipgram": 1.5, "cbow": 1.2, "fasttext": 1.2}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3, help="times that both are trained")
     parser.add_argument("--models", nargs="+", choices=OURS, default=list(OURS))
     parser.add_argument("--buckets", type=int, default=2_000_000, help="FastText's, of both")
-    arguments = parser.parse_args()
-    root = Path(os.environ.get("SCRATCHLAB_DATA", "."))
-    with gzip.open(root / "text8_prefix/text8_prefix.txt.gz", "rt") as file:
-        words = file.read().split()
-    lines = [words[i : i + LINE] for i in range(0, len(words), LINE)]
-    pairs = read_pairs(root / "word_eval/wordsim353_combined.csv")
-    print(f"{len(words):,} raw words, {arguments.epochs} epochs, {arguments.threads} threads")
-    print(
-        f"{'model':10}{'program':12}{'raw words/s':>14}{'WordSim-353':>13}{'pairs':>7}{'ratio':>8}"
-    )
-    for name in arguments.models:
-        theirs = None
-        for program, run in (("gensim", gensims), ("scratchlab", ours)):
-            speed, vectors = run(name, lines, arguments)
-            found = [(p.judged, c) for p in pairs if (c := cosine(vectors, p)) is not None]
-            judged, cosines = np.array(found).T
-            score = measured(judged, cosines, len(pairs), len(found), "", "skip").value
-            ratio = f"{speed / theirs:.2f}" if theirs else ""
-            print(f"{name:10}{program:12}{speed:14,.0f}{score:13.3f}{len(found):7}{ratio:>8}")
-            theirs = theirs or speed
-        print(f"{'':10}goal: {GOALS[name]} times gensim's words a second")
+    with measuring(parser, ["gensim"]) as (options, report):
+        if options.quick:
+            options.epochs, options.rounds, options.buckets = 1, 1, 10_000
+            words, pairs = [word for line in documentation() for word in line], embedded_pairs()
+        else:
+            with gzip.open(data_file("text8_prefix/text8_prefix.txt.gz"), "rt") as file:
+                words = file.read().split()
+            pairs = read_pairs(data_file("word_eval/wordsim353_combined.csv"))
+        lines = [words[i : i + LINE] for i in range(0, len(words), LINE)]
+        title = f"{len(words):,} raw words, {options.epochs} epochs, {options.threads} threads"
+        columns = ("raw words/s ↑", "similarity ↑", "pairs", "× gensim")
+        with report.table(title, "model", "program", *columns) as table:
+            for name in options.models:
+                runs: dict[str, list[Any]] = {"gensim": [], "scratchlab": []}
+                for _ in range(options.rounds):
+                    runs["gensim"].append(gensims(name, lines, options))
+                    runs["scratchlab"].append(ours(name, lines, options))
+                theirs = Spread(speed for speed, _ in runs["gensim"])
+                for program, made in runs.items():
+                    speed = Spread(speed for speed, _ in made)
+                    scores, known = zip(*(similarity(v, pairs) for _, v in made), strict=True)
+                    times = None if program == "gensim" else float(speed) / float(theirs)
+                    table.row(name, program, speed, Spread(scores), known[0], times)
+
+
+def similarity(vectors: WordVectors, pairs: list[Pair]) -> tuple[float, int]:
+    """Spearman's correlation over the pairs that are known, and how many those are."""
+    found = [(p.judged, c) for p in pairs if (c := cosine(vectors, p)) is not None]
+    judged, cosines = np.array(found).T
+    return measured(judged, cosines, len(pairs), len(found), "", "skip").value, len(found)
 
 
 def ours(name: str, lines: list[list[str]], arguments: Any) -> tuple[float, WordVectors]:

@@ -1,30 +1,29 @@
 """Speed of language models: training, generation and counting, beside the machine and a peer.
 
-    python scripts/bench_language_models.py [--seconds 20] [--threads N] [--quick]
+    python scripts/bench_language_models.py [--seconds 20] [--rounds 5] [--threads N] [--quick]
+                                            [--record [FOLDER]]
 
-Prints, in one run:
+In one run:
 
-* milliseconds of a training step at nanoGPT's CPU setting (4 layers, 4 heads, width 128, block 64,
-  batch 12, characters), in fp32 and in bf16, GFLOP/s and their share of the machine's peak in
-  matrix products of that precision, beside a plain loop with transformers' GPT2LMHeadModel of the
-  same size on the same batches in fp32;
+* words/s of the 5-gram's training, with its test perplexity where WikiText-2's files are;
+* milliseconds of a training step, GFLOP/s and their share of the peak of matrix products in that
+  precision, at nanoGPT's CPU setting (4 layers, 4 heads, width 128, block 64, batch 12, characters)
+  and at a larger one (6, 6, 384, 256, 16), beside a GPT of plain PyTorch layers in nanoGPT's loop
+  and transformers' GPT2LMHeadModel in the same loop, on the same batches;
 * tokens/s of greedy generation at the size of GPT-2 small (random weights), one text and eight at
-  a time, beside transformers' ``generate``, and the share of what the memory allows: a step must
-  read every weight once;
-* words/s of the 5-gram's training, with its test perplexity where WikiText-2's files are.
+  a time, with weights in fp32, bf16 and int8, beside transformers' ``generate`` in fp32, and the
+  share of what the memory allows: a step must read every weight once, as it is kept.
 
-A step of both loops is: batch, loss, gradients, clipping, fused AdamW. FLOPs are two for each
+A step of all loops is: batch, loss, gradients, clipping, fused AdamW. FLOPs are two for each
 multiply-add of the matrix products (half the square of causal attention), times three for forward
-and backward. Ours and the peer's steps alternate in small groups, since the machine's speed may
-change while this runs: compare ratios, not times.
+and backward. All take turns in small groups, since the machine's speed may change while this runs:
+compare ratios, not times.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,12 +35,16 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 import torch.nn.functional as F
-from machine_peak import PRECISIONS, gemm_peak, load, read_bandwidth
+from bench_report import Report, Spread, bench_parser, documentation, measuring
+from machine_peak import PRECISIONS, gemm_peak, read_bandwidth
+from plain_gpt import PlainGPT
 from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.estimators.ngrams.model import NGram
+from scratchlab.methods.contract import MethodContext
+from scratchlab.methods.int8 import Int8
 from scratchlab.models.gpt import GPT
 from scratchlab.run.manifest import peak_memory_bytes
 from scratchlab.tasks.language_modeling import LanguageModeling
@@ -102,13 +105,18 @@ class Size:
 
 
 NANOGPT = Size(layers=4, heads=4, width=128, block=64, vocabulary=65)
+WIDER = Size(layers=6, heads=6, width=384, block=256, vocabulary=65)
 GPT2_SMALL = Size(layers=12, heads=12, width=768, block=1024, vocabulary=50257)
 TINY = Size(layers=2, heads=2, width=32, block=64, vocabulary=101)
 
 
-def trainer_of(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], size: Size, batch: int):
+Step = Callable[[int], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def step_of(model: nn.Module, loss: Loss, size: Size, batch: int) -> Step:
     """One training step as a function of its number."""
-    parameters = list(model.parameters())
+    parameters = list(model.train().parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.99), fused=True)
 
     def step(number: int) -> None:
@@ -122,71 +130,116 @@ def trainer_of(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], size:
     return step
 
 
-def training(size: Size, batch: int, seconds: float, group: int) -> None:
-    """Groups of steps of ours, in both precisions, and of the peer in turn."""
-    peer = size.theirs().train()
+def steps_of(size: Size, batch: int) -> dict[str, Step]:
+    """A training step of ours and of each peer, the last word of whose name is its precision."""
+    cpu = torch.device("cpu")
     task = LanguageModeling(LanguageModeling.Config(), size.spec())
 
-    def ours(dtype: torch.dtype) -> Callable[[int], None]:
-        model = size.ours(bias=False).train()
+    def ours(dtype: torch.dtype) -> Step:
+        model = size.ours(bias=False)
 
         def loss(tokens: Tensor, targets: Tensor) -> Tensor:
-            with autocast(torch.device("cpu"), dtype):
+            with autocast(cpu, dtype):
                 found = task.loss(model, TokenBatch(tokens, targets, torch.arange(len(tokens))))
             return found.total / found.count
 
-        return trainer_of(model, loss, size, batch)
+        return step_of(model, loss, size, batch)
+
+    def plain(dtype: torch.dtype) -> Step:
+        model = PlainGPT(**vars(size))
+
+        def loss(tokens: Tensor, targets: Tensor) -> Tensor:
+            with autocast(cpu, dtype):
+                return model.loss(tokens, targets)
+
+        return step_of(model, loss, size, batch)
+
+    peer = size.theirs()
 
     def their_loss(tokens: Tensor, targets: Tensor) -> Tensor:
         logits = peer(input_ids=tokens, use_cache=False).logits
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
-    steps = {
+    return {
         **{f"scratchlab {name}": ours(dtype) for name, dtype in PRECISIONS.items()},
-        "transformers": trainer_of(peer, their_loss, size, batch),
+        **{f"nanoGPT's loop {name}": plain(dtype) for name, dtype in PRECISIONS.items()},
+        "transformers fp32": step_of(peer, their_loss, size, batch),
     }
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    peaks = {name: gemm_peak(dtype=dtype) for name, dtype in PRECISIONS.items()}
-    begin, number = time.perf_counter(), 0
-    while number < 2 * group or time.perf_counter() - begin < len(steps) * seconds:
-        for name, step in steps.items():
-            for offset in range(group):
-                start = time.perf_counter()
-                step(number + offset)
-                if number:  # the first group warms up
-                    times[name].append(time.perf_counter() - start)
-        number += group
-    peaks = {name: max(before, gemm_peak(dtype=PRECISIONS[name])) for name, before in peaks.items()}
-    flops = size.training_flops(batch)
-    for name, found in times.items():
-        median = statistics.median(found)
-        rate = flops / median / 1e9
-        peak = peaks["bf16" if name.endswith("bf16") else "fp32"]
-        low, _, high = (1000 * q for q in statistics.quantiles(found, method="inclusive"))
-        print(
-            f"  {name:<15} {1000 * median:6.1f} ms a step ({low:.1f} to {high:.1f}), "
-            f"{batch * size.block / median:8,.0f} tokens/s, {rate:6.1f} GFLOP/s, "
-            f"{rate / peak:6.1%} of peak {peak:.0f}; {len(found)} steps, {load()}",
-            flush=True,
-        )
-    theirs = statistics.median(times["transformers"])
-    ratios = [theirs / statistics.median(times[f"scratchlab {name}"]) for name in PRECISIONS]
-    print("  {:.2f} (fp32) and {:.2f} (bf16) times as fast as transformers".format(*ratios))
 
 
-def generation(size: Size, batch: int, prompt: int, new: int, rounds: int) -> None:
-    """Greedy continuations of ``batch`` random prompts, ours and the peer's in turn."""
-    model, peer = size.ours(bias=True).eval(), size.theirs().eval()
+def training(report: Report, size: Size, batch: int, seconds: float, group: int) -> None:
+    """Groups of steps of all in turn."""
+    title = (
+        f"training step: {size.layers} layers, {size.heads} heads, width {size.width}, "
+        f"block {size.block}, batch {batch}"
+    )
+    columns = ("ms a step ↓", "tokens/s ↑", "GFLOP/s", "of the peak (%) ↑", "× nanoGPT's loop",
+               "× transformers")  # fmt: skip
+    with report.table(title, "what", *columns) as table:
+        steps = steps_of(size, batch)
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        peaks = {name: gemm_peak(dtype=dtype) for name, dtype in PRECISIONS.items()}
+        begin, number = time.perf_counter(), 0
+        while number < 2 * group or time.perf_counter() - begin < len(steps) * seconds:
+            for name, step in steps.items():
+                for offset in range(group):
+                    start = time.perf_counter()
+                    step(number + offset)
+                    if number and (offset or group == 1):  # what is first finds others' memory
+                        times[name].append(time.perf_counter() - start)
+            number += group
+        peaks = {k: max(before, gemm_peak(dtype=PRECISIONS[k])) for k, before in peaks.items()}
+        medians = {name: float(Spread(found)) for name, found in times.items()}
+        for name, found in times.items():
+            precision = name.split()[-1]
+            step = Spread(found)
+            rate = size.training_flops(batch) / medians[name] / 1e9
+            table.row(
+                name, step * 1000, step.rate(batch * size.block), rate,
+                100 * rate / peaks[precision],
+                medians[f"nanoGPT's loop {precision}"] / medians[name],
+                medians["transformers fp32"] / medians[name],
+            )  # fmt: skip
+        shown = ", ".join(f"{peak:.0f} in {name}" for name, peak in peaks.items())
+        table.notes.append(f"peak of large products, GFLOP/s: {shown}; × nanoGPT's loop: of the "
+                           "same precision")  # fmt: skip
+
+
+def models_of(size: Size) -> dict[str, Any]:
+    """What generates: ours in three precisions, and the peer."""
+    found = {name: size.ours(bias=True).eval() for name in ("fp32", "bf16", "int8")}
+    found["bf16"].bfloat16()
+    found["int8"] = Int8(Int8.Config()).apply(found["int8"], MethodContext(size.spec()))
+    named = {f"scratchlab {name}": model for name, model in found.items()}
+    return {**named, "transformers fp32": size.theirs().eval()}
+
+
+def bytes_read(model: nn.Module) -> int:
+    """Of a step: all weights, as they are kept. The tied embedding is read as output layer;
+    positions are looked up (``wpe`` of transformers), masks are none."""
+    kept = {
+        name: tensor
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        if tensor.dtype != torch.bool and "positions" not in name and "wpe" not in name
+    }
+    return sum(tensor.nbytes for tensor in kept.values())
+
+
+def generation(
+    report: Report, models: dict[str, Any], size: Size, batch: int, prompt: int, new: int,
+    rounds: int,
+) -> None:  # fmt: skip
+    """Greedy continuations of ``batch`` random prompts, by all models in turn."""
     random = torch.Generator().manual_seed(1)
     prompts = torch.randint(size.vocabulary, (batch, prompt), generator=random)
     decoder = Sampling(Sampling.Config(temperature=0.0, max_new_tokens=new))
 
-    def ours() -> int:
-        return sum(map(len, decoder.generate_batch(model, prompts.tolist(), size.spec())))
-
-    def theirs() -> int:
+    def write(model: Any) -> None:
+        if isinstance(model, GPT):
+            decoder.generate_batch(model, prompts.tolist(), size.spec())
+            return
         with torch.inference_mode():
-            ids = peer.generate(
+            model.generate(
                 input_ids=prompts,
                 attention_mask=torch.ones_like(prompts),
                 do_sample=False,
@@ -194,29 +247,36 @@ def generation(size: Size, batch: int, prompt: int, new: int, rounds: int) -> No
                 min_new_tokens=new,
                 pad_token_id=0,
             )
-        return ids[:, prompt:].numel()
 
-    best = {"scratchlab": 0.0, "transformers": 0.0}
-    bandwidth = read_bandwidth(64 if size is TINY else 512)
-    for _ in range(rounds):
-        for name, write in (("scratchlab", ours), ("transformers", theirs)):
-            start = time.perf_counter()
-            tokens = write()
-            best[name] = max(best[name], tokens / (time.perf_counter() - start))
-    bandwidth = max(bandwidth, read_bandwidth(64 if size is TINY else 512))
-    # Positions are looked up, everything else (the tied embedding as output layer) is read.
-    weights = sum(p.nbytes for n, p in model.named_parameters() if not n.startswith("positions"))
-    floor = batch * bandwidth * 1e9 / weights
-    print(
-        f"  batch {batch}: scratchlab {best['scratchlab']:7.1f} tokens/s, transformers "
-        f"{best['transformers']:7.1f}: {best['scratchlab'] / best['transformers']:.2f} times as "
-        f"fast; {best['scratchlab'] / floor:.1%} of the {floor:.1f} tokens/s at which "
-        f"{weights / 1e6:.0f} MB are read at {bandwidth:.1f} GB/s",
-        flush=True,
+    title = (
+        f"generation: {size.layers} layers, width {size.width}, vocabulary {size.vocabulary:,}; "
+        f"{batch} at a time, prompts of {prompt} tokens, {new} more"
     )
+    columns = ("tokens/s ↑", "weights (MB)", "memory (GB/s)", "of the bound (%) ↑",
+               "× transformers")  # fmt: skip
+    with report.table(title, "what", *columns) as table:
+        times: dict[str, list[float]] = {name: [] for name in models}
+        sizes = {name: bytes_read(model) for name, model in models.items()}
+        speeds = dict.fromkeys(sizes.values(), 0.0)
+        for number in range(rounds + 1):
+            for read in speeds:
+                speeds[read] = max(speeds[read], read_bandwidth(max(1, read >> 20), 2))
+            for name, model in models.items():
+                start = time.perf_counter()
+                write(model)
+                if number:  # the first round warms up
+                    times[name].append(time.perf_counter() - start)
+        rates = {name: Spread(found).rate(batch * new) for name, found in times.items()}
+        for name, rate in rates.items():
+            read = sizes[name]
+            bound = batch * speeds[read] * 1e9 / read
+            table.row(name, rate, read / 1e6, speeds[read], 100 * float(rate) / bound,
+                      float(rate) / float(rates["transformers fp32"]))  # fmt: skip
+        table.notes.append("bound: the weights are read once a step, at the speed at which so much "
+                           "memory is read here")  # fmt: skip
 
 
-def counting(quick: bool) -> None:
+def counting(report: Report, quick: bool, rounds: int) -> None:
     """The 5-gram on WikiText-2, or on Python's documentation where its files are not."""
     root = os.environ.get("SCRATCHLAB_DATA")
     folder = Path(root) if root and not quick else None
@@ -224,24 +284,24 @@ def counting(quick: bool) -> None:
         train, test = (wikitext_lines(folder, split) for split in ("train", "test"))
         name = "WikiText-2"
     else:
-        from pydoc_data.topics import topics
-
-        lines = [line.split() for key in sorted(topics) for line in topics[key].splitlines()]
-        lines = [line for line in lines if line]
+        lines = documentation()
         train, test = lines[:-1000], lines[-1000:]
         name = "Python's documentation"
-    words = sum(map(len, train))
-    start = time.perf_counter()
-    model = NGram(order=5).fit_sentences(train)
-    seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    perplexity = model.score_sentences(test).perplexity
-    scored = time.perf_counter() - start
-    print(
-        f"  {name}: {words:,} words in {seconds:.1f} s, {words / seconds:,.0f} words/s; "
-        f"test in {scored:.1f} s, perplexity {perplexity:.2f}; "
-        f"peak memory of this process {peak_memory_bytes() / 2**20:,.0f} MiB"
-    )
+    columns = ("words", "training, words/s ↑", "test, words/s ↑", "perplexity ↓",
+               "peak memory (MiB) ↓")  # fmt: skip
+    with report.table("5-gram, modified Kneser-Ney", "text", *columns) as table:
+        fitted, scored, memory = [], [], 0
+        for _ in range(rounds):
+            start = time.perf_counter()
+            model = NGram(order=5).fit_sentences(train)
+            fitted.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            perplexity = model.score_sentences(test).perplexity
+            scored.append(time.perf_counter() - start)
+            memory = memory or peak_memory_bytes()  # of one: in later rounds there are two
+        words, asked = (sum(map(len, part)) for part in (train, test))
+        table.row(name, words, Spread(fitted).rate(words), Spread(scored).rate(asked),
+                  perplexity, memory / 2**20)  # fmt: skip
 
 
 def wikitext_lines(folder: Path, split: str) -> list[list[str]]:
@@ -251,26 +311,21 @@ def wikitext_lines(folder: Path, split: str) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = bench_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="of training, each")
-    parser.add_argument("--rounds", type=int, default=3, help="of generation, the best counts")
-    parser.add_argument("--threads", type=int, help="default: as torch chooses")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does it run?")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print("5-gram, modified Kneser-Ney")  # first: its peak memory is not that of what follows
-    counting(arguments.quick)
-    small = TINY if arguments.quick else NANOGPT
-    print(f"training: {small}, batch 12")
-    training(small, 12, 0.0 if arguments.quick else arguments.seconds, 2 if arguments.quick else 10)
-    large = TINY if arguments.quick else GPT2_SMALL
-    prompt, new = (8, 8) if arguments.quick else (32, 64)
-    print(f"generation: {large}, prompts of {prompt} tokens, {new} more")
-    for batch in (1, 8):
-        generation(large, batch, prompt, new, 1 if arguments.quick else arguments.rounds)
+    parser.add_argument("--rounds", type=int, default=5, help="of counting and of generation")
+    with measuring(parser, ["transformers"]) as (options, report):
+        keep_freed_memory()
+        quick = options.quick
+        seconds, rounds = (0.0, 1) if quick else (options.seconds, options.rounds)
+        counting(report, quick, rounds)  # first: its peak memory is not that of what follows
+        training(report, TINY if quick else NANOGPT, 12, seconds, 2 if quick else 10)
+        if not quick:
+            training(report, WIDER, 16, seconds, 3)
+        size, prompt, new = (TINY, 8, 8) if quick else (GPT2_SMALL, 32, 64)
+        models = models_of(size)
+        for batch in (1, 8):
+            generation(report, models, size, batch, prompt, new, rounds)
 
 
 if __name__ == "__main__":

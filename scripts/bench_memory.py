@@ -2,6 +2,7 @@
 scratch, beside what arithmetic says.
 
     python scripts/bench_memory.py [--checkpoint smollm2] [--batch 4] [--length 64] [--only lora …]
+                                   [--repeats 3] [--quick] [--record [FOLDER]]
 
 Each trains in a process of its own, two updates of AdamW on one batch in fp32. Measured is
 the most that the process held from then on, less what it held before the model was there (Python,
@@ -18,7 +19,6 @@ count.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gc
 import json
@@ -27,6 +27,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from bench_report import Spread, bench_parser, measuring
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -42,6 +44,9 @@ METHODS = {
     "cnn": ["model=cnn"],
 }  # fmt: skip
 PARTS = ("weights", "gradients", "optimizer", "activations")
+WHOLE = ("at least", "at most", "planned", "measured")
+BELOW = ("below full fine-tuning", "by arithmetic")
+CHILD = "--child"  # the word that makes this script a process that trains
 MIB = 1 << 20
 MADV_DONTNEED = 4  # of madvise(2)
 
@@ -111,36 +116,46 @@ def measure(method: str, checkpoint: str, batch_size: int, length: int) -> dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--checkpoint", default="smollm2")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--length", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3, help="times that each trains")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--child", choices=METHODS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    sizes = (arguments.checkpoint, arguments.batch, arguments.length)
-    if arguments.child:
-        print(json.dumps(measure(arguments.child, *sizes)))
-        return
-    print(f"{sizes[0]}: {sizes[1]} x {sizes[2]} tokens, MiB; without what Python itself needs")
-    columns = (*PARTS, "at least", "at most", "planned", "measured")
-    print(f"{'':<15}" + "".join(f"{name:>13}" for name in columns))
-    found: dict[str, dict[str, int]] = {}
-    for method in arguments.only:
-        command = [sys.executable, __file__, "--child", method, "--checkpoint", sizes[0]]
-        command += ["--batch", str(sizes[1]), "--length", str(sizes[2])]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found[method] = row = json.loads(done.stdout.splitlines()[-1])
-        print(f"{method:<15}" + "".join(f"{row[c] / MIB:>13,.0f}" for c in columns), flush=True)
-    for method in (m for m in found if m in ("lora", "qlora") and "full" in found):
-        full, less = found["full"], found[method]
-        low, high = full["at least"] - less["at most"], full["at most"] - less["at least"]
-        saved = full["measured"] - less["measured"]
-        print(
-            f"{method} below full fine-tuning: {saved / MIB:,.0f} MiB measured, "
-            f"{low / MIB:,.0f} to {high / MIB:,.0f} MiB by arithmetic"
+    with measuring(parser, ["transformers", "peft"]) as (options, report):
+        if options.quick:
+            options.only, options.repeats, options.batch, options.length = ["gpt"], 1, 1, 16
+        sizes = (options.checkpoint, str(options.batch), str(options.length))
+        title = (
+            f"{options.checkpoint} with {options.batch} × {options.length} tokens, MiB, without "
+            "what Python itself needs"
         )
+        with report.table(title, "training", *PARTS, *WHOLE, *BELOW) as table:
+            full: dict[str, float] = {}
+            for method in options.only:
+                command = [sys.executable, __file__, CHILD, method, *sizes]
+                rows = []
+                for _ in range(options.repeats):
+                    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                    rows.append(json.loads(done.stdout.splitlines()[-1]))
+                one = {c: rows[0][c] / MIB for c in (*PARTS, *WHOLE[:-1])}
+                spread = Spread(row["measured"] / MIB for row in rows)
+                one["measured"] = float(spread)
+                full = one if method == "full" else full
+                below: list[Any] = [None, None]
+                if full and method in ("lora", "qlora"):
+                    low, high = full["at least"] - one["at most"], full["at most"] - one["at least"]
+                    below = [full["measured"] - float(spread), f"{low:,.0f} to {high:,.0f}"]
+                table.row(method, *(one[c] for c in (*PARTS, *WHOLE[:-1])), spread, *below)
+            table.notes.append(
+                "at least, at most: by scratchlab inspect's arithmetic; a process keeps the memory "
+                "it freed for its next step, which is faster; keep_memory=false, as here, gives it "
+                "back"
+            )
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [CHILD]:
+        print(json.dumps(measure(sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))))
+    else:
+        main()

@@ -1,7 +1,7 @@
 """What scratchlab costs beside the work itself: commands that train nothing, and the loop.
 
-    python scripts/bench_overhead.py [--repeats 5] [--groups 12] [--threads N]
-                                     [--only commands loop]
+    python scripts/bench_overhead.py [--repeats 5] [--groups 12] [--threads N] [--quick]
+                                     [--only commands loop] [--record [FOLDER]]
 
 * `scratchlab list`, which reads every experiment and suite;
 * a run of no training step, end to end (configuration, data, model, one validation batch,
@@ -11,24 +11,24 @@
   the same model, loss, batches and optimizer. Both go in turn, in groups of updates, since the
   machine's speed may change while this runs; the figure is the median of the groups' ratios.
 
-Times are medians with the least and the most, of the wall and of the processor (user and system, of
-a process and all it starts). On a machine that does other things the second is what the work takes,
-but for what cores and caches share. The load of the machine stands at the top and at the end.
+Times are of the wall and of the processor (user and system, of a process and all it starts). On a
+machine that does other things the second is what the work takes, but for what cores and caches
+share.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bench_report import Report, Spread, bench_parser, measuring
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -55,19 +55,9 @@ def now() -> Times:
     return time.perf_counter(), time.process_time()
 
 
-def load() -> str:
-    one, five, _ = os.getloadavg()
-    return f"load {one:.1f} (of the last five minutes {five:.1f}) on {os.cpu_count()} cores"
-
-
-def spread(values: Sequence[float]) -> str:
-    """Median, least and most in seconds."""
-    return f"{statistics.median(values):>7.2f} ({min(values):.2f}–{max(values):.2f})"
-
-
-def commands(repeats: int) -> None:
-    print(f"{'command':<32}{'wall, s':>22}{'processor, s':>22}{'aim, s':>8}")
-    with tempfile.TemporaryDirectory() as folder:
+def commands(report: Report, repeats: int) -> None:
+    columns = ("wall (s) ↓", "processor (s) ↓", "aim (s)")
+    with tempfile.TemporaryDirectory() as folder, report.table("commands", "what", *columns) as t:
         for name, (words, aim) in COMMANDS.items():
             walls, busy = [], []
             for number in range(repeats + 1):
@@ -75,14 +65,12 @@ def commands(repeats: int) -> None:
                 before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
                 command = [sys.executable, "-P", "-m", "scratchlab", *words, *where]
                 subprocess.run(command, check=True, capture_output=True, cwd=folder)
-                wall, after = (
-                    time.perf_counter() - start,
-                    resource.getrusage(resource.RUSAGE_CHILDREN),
-                )
+                wall = time.perf_counter() - start
+                after = resource.getrusage(resource.RUSAGE_CHILDREN)
                 if number:  # the first one prepares data and reads files from the disk
                     walls.append(wall)
                     busy.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            print(f"{name:<32}{spread(walls):>22}{spread(busy):>22}{aim:>8.1f}", flush=True)
+            t.row(name, Spread(walls), Spread(busy), aim)
 
 
 class Loops:
@@ -166,8 +154,9 @@ class Loops:
             epoch += 1
 
 
-def loop(groups: int, group: int, threads: int | None) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def loop(report: Report, groups: int, group: int, threads: int | None) -> None:
+    columns = ("trainer (ms) ↓", "bare loop (ms) ↓", "more (%) ↓", "aim (%)")
+    with tempfile.TemporaryDirectory() as folder, report.table("an update", "clock", *columns) as t:
         both = Loops(Path(folder), group, groups + 1, threads)
         ours, bare = both.trained(), both.plain()
         next(ours), next(bare)  # the first updates allocate
@@ -176,32 +165,28 @@ def loop(groups: int, group: int, threads: int | None) -> None:
             first, second = (ours, bare) if number % 2 else (bare, ours)
             times = {id(one): next(one) for one in (first, second)}
             pairs.append((times[id(ours)], times[id(bare)]))
-    print(f"an update, median of {groups} groups of {group} each:")
-    for which, clock in enumerate(("wall", "processor")):
-        a, b = ([1000 * one[which] / group for one in side] for side in zip(*pairs, strict=True))
-        more = [100 * (x / y - 1) for x, y in zip(a, b, strict=True)]
-        low, high = statistics.quantiles(more, n=4)[::2]
-        print(
-            f"  {clock:<9} trainer {statistics.median(a):.2f} ms, bare loop "
-            f"{statistics.median(b):.2f} ms: {statistics.median(more):+.1f} % (middle half "
-            f"{low:+.1f} to {high:+.1f} %), aim 3 %"
-        )
+        for which, clock in enumerate(("wall", "processor")):
+            a, b = (
+                [1000 * one[which] / group for one in side] for side in zip(*pairs, strict=True)
+            )
+            more = Spread(100 * (x / y - 1) for x, y in zip(a, b, strict=True))
+            t.row(clock, Spread(a), Spread(b), more, 3.0)
+        t.notes.append(f"each measurement is of a group of {group} updates")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = bench_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=5, help="times that each command runs")
     parser.add_argument("--groups", type=int, default=12, help="pairs of groups of updates")
     parser.add_argument("--group", type=int, default=25, help="updates of a group")
-    parser.add_argument("--threads", type=int, help="of the loops (default: all cores)")
     parser.add_argument("--only", nargs="+", choices=("commands", "loop"))
-    arguments = parser.parse_args()
-    print(f"python {' '.join(sys.argv)}: {load()}")
-    if not arguments.only or "commands" in arguments.only:
-        commands(arguments.repeats)
-    if not arguments.only or "loop" in arguments.only:
-        loop(arguments.groups, arguments.group, arguments.threads)
-    print(f"at the end: {load()}")
+    with measuring(parser) as (options, report):
+        if options.quick:
+            options.repeats, options.groups, options.group = 1, 2, 2
+        if not options.only or "commands" in options.only:
+            commands(report, options.repeats)
+        if not options.only or "loop" in options.only:
+            loop(report, options.groups, options.group, options.threads)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Speed of fine-tuning a pretrained model for summaries, beside transformers' Trainer and peft.
 
-    python scripts/bench_pretrained.py [--checkpoint smollm2] [--examples 32] [--threads N]
+    python scripts/bench_pretrained.py [--checkpoint smollm2] [--examples 32] [--rounds 5]
+                                       [--threads N] [--quick] [--record [FOLDER]]
 
-Prints tokens/s of full fine-tuning and of LoRA on the same examples (documentation of Python or
+Tokens/s of full fine-tuning and of LoRA on the same examples (documentation of Python or
 its source, and its first line), in one run. A token counts if it is in an example: padding earns
 nothing. The Trainer is used as its summarisation examples use it: batches of --batch examples,
 padded to the longest of the batch, the loss of the model's own head, with the labels of the prompt
 masked; peft's LoRA of the same rank on the same layers. Ours sorts examples by length, computes
 logits only where there is a target, and no gradients for frozen weights. Both run in fp32 with
-AdamW. The two are timed in turn, several rounds; the table has the best round of each.
+AdamW, an epoch in turn, of which the first is not counted.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -25,9 +25,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from peft import LoraConfig, get_peft_model
+from bench_report import Report, Spread, bench_parser, measuring
 from torch import nn
-from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from scratchlab.data.contract import DataContext
 from scratchlab.data.sets.summaries import Docstrings
@@ -35,6 +34,7 @@ from scratchlab.data.sources.pretrained_files import find_pretrained, quiet_tran
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.lora import LoRA
 from scratchlab.models.pretrained import PretrainedLM
+from scratchlab.run.decisions import cache_folder
 from scratchlab.tasks.language_modeling import LanguageModeling
 from scratchlab.training.allocator import keep_freed_memory
 
@@ -67,6 +67,10 @@ def ours(dataset: Docstrings, context: DataContext, checkpoint: str, lora: bool)
 
 def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callable[[], None]:
     """A function that trains one epoch with transformers' Trainer (and peft)."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
+
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="sdpa"
     )
@@ -103,52 +107,58 @@ def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callabl
                 disable_tqdm=True, use_cpu=True, dataloader_pin_memory=False,
                 remove_unused_columns=False,
             )  # fmt: skip
-            Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate).train()
+            trainer = Trainer(
+                model=model, args=arguments, train_dataset=rows, data_collator=collate
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
 
     return epoch
 
 
+def bench(report: Report, options: Any) -> None:
+    cache = cache_folder({})
+    config = Docstrings.Config(
+        tokenizer="pretrained", checkpoint=options.checkpoint, train_examples=options.examples,
+        max_length=options.max_length, batch_tokens=options.batch * options.max_length // 2,
+    )  # fmt: skip
+    dataset = Docstrings(config, context := DataContext(None, cache))
+    folder = find_pretrained(options.checkpoint, cache).folder
+    tokens = sum(len(e.prompt) + len(e.answer) - 1 for e in dataset.encoded("train"))
+    title = f"{options.checkpoint}, {options.examples} examples, {tokens:,} tokens"
+    columns = ("scratchlab, tokens/s ↑", "Trainer, tokens/s ↑", "× Trainer")
+    with report.table(title, "training", *columns) as table:
+        for name, lora in (("full fine-tuning", False), ("LoRA", True)):
+            epochs = (ours(dataset, context, options.checkpoint, lora),
+                      theirs(dataset, folder, options.batch, lora))  # fmt: skip
+            seconds: tuple[list[float], list[float]] = ([], [])
+            for number in range(options.rounds + 1):
+                for epoch, found in zip(epochs, seconds, strict=True):
+                    start = time.perf_counter()
+                    epoch()
+                    if number:
+                        found.append(time.perf_counter() - start)
+            ratios = Spread(theirs / own for own, theirs in zip(*seconds, strict=True))
+            table.row(name, *(Spread(found).rate(tokens) for found in seconds), ratios)
+        padding = 100 * dataset.padding_share("train")
+        table.notes.append(
+            f"padding of ours {padding:.1f} %: examples of like length share a batch"
+        )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = bench_parser(__doc__)
     parser.add_argument("--checkpoint", default="smollm2")
     parser.add_argument("--examples", type=int, default=32)
     parser.add_argument("--batch", type=int, default=8, help="examples of a batch of the Trainer")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--max-length", type=int, default=384)
-    parser.add_argument("--threads", type=int, default=None)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    quiet_transformers()
-    keep_freed_memory()
-    cache = Path(os.environ.get("SCRATCHLAB_CACHE", "~/.cache/scratchlab")).expanduser()
-    context = DataContext(None, cache)
-    config = Docstrings.Config(
-        tokenizer="pretrained", checkpoint=arguments.checkpoint, train_examples=arguments.examples,
-        max_length=arguments.max_length,
-        batch_tokens=arguments.batch * arguments.max_length // 2,
-    )  # fmt: skip
-    dataset = Docstrings(config, context)
-    folder = find_pretrained(arguments.checkpoint, cache).folder
-    tokens = sum(len(e.prompt) + len(e.answer) - 1 for e in dataset.encoded("train"))
-    padding = dataset.padding_share("train")
-    print(f"{arguments.examples} examples, {tokens:,} tokens; padding of ours {padding:.1%}; "
-          f"{torch.get_num_threads()} threads")  # fmt: skip
-    print(f"{'training':<18}{'ours, tokens/s':>16}{'Trainer, tokens/s':>20}{'ratio':>8}")
-    for name, lora in (("full fine-tuning", False), ("LoRA", True)):
-        best = [float("inf"), float("inf")]
-        for side, build in enumerate((
-            lambda lora=lora: ours(dataset, context, arguments.checkpoint, lora),
-            lambda lora=lora: theirs(dataset, folder, arguments.batch, lora),
-        )):  # fmt: skip
-            epoch = build()
-            for _ in range(arguments.rounds):
-                start = time.perf_counter()
-                epoch()
-                best[side] = min(best[side], time.perf_counter() - start)
-        speeds = [tokens / seconds for seconds in best]
-        print(f"{name:<18}{speeds[0]:>16,.0f}{speeds[1]:>20,.0f}{speeds[0] / speeds[1]:>8.2f}",
-              flush=True)  # fmt: skip
+    with measuring(parser, ["transformers", "peft"]) as (options, report):
+        if options.quick:
+            options.examples, options.batch, options.max_length, options.rounds = 2, 2, 64, 1
+        quiet_transformers()
+        keep_freed_memory()
+        bench(report, options)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,26 @@
 """Speed of products with 4-bit weights, beside bitsandbytes' in one run.
 
-    python scripts/bench_quantization.py [--seconds 4] [--tokens 1 8 512] [--threads N]
+    python scripts/bench_quantization.py [--seconds 4] [--tokens 1 8 512] [--threads N] [--quick]
+                                         [--record [FOLDER]]
 
 All matrices in the blocks of GPT-2 small and of SmolLM2 (135 million) are multiplied, one after the
 other as a model does, with 1, 8 and 512 tokens in fp32 and bf16: by torch with weights in floats,
 by this project's NF4, by bitsandbytes' (which dequantizes with a kernel in C++ and lets torch
 multiply) and, in bf16, by bitsandbytes' fused kernel where it runs on this processor. The ways take
 turns of a few passes, the first of which is not counted: others' weights are in the caches then, as
-they are not when one model is all that runs. Printed are medians with quartiles, the ratio to the
-faster of bitsandbytes' ways at the same precision, and the share of the bound: the longer of the
-time to read the stored bytes once and of the time that the multiplications take at the measured
-peak of that precision. The load of the machine stands at the top and at the end.
+they are not when one model is all that runs. "× b&b" is the ratio to the faster of bitsandbytes'
+ways at the same precision, "bound" the longer of the time to read the stored bytes once and of the
+time that the multiplications take at the measured peak of that precision.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from machine_peak import read_bandwidth
+from bench_report import Report, Spread, bench_parser, measuring
+from machine_peak import PRECISIONS, gemm_peak, read_bandwidth
 from torch import Tensor
 
 from scratchlab.methods.nf4 import NF4Linear
@@ -36,22 +33,6 @@ MODELS = {  # [out, in] of the matrices of a block, and how many blocks
         30,
     ),
 }
-
-
-def load() -> str:
-    one, five, _ = os.getloadavg()
-    return f"load {one:.1f} (of the last five minutes {five:.1f}) on {os.cpu_count()} cores"
-
-
-def peak(dtype: torch.dtype, n: int = 2048, repeats: int = 8) -> float:
-    """FLOP/s of a large product."""
-    a, b = torch.randn(n, n, dtype=dtype), torch.randn(n, n, dtype=dtype)
-    best = 0.0
-    for _ in range(repeats):
-        start = time.perf_counter()
-        a @ b
-        best = max(best, 2 * n**3 / (time.perf_counter() - start))
-    return best
 
 
 PASSES = 4  # of a way at a time
@@ -115,46 +96,50 @@ def measured(
     return times
 
 
-def row(name: str, values: Sequence[float], best: float, bound: float) -> str:
-    low, middle, high = (1e3 * q for q in statistics.quantiles(values, n=4))
-    return (
-        f"  {name:<20}{middle:>9.3f} ({low:.3f}–{high:.3f})".ljust(54)
-        + f"{1e3 * best / middle:>8.2f}{bound / middle * 1e3:>10.0%}"
-    )
+def bench(
+    report: Report, model: str, shapes: Sequence[tuple[int, int]], precision: str,
+    counts: Sequence[int], seconds: float,
+) -> None:  # fmt: skip
+    """The table of a model's matrices in a precision, for each number of tokens."""
+    dtype = PRECISIONS[precision]
+    columns = [
+        column
+        for tokens in counts
+        for column in (f"{tokens:,} token{'s' * (tokens > 1)}, ms ↓", "× b&b", "bound (%) ↑")
+    ]
+    with report.table(f"{model}, {precision}", "weights", *columns) as table:
+        ways = ways_of(shapes, dtype)
+        bandwidth, peak = read_bandwidth() * 1e9, gemm_peak(dtype=dtype) * 1e9
+        cells: dict[str, list[float | Spread]] = {name: [] for name in ways}
+        weights = sum(o * i for o, i in shapes)
+        for tokens in counts:
+            inputs = {i: torch.randn(tokens, i, dtype=dtype) for _, i in shapes}
+            times = measured(ways, [inputs[i] for _, i in shapes], seconds)
+            spreads = {name: Spread(values) for name, values in times.items()}
+            best = min(float(spread) for name, spread in spreads.items() if "bits" in name)
+            for name, spread in spreads.items():
+                size = dtype.itemsize if name == "floats" else 0.5 + 4 / 64
+                least = max(weights * size / bandwidth, 2 * weights * tokens / peak)
+                cells[name] += [spread * 1e3, best / float(spread), 100 * least / float(spread)]
+        for name, row in cells.items():
+            table.row(name, *row)
+        table.notes.append(f"{bandwidth / 1e9:.1f} GB/s read, {peak / 1e9:,.0f} GFLOP/s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=4, help="of each row of ways")
+    parser = bench_parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=4, help="of each number of tokens")
     parser.add_argument("--tokens", type=int, nargs="+", default=[1, 8, 512])
-    parser.add_argument("--threads", type=int, default=None)
-    arguments: Any = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
-    torch.set_grad_enabled(False)
-    bandwidth = read_bandwidth() * 1e9
-    peaks = {dtype: peak(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    print(f"{torch.get_num_threads()} threads, {load()}; {bandwidth / 1e9:.1f} GB/s read, "
-          f"{peaks[torch.float32] / 1e9:,.0f} GFLOP/s in fp32, "
-          f"{peaks[torch.bfloat16] / 1e9:,.0f} in bf16")  # fmt: skip
-    for model, (block, blocks) in MODELS.items():
-        shapes = block * blocks
-        weights = sum(o * i for o, i in shapes)
-        for dtype in peaks:
-            ways = ways_of(shapes, dtype)
-            for tokens in arguments.tokens:
-                inputs = {i: torch.randn(tokens, i, dtype=dtype) for _, i in shapes}
-                times = measured(ways, [inputs[i] for _, i in shapes], arguments.seconds)
-                best = min(statistics.median(v) for n, v in times.items() if "bits" in n)
-                word = str(dtype).removeprefix("torch.")
-                print(f"{model}, {word}, {tokens} token{'s' * (tokens > 1)}".ljust(34)
-                      + f"{'ms a pass (quartiles)':>21}{'× b&b':>8}{'of bound':>10}")  # fmt: skip
-                for name, values in times.items():
-                    size = dtype.itemsize if name == "floats" else 0.5 + 4 / 64
-                    least = max(weights * size / bandwidth, 2 * weights * tokens / peaks[dtype])
-                    print(row(name, values, best, least), flush=True)
-    print(load())
+    with measuring(parser, ["bitsandbytes"]) as (options, report):
+        keep_freed_memory()
+        torch.set_grad_enabled(False)
+        models = {name: block * blocks for name, (block, blocks) in MODELS.items()}
+        if options.quick:
+            models = {"a layer of SmolLM2": MODELS["SmolLM2"][0][:1]}
+        for model, shapes in models.items():
+            for precision in PRECISIONS:
+                seconds = 0.0 if options.quick else options.seconds
+                bench(report, model, shapes, precision, options.tokens, seconds)
 
 
 if __name__ == "__main__":

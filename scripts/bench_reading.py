@@ -1,6 +1,7 @@
 """From the command to the first update: reading, tokenising and caching of many lines.
 
-    python scripts/bench_reading.py [--lines 1000000] [--repeats 1] [--only demo text pairs tokens]
+    python scripts/bench_reading.py [--lines 1000000] [--repeats 3] [--only demo text pairs tokens]
+                                    [--quick] [--record [FOLDER]]
 
 * demo: `scratchlab train model=transformer_mt` with one update, the command of `scripts/demo`;
 * text: a running text of so many lines (drawn from WikiText-2) as pieces, words and characters;
@@ -9,25 +10,35 @@
   alone with its own way to cut words.
 
 Each command ends after one update. First with an empty cache of prepared data, then with what that
-left there; medians with the least and the most, of the wall and of the processor, and the most
-memory that a process of the command held. The load of the machine stands at the top and at the end.
-WikiText-2 and Multi30k must lie below $SCRATCHLAB_DATA.
+left there: seconds of the wall and of the processor, and the most memory that a process of the
+command held. WikiText-2 and Multi30k must lie below $SCRATCHLAB_DATA.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import os
 import random
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from bench_report import (
+    Report,
+    Spread,
+    Table,
+    bench_parser,
+    data_file,
+    documentation,
+    measuring,
+)
+
+from scratchlab.errors import UserError
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -39,20 +50,9 @@ DEMO = ["train", "model=transformer_mt", "trainer.max_steps=1", "evaluator=[]"]
 PIECES = 8000
 
 
-def load() -> str:
-    one, five, _ = os.getloadavg()
-    return f"load {one:.1f} (of the last five minutes {five:.1f}) on {os.cpu_count()} cores"
-
-
-def spread(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):>7.2f} ({min(values):.2f}–{max(values):.2f})"
-
-
-def write_text(path: Path, data: Path, lines: int) -> None:
-    """Lines of 8 to 28 words, each from a place of WikiText-2 drawn by chance."""
+def write_text(path: Path, words: Sequence[str], lines: int) -> None:
+    """Lines of 8 to 28 of these words, each from a place drawn by chance."""
     draw = random.Random(0)
-    with gzip.open(data / "wikitext2/train.txt.gz", "rt", encoding="utf-8") as file:
-        words = file.read().split()
     with path.open("w", encoding="utf-8") as file:
         for _ in range(lines):
             length = draw.randint(8, 28)
@@ -60,14 +60,9 @@ def write_text(path: Path, data: Path, lines: int) -> None:
             file.write(" ".join(words[first : first + length]) + "\n")
 
 
-def write_pairs(folder: Path, data: Path, lines: int) -> list[str]:
-    """Files of pairs by split, as options of a data set."""
+def write_pairs(folder: Path, texts: dict[str, list[str]], lines: int) -> list[str]:
+    """Files of pairs by split, as options of a data set; ``texts`` by language, line by line."""
     draw = random.Random(0)
-    sides = {
-        side: gzip.decompress((data / f"multi30k/train.{side}.gz").read_bytes()).decode()
-        for side in ("en", "fr")
-    }
-    texts = {side: text.splitlines() for side, text in sides.items()}
     options = ["dataset=parallel_text"]
     for split, count in (("train", lines), ("val", 500), ("test", 500)):
         drawn = [draw.choices(range(len(texts["en"])), k=2) for _ in range(count)]
@@ -77,6 +72,18 @@ def write_pairs(folder: Path, data: Path, lines: int) -> list[str]:
                 file.writelines(f"{texts[side][a]} {texts[side][b]}\n" for a, b in drawn)
             options.append(f"dataset.{split}_{role}={path}")
     return options
+
+
+def sources(quick: bool) -> tuple[list[str], dict[str, list[str]]]:
+    """The words of the text, and the lines of the pairs by language."""
+    if quick:
+        lines = [" ".join(line) for line in documentation()]
+        return " ".join(lines).split(), {"en": lines, "fr": lines}
+    text, *sides = (
+        gzip.decompress(data_file(name).read_bytes()).decode("utf-8")
+        for name in ("wikitext2/train.txt.gz", *(f"multi30k/train.{s}.gz" for s in ("en", "fr")))
+    )
+    return text.split(), dict(zip(("en", "fr"), map(str.splitlines, sides), strict=True))
 
 
 def command(words: Sequence[str], environment: dict[str, str]) -> tuple[float, float, float]:
@@ -93,12 +100,12 @@ def command(words: Sequence[str], environment: dict[str, str]) -> tuple[float, f
     said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
     if status:
-        sys.exit(f"scratchlab {' '.join(words)}\n{said.decode()}")
+        raise UserError(f"scratchlab {' '.join(words)}\n{said.decode()}")
     return time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def commands(name: str, words: list[str], folder: Path, repeats: int) -> None:
-    """A command with an empty cache, and with what it left there."""
+def commands(table: Table, name: str, words: list[str], folder: Path, repeats: int) -> None:
+    """The rows of a command with an empty cache, and with what it left there."""
     cache = folder / "cache"
     environment = {**os.environ, "SCRATCHLAB_CACHE": str(cache)}
     if words is DEMO:
@@ -110,9 +117,8 @@ def commands(name: str, words: list[str], folder: Path, repeats: int) -> None:
         for which in found:
             found[which].append(command(words, environment))
     for which, rows in found.items():
-        wall, processor, memory = zip(*rows, strict=True)
-        print(f"{name + ', ' + which:<34}{spread(wall):>24}{spread(processor):>24}"
-              f"{max(memory):>9,.0f} MiB", flush=True)  # fmt: skip
+        wall, processor, memory = map(Spread, zip(*rows, strict=True))
+        table.row(f"{name}, {which}", wall, processor, memory)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -121,7 +127,7 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def tokens(path: Path, repeats: int) -> None:
+def tokens(table: Table, path: Path, repeats: int) -> None:
     """Learning pieces and encoding by this project and by the library alone, in turn."""
     from tokenizers import Tokenizer
     from tokenizers.models import BPE
@@ -147,40 +153,45 @@ def tokens(path: Path, repeats: int) -> None:
         rows["encode"][0].append(
             timed(lambda: sum(map(len, ours.encode_each(read_pieces(path)))))  # noqa: B023
         )
-    print(f"{'pieces':<34}{'scratchlab, s':>24}{'tokenizers, s':>24}{'ratio':>9}")
     for name, (own, theirs) in rows.items():
-        ratio = statistics.median(theirs) / statistics.median(own)
-        print(f"{name:<34}{spread(own):>24}{spread(theirs):>24}{ratio:>9.2f}", flush=True)
+        ratios = Spread(b / a for a, b in zip(own, theirs, strict=True))
+        table.row(name, Spread(own), Spread(theirs), ratios)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=3)
     parts = ("demo", "text", "pairs", "tokens")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    arguments = parser.parse_args()
-    data = Path(os.environ.get("SCRATCHLAB_DATA", "."))
-    print(f"{arguments.lines:,} lines; {load()}")
-    print(f"{'one update':<34}{'wall, s':>24}{'processor, s':>24}{'memory':>13}")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        text = folder / "text.txt"
-        if "demo" in arguments.only:
-            commands("demo", DEMO, folder, arguments.repeats)
-        if {"text", "tokens"} & set(arguments.only):
-            write_text(text, data, arguments.lines)
-        if "text" in arguments.only:
-            for kind in ("bpe", "word", "char"):
-                words = [*GPT, "dataset=text_file", f"dataset.paths=[{text}]",
-                         "dataset.val_fraction=0.01", f"dataset.tokenizer={kind}"]  # fmt: skip
-                commands(f"text, {kind}", words, folder, arguments.repeats)
-        if "pairs" in arguments.only:
-            words = [*MT, *write_pairs(folder, data, arguments.lines)]
-            commands("pairs, bpe", words, folder, arguments.repeats)
-        if "tokens" in arguments.only:
-            tokens(text, arguments.repeats)
-    print(load())
+    with measuring(parser, ["tokenizers"]) as (options, report), tempfile.TemporaryDirectory() as f:
+        if options.quick:
+            options.lines, options.repeats = 1000, 1
+        bench(report, Path(f), options)
+
+
+def bench(report: Report, folder: Path, options: Any) -> None:
+    only, repeats, lines = set(options.only), options.repeats, f"{options.lines:,} lines"
+    text = folder / "text.txt"
+    if only - {"demo"}:
+        words, texts = sources(options.quick)
+        write_text(text, words, options.lines)
+    if only - {"tokens"}:
+        columns = ("wall (s) ↓", "processor (s) ↓", "memory (MiB) ↓")
+        with report.table(f"to the first update; {lines}", "command", *columns) as table:
+            if "demo" in only:
+                commands(table, "demo", DEMO, folder, repeats)
+            for kind in ("bpe", "word", "char") if "text" in only else ():
+                own = ["dataset=text_file", f"dataset.paths=[{text}]", "dataset.val_fraction=0.01",
+                       f"dataset.tokenizer={kind}"]  # fmt: skip
+                commands(table, f"text, {kind}", [*GPT, *own], folder, repeats)
+            if "pairs" in only:
+                own = write_pairs(folder, texts, options.lines)
+                commands(table, "pairs, bpe", [*MT, *own], folder, repeats)
+    if "tokens" in only:
+        columns = ("scratchlab (s) ↓", "tokenizers (s) ↓", "× tokenizers")
+        with report.table(f"{PIECES:,} pieces; {lines}", "what", *columns) as table:
+            tokens(table, text, repeats)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a second process brings: tokens/s of one training in one process and in two, on CPU cores.
 
-    python scripts/bench_scaling.py [--updates 120] [--batch 24] [--rounds 3]
+    python scripts/bench_scaling.py [--updates 120] [--batch 24] [--rounds 5] [--quick]
+                                    [--record [FOLDER]]
 
 The model is nanoGPT's CPU setting on the embedded Python documentation (4 layers, width 128,
 context 64). Compared are, with the same batch each update: one process with one thread; one with
@@ -9,13 +10,12 @@ share them out (`fsdp`). Two processes that know nothing of each other, at half 
 what two could reach at best on this machine, since they share its memory and its caches alone: what
 is missing to that is the time in which gradients are added up and in which one waits for the other.
 
-Speeds are medians over windows of twenty updates without the first, the best of the rounds, in
-which all take turns. The load of the machine is printed with them: run it on one that is idle.
+A speed is the median over windows of twenty updates without the first; all settings take turns in
+each round. Run it on a machine that is idle.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -24,8 +24,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench_report import Spread, bench_parser, measuring
+
 ROOT = Path(__file__).resolve().parents[1]
 WINDOW = 20
+ALONE, APART = "1 process, 1 thread", "2 apart, half the batch each"
 GPT = [
     *("model=gpt", "model.d_model=128", "model.n_heads=4", "model.n_layers=4", "model.dropout=0"),
     *("dataset.block_size=64", "dataset.batching=random", "scheduler=constant", "device=cpu"),
@@ -61,7 +64,7 @@ def one_round(folder: Path, number: int, updates: int, batch: int) -> dict[str, 
     """Tokens/s of each setting."""
     steps = f"trainer.max_steps={updates}"
     settings = {
-        "1 process, 1 thread": (1, 1, "ddp"),
+        ALONE: (1, 1, "ddp"),
         "1 process, 2 threads": (1, 2, "ddp"),
         "2 processes, ddp": (2, 1, "ddp"),
         "2 processes, fsdp": (2, 1, "fsdp"),
@@ -74,31 +77,32 @@ def one_round(folder: Path, number: int, updates: int, batch: int) -> dict[str, 
     names = [f"{number}-alone-{seed}" for seed in (0, 1)]
     half = [steps, f"dataset.batch_size={batch // 2}"]
     apart = [start(folder, n, 1, 1, *half, f"seed={s}") for s, n in enumerate(names)]
-    found["2 apart, half the batch each"] = sum(map(speed, [folder] * 2, names, apart))
+    found[APART] = sum(map(speed, [folder] * 2, names, apart))
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = bench_parser(__doc__, threads=False)
     parser.add_argument("--updates", type=int, default=120)
     parser.add_argument("--batch", type=int, default=24, help="rows of 64 tokens an update")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    if arguments.batch % 2 or arguments.updates < 2 * WINDOW:
-        parser.error(f"--batch is even, --updates at least {2 * WINDOW}")
-    load = f"load before {os.getloadavg()[0]:.2f}"
-    best: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(arguments.rounds):
-            found = one_round(Path(folder), number, arguments.updates, arguments.batch)
-            best = {label: max(value, best.get(label, 0.0)) for label, value in found.items()}
-    alone, apart = best["1 process, 1 thread"], best["2 apart, half the batch each"]
-    print(f"{'setting':<30}{'tokens/s':>10}{'× 1 thread':>12}{'exchange and waiting':>22}")
-    for label, value in best.items():
-        share = f"{1 - value / apart:>22.1%}" if label.startswith("2 processes") else ""
-        print(f"{label:<30}{value:>10,.0f}{value / alone:>12.2f}{share}")
-    load += f", after {os.getloadavg()[0]:.2f}"
-    print(f"{os.cpu_count()} cores; {load}: of that, 2 are of this script")
+    parser.add_argument("--rounds", type=int, default=5)
+    with measuring(parser) as (options, report), tempfile.TemporaryDirectory() as folder:
+        if options.quick:
+            options.updates, options.batch, options.rounds = 2 * WINDOW, 4, 1
+        if options.batch % 2 or options.updates < 2 * WINDOW:
+            parser.error(f"--batch is even, --updates at least {2 * WINDOW}")
+        title = f"{options.updates} updates of {options.batch} × 64 tokens"
+        columns = ("tokens/s ↑", "× 1 thread", "exchange and waiting (%) ↓")
+        with report.table(title, "setting", *columns) as table:
+            rounds = [
+                one_round(Path(folder), number, options.updates, options.batch)
+                for number in range(options.rounds)
+            ]
+            found = {label: Spread(one[label] for one in rounds) for label in rounds[0]}
+            alone, apart = (float(found[label]) for label in (ALONE, APART))
+            for label, speed in found.items():
+                lost = 100 * (1 - float(speed) / apart) if label.startswith("2 processes") else None
+                table.row(label, speed, float(speed) / alone, lost)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,26 @@
 """What a search finds in equal time: TPE that ends poor trials early, beside random points.
 
-    python scripts/bench_search.py [--repeats 5] [--seconds 20] [--pruner median]
+    python scripts/bench_search.py [--repeats 9] [--seconds 20] [--pruner median] [--quick]
+                                   [--record [FOLDER]]
 
 The task: a perceptron with one to three hidden layers on the digits of scikit-learn, seven options,
 compared by the loss on the validation split. Each search is a sweep as `scratchlab sweep` makes it,
 one trial after the other, until its trials have used `--seconds` of CPU time in all (the last one
 is not counted if it ended later): CPU time, since other work on the machine then favours nobody.
 Both searches of a repeat have the same seed. Shown is the best loss at a quarter, a half and all of
-the time, mean ± standard deviation of the repeats, and in how many of them TPE came out lower.
+the time, and in how many of the repeats TPE came out lower.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import math
-import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
+from bench_report import Spread, bench_parser, measuring
 
 from scratchlab.studies.nursery import Child, Nursery
 from scratchlab.studies.runs import StudyFolder
@@ -92,38 +91,37 @@ def search(words: list[str], folder: Path, seconds: float, nursery: Nursery) -> 
     return [reached[share] for share in SHARES]
 
 
-def main() -> int:
-    """Run the searches and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--repeats", type=int, default=5)
+def main() -> None:
+    parser = bench_parser(__doc__, threads=False)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--pruner", choices=["median", "hyperband"], default="median")
-    given = parser.parse_args()
-    arms = {
-        f"TPE, {given.pruner}": ["sweep=tpe", f"sweep.pruner={given.pruner}"],
-        "random": ["sweep=random"],
-    }
-    found: dict[str, list[list[float]]] = {name: [] for name in arms}
-    variables = dict.fromkeys(THREAD_VARIABLES, "1")
-    with tempfile.TemporaryDirectory() as place, Nursery(variables) as nursery:
-        for seed in range(given.repeats):
-            for name, words in arms.items():
-                folder = Path(place) / f"{words[0].partition('=')[2]}-{seed}"
-                words = [*words, f"sweep.seed={seed}"]
-                found[name].append(search(words, folder, given.seconds, nursery))
-    print(f"best val/loss after {given.seconds:g} s of CPU time, {given.repeats} repeats")
-    print(f"{'':<16}" + "".join(f"{f'{share:.0%} of it':>20}" for share in SHARES))
-    for name, curves in found.items():
-        cells = []
-        for values in zip(*curves, strict=True):
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            cells.append(f"{statistics.fmean(values):.4f} ± {spread:.4f}")
-        print(f"{name:<16}" + "".join(f"{cell:>20}" for cell in cells))
-    first, second = found.values()
-    lower = [sum(a[i] < b[i] for a, b in zip(first, second, strict=True)) for i in range(3)]
-    print(f"{'TPE lower in':<16}" + "".join(f"{f'{n} of {given.repeats}':>20}" for n in lower))
-    return 0
+    with measuring(parser, ["optuna"]) as (options, report):
+        if options.quick:
+            options.repeats, options.seconds = 1, 3.0
+        arms = {
+            f"TPE, {options.pruner}": ["sweep=tpe", f"sweep.pruner={options.pruner}"],
+            "random": ["sweep=random"],
+        }
+        found: dict[str, list[list[float]]] = {name: [] for name in arms}
+        variables = dict.fromkeys(THREAD_VARIABLES, "1")
+        title = f"best val/loss after {options.seconds:g} s of CPU time"
+        with (
+            report.table(title, "search", *(f"{share:.0%} of it" for share in SHARES)) as table,
+            tempfile.TemporaryDirectory() as place,
+            Nursery(variables) as nursery,
+        ):
+            for seed in range(options.repeats):
+                for name, words in arms.items():
+                    folder = Path(place) / f"{words[0].partition('=')[2]}-{seed}"
+                    words = [*words, f"sweep.seed={seed}"]
+                    found[name].append(search(words, folder, options.seconds, nursery))
+            for name, curves in found.items():
+                table.row(name, *map(Spread, zip(*curves, strict=True)))
+            pairs = list(zip(*found.values(), strict=True))
+            lower = (sum(a[i] < b[i] for a, b in pairs) for i in range(len(SHARES)))
+            table.row("TPE lower in", *(f"{n} of {options.repeats}" for n in lower))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,42 +1,40 @@
 """Speed of training a translator, beside the machine's peak and a peer.
 
-    python scripts/bench_translation.py [--seconds 20] [--threads N] [--quick]
+    python scripts/bench_translation.py [--seconds 20] [--threads N] [--quick] [--record [FOLDER]]
 
-Prints, in one run: the machine's peak in matrix products, in fp32 and in bf16; target tokens/s,
-GFLOP/s and the share of the peak of its precision in training at d=256 and d=128, in both (3+3
-layers, vocabulary 8,000, batches of 4,096 target tokens), beside transformers' MarianMTModel of the
-same size trained by its Trainer on the same sentences: random ids, as long as those of Multi30k.
-Decoding is timed by bench_decoding.py.
+In one run: target tokens/s, GFLOP/s and the share of the peak of its precision in training at d=256
+and d=128, in fp32 and in bf16 (3+3 layers, vocabulary 8,000, batches of 4,096 target tokens),
+beside transformers' MarianMTModel of the same size trained by its Trainer on the same sentences:
+random ids, as long as those of Multi30k. Decoding is timed by bench_decoding.py.
 
-"Its products alone" is what is left if everything but the step's own matrix products were free:
-they are run one after another, in their own shapes. Narrow products are slower than the large
-square ones that set the peak, by how much depends on the processor; no loop can pass that line.
+"Products alone" is what is left if everything but the step's own matrix products were free: they
+are run one after another, in their own shapes. Narrow products are slower than the large square
+ones that set the peak, by how much depends on the processor; no loop can pass that line.
 
 How FLOPs are counted: two for each multiply-add of a matrix product (attention scores included) of
 the forward pass, times three for forward and backward. Only real tokens count: padding, embedding
 look-ups, softmax, norms, dropout and the optimizer are work that earns nothing.
 
-Groups of steps in both precisions are made in turn. Figures are medians, with the middle half and
-the load of the machine. The machine's speed may change while this runs, so the peak is measured
-before and after each part and the higher one is taken; compare ratios, not times.
+Groups of steps in both precisions are made in turn. The machine's speed may change while this runs,
+so the peak is measured before and after each part and the higher one is taken; compare ratios, not
+times.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from machine_peak import PRECISIONS, gemm_peak, load
+from bench_report import Report, Spread, bench_parser, measuring
+from machine_peak import PRECISIONS, gemm_peak
 from torch import Tensor
 
 from scratchlab.data.contract import Seq2SeqBatch, Spec
@@ -151,8 +149,8 @@ def product_shapes(size: Size, pairs: list[Pair]) -> list[tuple[int, int, int]]:
     return layers * (encoder + decoder) + [(target_tokens(pairs), d, size.vocabulary)]
 
 
-def products_alone(size: Size, batches: list[list[Pair]], dtype: torch.dtype) -> float:
-    """GFLOP/s of a training step's matrix products and nothing else (median of the batches)."""
+def products_alone(size: Size, batches: list[list[Pair]], dtype: torch.dtype) -> Spread:
+    """GFLOP/s of a training step's matrix products and nothing else, of each batch."""
     rates = []
     for pairs in batches:
         shapes = product_shapes(size, pairs)
@@ -168,38 +166,23 @@ def products_alone(size: Size, batches: list[list[Pair]], dtype: torch.dtype) ->
             gradient.t() @ x
         seconds = time.perf_counter() - start
         rates.append(sum(6 * m * k * n for m, k, n in shapes) / seconds / 1e9)
-    return statistics.median(rates)
+    return Spread(rates)
 
 
-@dataclass
-class Training:
-    """What was measured: medians over steps, and the highest peak seen around them."""
+class Training(NamedTuple):
+    """What was measured: of each step, and the highest peak seen around them."""
 
-    tokens_per_second: float
-    gflops: float
-    middle: tuple[float, float]  # GFLOP/s between which the middle half of the steps lies
+    tokens: Spread  # target tokens/s
+    gflops: Spread
     peak: float
-    steps: int
-
-    def line(self, name: str) -> str:
-        low, high = self.middle
-        return (
-            f"  {name:<22} {self.tokens_per_second:8,.0f} target tokens/s {self.gflops:7.1f} "
-            f"GFLOP/s ({low:.0f} to {high:.0f}) {self.gflops / self.peak:6.1%} of peak "
-            f"{self.peak:.0f}; {self.steps} steps, {load()}"
-        )
 
 
 def summarise(steps: list[tuple[float, int, float]], peaks: list[float]) -> Training:
     """``steps``: (seconds, target tokens, FLOPs) of each."""
-    rates = [flops / seconds / 1e9 for seconds, _, flops in steps]
-    low, _, high = statistics.quantiles(rates, method="inclusive")
     return Training(
-        tokens_per_second=statistics.median(tokens / seconds for seconds, tokens, _ in steps),
-        gflops=statistics.median(rates),
-        middle=(low, high),
-        peak=max(peaks),
-        steps=len(steps),
+        Spread(tokens / seconds for seconds, tokens, _ in steps),
+        Spread(flops / seconds / 1e9 for seconds, _, flops in steps),
+        max(peaks),
     )
 
 
@@ -350,52 +333,44 @@ def train_marian(size: Size, batches: list[list[Pair]], seconds: float) -> Train
     return summarise(steps, peaks)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each training measured")
-    parser.add_argument("--threads", type=int, default=0, help="0: as many as torch chooses")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: only whether it runs")
-    parser.add_argument("--no-peer", action="store_true", help="leave Marian's training out")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    kept = keep_freed_memory()
-    sizes = [Size(256, 1024), Size(128, 512)]
-    if options.quick:
-        sizes = [Size(32, 64, vocabulary=300, batch_tokens=256)]
-    seconds = 0.2 if options.quick else options.seconds
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
-        f"freed memory kept: {'yes' if kept else 'no'} (for both)"
+def bench(report: Report, size: Size, seconds: float, peer: bool) -> None:
+    """The table of a size."""
+    batches = length_batches(
+        sentence_pairs(30 * size.batch_tokens // 14, size.vocabulary), size.batch_tokens
     )
-    peaks = ", ".join(f"{gemm_peak(dtype=d):.0f} in {name}" for name, d in PRECISIONS.items())
-    print(f"matrix product, best of 512/1024/2048, GFLOP/s: {peaks}; {load()}", flush=True)
-    for size in sizes:
-        pairs = sentence_pairs(30 * size.batch_tokens // 14, size.vocabulary)
-        batches = length_batches(pairs, size.batch_tokens)
-        print(
-            f"training, d={size.d_model}, {size.layers}+{size.layers} layers, ff={size.d_ff}, "
-            f"vocabulary {size.vocabulary}, {size.batch_tokens} target tokens a batch"
-        )
-        found = train_ours(size, batches, seconds)
-        for name, dtype in PRECISIONS.items():
-            ours = found[name]
-            print(ours.line(f"scratchlab {name}"), flush=True)
-            alone = products_alone(size, batches, dtype)
-            print(
-                f"  {'its products alone':<22} {'':>25} {alone:7.1f} GFLOP/s "
-                f"{alone / ours.peak:6.1%} of peak: the loop reaches {ours.gflops / alone:.0%} "
-                "of this",
-                flush=True,
-            )
-        ours, lower = found["fp32"], found["bf16"]
-        gain = lower.tokens_per_second / ours.tokens_per_second
-        print(f"  bf16 is {gain:.2f} times as fast as fp32", flush=True)
-        if not options.no_peer:
-            peer = train_marian(size, batches, seconds)
-            print(peer.line("transformers Marian"), flush=True)
-            times = (t.tokens_per_second / peer.tokens_per_second for t in (ours, lower))
-            print("  scratchlab is {:.2f} (fp32) and {:.2f} (bf16) times as fast".format(*times))
+    title = (
+        f"training, d={size.d_model}, ff={size.d_ff}, {size.layers}+{size.layers} layers, "
+        f"vocabulary {size.vocabulary:,}, {size.batch_tokens:,} target tokens a batch"
+    )
+    columns = ("target tokens/s ↑", "GFLOP/s", "of the peak (%) ↑", "products alone, GFLOP/s",
+               "of these (%) ↑", "× transformers")  # fmt: skip
+    with report.table(title, "what", *columns) as table:
+        ours = train_ours(size, batches, seconds)
+        alone = {name: products_alone(size, batches, d) for name, d in PRECISIONS.items()}
+        other = train_marian(size, batches, seconds) if peer else None
+        for name, (tokens, gflops, peak) in ours.items():
+            rate = float(gflops)
+            times = float(tokens) / float(other.tokens) if other else None
+            own = (alone[name], 100 * rate / float(alone[name]))
+            table.row(f"scratchlab {name}", tokens, gflops, 100 * rate / peak, *own, times)
+        if other:
+            share = 100 * float(other.gflops) / other.peak
+            table.row("transformers Marian fp32", other.tokens, other.gflops, share, *3 * [None])
+        peaks = ", ".join(f"{found.peak:.0f} in {name}" for name, found in ours.items())
+        table.notes.append(f"peak of large products, GFLOP/s: {peaks}")
+
+
+def main() -> None:
+    parser = bench_parser(__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each training measured")
+    parser.add_argument("--no-peer", action="store_true", help="leave Marian's training out")
+    with measuring(parser, ["transformers"]) as (options, report):
+        keep_freed_memory()
+        sizes = [Size(256, 1024), Size(128, 512)]
+        if options.quick:
+            sizes = [Size(32, 64, vocabulary=300, batch_tokens=256)]
+        for size in sizes:
+            bench(report, size, 0.2 if options.quick else options.seconds, not options.no_peer)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import torch
@@ -23,12 +22,6 @@ def gemm_peak(repeats: int = 4, dtype: torch.dtype = torch.float32) -> float:
             multiply(a, b, out=out)
             best = max(best, 2 * n**3 / (time.perf_counter() - start) / 1e9)
     return best
-
-
-def load() -> str:
-    """What the machine is doing over the last minute: near the threads of a bench, it is alone."""
-    found = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    return f"load of the machine {found:.1f}"
 
 
 def read_bandwidth(megabytes: int = 512, repeats: int = 4) -> float:

@@ -3,8 +3,9 @@
     python scripts/results.py            write docs/results.md and the tables between markers
     python scripts/results.py --check    fail if a page is not what the records say
 
-A record is written by `scratchlab suite NAME --record` and `scratchlab train … --record`. A page
-takes the tables of a record, or the best of all, between two comments:
+A record is written by `scratchlab suite NAME --record`, `scratchlab train … --record` and
+`python scripts/bench_NAME.py --record`. A page takes the tables of a record, or the best of all,
+between two comments:
 
     <!-- results: NAME -->  …  <!-- /results -->      NAME*: of all records that begin so
     <!-- results: highlights -->  …  <!-- /results -->
@@ -78,10 +79,17 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Speed and memory": {
         "bench_classical": ("The NumPy MLP", ""),
-        "bench_translation": ("Translation", ""),
+        "bench_translation": ("Training a translator", ""),
+        "bench_decoding": ("Translating", ""),
         "bench_language_models": ("Language models", ""),
         "bench_pretrained": ("Fine-tuning", ""),
-        "bench_memory": ("Memory of fine-tuning", ""),
+        "bench_quantization": ("Products with 4-bit weights", ""),
+        "bench_embeddings": ("Word vectors beside gensim", ""),
+        "bench_reading": ("From the command to the first update", ""),
+        "bench_overhead": ("What commands and the loop cost", ""),
+        "bench_scaling": ("A second process", ""),
+        "bench_search": ("Searches in equal time", ""),
+        "bench_memory": ("Memory of training", ""),
     },
 }
 # What a record shows, in a sentence without figures: those stand in its table.
@@ -160,10 +168,17 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
 def tables_of(record: Mapping[str, Any]) -> str:
     """The tables of a record, each with its notes, and what it was made on."""
     parts = [
-        markdown(t["columns"], [[c or "" for c in row] for row in t["rows"]], t["notes"])
+        _title(t["title"], record["name"])
+        + markdown(t["columns"], [[c or "" for c in row] for row in t["rows"]], t["notes"])
         for t in record["tables"]
     ]
     return "\n".join([*parts, made_on(record)])
+
+
+def _title(title: str, record: str) -> str:
+    """The title of a bench's table, which says sizes; others are named by the heading above."""
+    own = record.startswith("bench_") and not title.startswith(record)
+    return f"**{title}**\n\n" if own else ""
 
 
 def made_on(record: Mapping[str, Any]) -> str:
@@ -175,8 +190,8 @@ def made_on(record: Mapping[str, Any]) -> str:
         words.append(" to ".join(record["run_between"]))
     words += dict.fromkeys(text for made in record["made_on"] for text in _machine(made))
     if not record["transcribed"]:
-        seeds = record["seeds"]
-        words.append(f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}")
+        if seeds := record["seeds"]:
+            words.append(f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}")
         words += [f"{folds} folds" for folds in record.get("folds", ())]
         words += [_data(entry) for entry in record["data"]]
     return f"*{' · '.join(words)}*\n"

@@ -45,7 +45,7 @@ def record_study(
         if (path := study / "tables" / f"{file}.csv").is_file()
         for line in _csv(path)
     ]
-    return _write(into, name, description, command, list(tables), figures, runs)
+    return _write_runs(into, name, description, command, list(tables), figures, runs)
 
 
 def record_run(into: Path, run: Path) -> Path:
@@ -58,7 +58,29 @@ def record_run(into: Path, run: Path) -> Path:
     description = config.get("description") or f"{config['model']['name']} on {_dataset(config)}"
     arguments = read_manifest(run / "manifest.json", whole=True).get("command", [])[1:]
     figures = [m.as_dict() for m in measurements]
-    return _write(into, config["name"], description, arguments, [table], figures, [run])
+    return _write_runs(into, config["name"], description, arguments, [table], figures, [run])
+
+
+def record_bench(
+    into: Path,
+    name: str,
+    description: str,
+    command: Sequence[str],
+    tables: Sequence[Mapping[str, Any]],
+    figures: Sequence[Mapping[str, Any]],
+    session: Mapping[str, Any],
+) -> Path:
+    """Record what a script has measured in one process, of which ``session`` is the manifest."""
+    content = {
+        "command": " ".join(map(_without_folders, command)),
+        "run_between": [session["started"][:10]],
+        "made_on": [_made_on(session)],
+        "seeds": [],
+        "data": [],
+        "tables": tables,
+        "figures": figures,
+    }
+    return _write(into, name, description, content)
 
 
 def shown_command(arguments: Sequence[str]) -> str:
@@ -74,7 +96,7 @@ def _without_folders(word: str) -> str:
     return word if equals or not Path(word).is_absolute() else Path(word).name
 
 
-def _write(
+def _write_runs(
     into: Path,
     name: str,
     description: str,
@@ -87,11 +109,7 @@ def _write(
     configs = [read_config(run / "config.yaml") for run in runs]
     days = sorted(str(s.get("started", ""))[:10] for s in sessions)
     content = {
-        "name": name,
-        "description": description,
         "command": shown_command(command),
-        "recorded": datetime.date.today().isoformat(),
-        "transcribed": False,
         "run_between": list(dict.fromkeys([days[0], days[-1]])),
         "made_on": _distinct(map(_made_on, sessions)),
         "seeds": sorted({config["seed"] for config in configs}),
@@ -100,9 +118,20 @@ def _write(
         "tables": tables,
         "figures": figures,
     }
+    return _write(into, name, description, content)
+
+
+def _write(into: Path, name: str, description: str, content: Mapping[str, Any]) -> Path:
+    head = {
+        "name": name,
+        "description": description,
+        "command": content["command"],
+        "recorded": datetime.date.today().isoformat(),
+        "transcribed": False,
+    }
     path = into / f"{name}.json"
     into.mkdir(parents=True, exist_ok=True)
-    write_json(path, content)
+    write_json(path, {**head, **content})
     return path
 
 
