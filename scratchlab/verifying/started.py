@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,26 @@ def last_line(text: str) -> str:
 def run_together(words: Sequence[str], count: int) -> None:
     """Run a command in so many processes that form a group, as torchrun would.
 
+    Where they meet is kept by this process, as torchrun keeps it: a port that is only looked up for
+    them may be another's by the time that the first of them, on a busy machine, has come so far.
+
     Raises:
         RuntimeError: one of them failed, or they wait for each other for good.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    from torch.distributed import TCPStore
+
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    group = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(meeting.port),
+        "TORCHELASTIC_USE_AGENT_STORE": str(True),
+        "WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": "1",
+    }
     with ExitStack() as stack:
         started, said = [], []
         for rank in range(count):
-            place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"}
+            place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             said.append(stack.enter_context(tempfile.TemporaryFile("w+", errors="replace")))
             process = subprocess.Popen(
                 words,
@@ -76,8 +85,16 @@ def run_together(words: Sequence[str], count: int) -> None:
         failed = _first_failed(started)
         if failed is not None:
             said[failed].seek(0)
-            why = last_line(said[failed].read()) or f"exit code {started[failed].returncode}"
+            why = _ended(started[failed].returncode, said[failed].read())
             raise RuntimeError(f"process {failed} of {count}: {why}")
+
+
+def _ended(code: int, said: str) -> str:
+    """How a process ended that was not to: its own words do not tell of a signal."""
+    if code < 0:
+        with suppress(ValueError):
+            return f"ended by {signal.Signals(-code).name} (out of memory, if nobody sent it)"
+    return last_line(said) or f"exit code {code}"
 
 
 def _first_failed(started: Sequence[subprocess.Popen[bytes]]) -> int | None:

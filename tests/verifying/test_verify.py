@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from scratchlab.run.folder import read_trained
 from scratchlab.verifying import findings
 from scratchlab.verifying import verify as module
 from scratchlab.verifying.findings import NO_CASE, NOT_EQUAL, ROUNDING, gap, judged, rounding
+from scratchlab.verifying.started import run_together
 from scratchlab.verifying.subject import Subject
 from scratchlab.verifying.training import Alarm
 from scratchlab.verifying.verify import CHECKS, verify
@@ -154,3 +156,19 @@ def test_a_process_that_is_killed_imports_nothing_from_the_folder_of_the_command
     monkeypatch.chdir(tmp_path)
     assert main(["model=mlp", "dataset=wine_cultivars", "checks=kill", "threads=1"]) == 0
     assert not (tmp_path / "ran").exists()
+
+
+def test_where_processes_meet_is_nobody_elses_however_late_they_come() -> None:
+    taking = (
+        "import os, socket\n"
+        "with socket.socket() as other:\n"
+        "    other.bind(('127.0.0.1', int(os.environ['MASTER_PORT'])))"
+    )
+    with pytest.raises(RuntimeError, match=r"process \d of 2: OSError.*in use"):
+        run_together([sys.executable, "-c", taking], 2)
+
+
+def test_a_process_that_was_killed_is_said_to_be_so() -> None:
+    code = "import os, sys; print('fine', file=sys.stderr, flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(RuntimeError, match=r"process \d of 2: ended by SIGKILL"):
+        run_together([sys.executable, "-c", code], 2)
