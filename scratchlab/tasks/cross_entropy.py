@@ -28,6 +28,7 @@ GPU_CHUNK_BYTES = 512 << 20
 # Tensor cores read rows of whole blocks: at GPT-2's 50,257 classes, products take half as long
 # again as at 50,304.
 GPU_BLOCK = 64
+BF16_ROWS = 64  # see compiles_shapes
 
 AUTOCAST = [d for d in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(d)]
 
@@ -36,6 +37,19 @@ def chunk_rows(n_classes: int, device: torch.device, itemsize: int = 4) -> int:
     """How many rows of logits are handled at a time."""
     budget = CPU_CHUNK_BYTES if device.type in ("cpu", "meta") else GPU_CHUNK_BYTES
     return max(64, budget // (n_classes * itemsize) // 16 * 16)
+
+
+def compiles_shapes(x: Tensor) -> bool:
+    """Whether products of ``x`` are compiled by oneDNN for each shape that they have, which takes
+    longer than the product: chunks are of few sizes then, and the last one is filled with zeros."""
+    in_bf16 = x.dtype == torch.bfloat16 and x.device.type == "cpu"
+    return in_bf16 and not torch.compiler.is_compiling()
+
+
+def even_rows(count: int, rows: int) -> int:
+    """The size of equal chunks of at most about ``rows`` rows, one of few sizes."""
+    chunks = max(1, -(-count // rows))
+    return -(-count // (chunks * BF16_ROWS)) * BF16_ROWS
 
 
 def missing_rows(n_classes: int, device: torch.device) -> int:
@@ -57,6 +71,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         n_classes, given = weight.shape[0], weight.dtype
         own = weight = weight.to(hidden.dtype)
+        count = len(hidden)
+        if compiles_shapes(hidden) and count % chunk:
+            filling = -count % chunk
+            hidden, target = F.pad(hidden, (0, 0, 0, filling)), F.pad(target, (0, filling))
         padding = missing_rows(n_classes, hidden.device)
         if padding:
             weight = F.pad(weight, (0, 0, 0, padding))
@@ -76,6 +94,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for start in range(0, hidden.shape[0], chunk):
             h = hidden[start : start + chunk]  # [C, D]
             y = target[start : start + chunk, None]  # [C, 1]
+            real = min(len(h), count - start)  # what follows is filling
             z = torch.mm(h, weight.t(), out=logits[: len(h)])  # [C, V and padding]
             if not stays:
                 z = z.to(logits_dtype)
@@ -88,11 +107,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 z[:, n_classes:] = float("-inf")
             z_y = z.gather(1, y)[:, 0].to(logits_dtype)
             p, log_p = _softmax(z, y, z_y, h, own, softcap)
-            nll -= log_p.sum(dtype=torch.float64)
+            nll -= log_p[:real].sum(dtype=torch.float64)
             if weight_sum is not None:
                 mean = (h @ weight_sum).to(logits_dtype) / n_classes
             if smoothing:  # lse - mean(z), with lse = z_y - log p_y
-                uniform += (z_y - log_p - mean).sum(dtype=torch.float64)
+                uniform += (z_y - log_p - mean)[:real].sum(dtype=torch.float64)
             if not (wants_hidden or wants_weight):
                 continue
             # no scatter: on a CPU it takes all of a bf16 matrix to fp32 and back
@@ -101,6 +120,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if slope is not None:
                 p.sub_(smoothing / n_classes).mul_(slope)
             d = p.to(hidden.dtype)
+            if real < len(d):
+                d[real:] = 0
             if grad_hidden is not None:
                 g = torch.mm(d, weight, out=grad_hidden[start : start + chunk])
                 if weight_sum is not None:
@@ -115,6 +136,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             grad_weight.sub_(hidden.sum(0), alpha=smoothing / n_classes)
         if grad_weight is not None:
             grad_weight = grad_weight[:n_classes].to(given)
+        if grad_hidden is not None:
+            grad_hidden = grad_hidden[:count]
         ctx.save_for_backward(grad_hidden, grad_weight)
         nll = nll.to(logits_dtype)
         total = (1 - smoothing) * nll + smoothing * uniform.to(logits_dtype)
@@ -179,6 +202,8 @@ def linear_cross_entropy(
         hidden = hidden.to(weight.dtype)
     itemsize = hidden.element_size() if device == "cpu" else 4
     rows = chunk or chunk_rows(weight.shape[0], hidden.device, itemsize)
+    if chunk is None and compiles_shapes(hidden):
+        rows = even_rows(len(hidden), rows)
     with torch.autocast(device, enabled=False) if has_autocast else nullcontext():
         total, nll = _LinearCrossEntropy.apply(
             hidden, weight, target, label_smoothing, rows, softcap

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.models.gpt import GPT
+from scratchlab.models.layers import lowered
 from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.lowered import is_lowered
@@ -52,6 +53,30 @@ def test_a_linear_layer_and_its_gradients_are_those_of_fp32(relu: bool, bias: bo
         torch.autograd.grad(found, (x, *layer.parameters()), slope), wanted, strict=True
     ):
         assert mine.dtype == torch.float32 and near(mine, other)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_rows_are_filled_up_to_few_shapes_and_change_nothing(
+    relu: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer, rows = Linear(24, 40), lowered.ROWS
+    x = torch.randn(2 * rows + 5, 24).bfloat16().requires_grad_()
+    slope = torch.randn(len(x), 40).bfloat16()
+    found = []
+    for block in (rows, len(x)):  # the second time there is nothing to fill up
+        monkeypatch.setattr(lowered, "ROWS", block)
+        with lower():
+            y = layer(x, relu=relu)
+        found.append((y, *torch.autograd.grad(y, (x, *layer.parameters()), slope)))
+        assert y.shape == (len(x), 40) and y.is_contiguous()
+    assert lowered.in_blocks(x).shape == x.shape
+    for mine, right in zip(*found, strict=True):
+        assert mine.shape == right.shape and near(mine.float(), right.float())
+    monkeypatch.setattr(lowered, "ROWS", rows)
+    assert lowered.in_blocks(x).shape == (3 * rows, 24)
+    assert not lowered.in_blocks(x)[len(x) :].any()
+    assert lowered.in_blocks(x[:5]).shape == (5, 24)  # one text at a time
 
 
 def test_a_frozen_layer_passes_gradients_on_and_gets_none() -> None:

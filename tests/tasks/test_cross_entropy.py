@@ -132,3 +132,30 @@ def test_low_precision_loses_little() -> None:
     found, wanted = (torch.autograd.grad(t, weight)[0] for t in (rough, exact))
     assert found.dtype == torch.float32
     assert (found - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("count", [3, 64, 70, 200])
+def test_rows_that_fill_up_a_chunk_in_bf16_change_nothing(
+    count: int, softcap: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(count, 16).bfloat16().requires_grad_()
+    weight = torch.randn(40, 16, requires_grad=True)
+    target = torch.randint(40, (count,))
+    monkeypatch.setattr(cross_entropy, "CPU_CHUNK_BYTES", 128 * 40 * 2)  # 128 rows, filled: 2 × 128
+    found = []
+    for fills in (True, False):
+        monkeypatch.setattr(cross_entropy, "compiles_shapes", lambda _, fills=fills: fills)
+        with torch.autocast("cpu", torch.bfloat16):
+            total, nll = linear_cross_entropy(hidden, weight, target, 0.1, softcap=softcap)
+        found.append((total, nll, *torch.autograd.grad(total, (hidden, weight))))
+    for mine, right in zip(*found, strict=True):
+        assert mine.shape == right.shape
+        torch.testing.assert_close(mine.float(), right.float(), rtol=0.02, atol=0.02)
+
+
+def test_chunks_in_bf16_are_of_few_sizes() -> None:
+    sizes = {cross_entropy.even_rows(count, 1040) for count in range(4000, 4161)}
+    assert sizes == {1024, 1088}
+    assert cross_entropy.even_rows(1, 1040) == cross_entropy.BF16_ROWS

@@ -18,7 +18,7 @@ from scratchlab.models.layers.cache import LayerCache
 from scratchlab.models.layers.dropout import keep_mask, ones_and_zeros
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.positions import Rotation, rotate
-from scratchlab.models.layers.short_attention import is_short, short_attention
+from scratchlab.models.layers.short_attention import is_short, parts, short_attention
 from scratchlab.models.layers.token_layers import is_plain
 
 Maps = dict[str, list[Tensor]]
@@ -157,7 +157,7 @@ class SelfAttention(MultiHeadAttention):
         [B, T, D] are added to those that are made of x."""
         batch, length, _ = x.shape
         qkv = self.qkv(x).view(batch, length, 3 * self.n_heads, -1)  # [B, T, 3 H, head_dim]
-        q, k, v = qkv.chunk(3, 2)
+        q, k, v = parts(qkv, 3, 2)
         if self.qk_norm is not None or rotation is not None:
             qk = qkv[:, :, : 2 * self.n_heads]
             qk = qk if self.qk_norm is None else self.qk_norm(qk)
@@ -186,7 +186,7 @@ class CrossAttention(MultiHeadAttention):
 
     def keys_and_values(self, memory: Tensor) -> KeysAndValues:
         """Of a memory [B, S, D]."""
-        k, v = self.kv(memory).unflatten(-1, (2, self.n_heads, -1)).unbind(2)
+        k, v = parts(self.kv(memory).unflatten(-1, (2 * self.n_heads, -1)), 2, 2)
         k = k if self.qk_norm is None else self.qk_norm.scaled(k, self.qk_norm.k_gain)
         return KeysAndValues(k.transpose(1, 2), v.transpose(1, 2))
 

@@ -5,6 +5,10 @@ stream of a Transformer is bf16 from the embeddings on (:func:`lowered`), so tha
 cast between its layers; a product, its bias and its ReLU are one call; gradients of the weights
 arrive in their own dtype. Norms, softmax and loss compute in fp32 inside. The weights stay fp32: a
 cast in each forward pass is a hundredth of its time.
+
+oneDNN compiles a product when it meets its shape for the first time, which takes several times as
+long as the product. Batches of sentences have another number of tokens each, so their rows are
+filled up with zeros to whole blocks (:func:`in_blocks`): these shapes are soon all known.
 """
 
 from __future__ import annotations
@@ -43,6 +47,20 @@ def lowered(x: Tensor) -> Tensor:
     return x.bfloat16() if is_lowered(x) else x
 
 
+ROWS = 128  # of a block: in the mean one row in a hundred is a zero
+
+
+def in_blocks(x: Tensor) -> Tensor:
+    """x [n, in] with rows of zeros after it, up to whole blocks; less than one as it is."""
+    missing = -len(x) % ROWS
+    if not missing or len(x) < ROWS:
+        return x
+    whole = x.new_empty(len(x) + missing, x.shape[1])
+    whole[: len(x)] = x
+    whole[len(x) :] = 0
+    return whole
+
+
 class LoweredLinear(torch.autograd.Function):
     """``x Wᵀ + b``, or its ReLU, for x [n, in] in bf16 and weights in any dtype of floats."""
 
@@ -51,8 +69,13 @@ class LoweredLinear(torch.autograd.Function):
         ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         weight = weight.bfloat16()
         bias = None if bias is None else bias.bfloat16()
-        name = "relu" if relu else "none"
+        name, count = "relu" if relu else "none", len(x)
+        ctx.filled = count % ROWS != 0
+        if ctx.filled:
+            x = in_blocks(x)
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], "")
+        if ctx.filled:
+            y.resize_(count, y.shape[1])  # the same memory
         ctx.save_for_backward(x, weight, y if relu else None)
         return y
 
@@ -63,9 +86,14 @@ class LoweredLinear(torch.autograd.Function):
         if y is not None:
             grad = torch.ops.aten.threshold_backward(grad, y, 0)
         wanted, (of_weight, of_bias) = ctx.needs_input_grad, ctx.dtypes
-        grad_x = grad @ weight if wanted[0] else None
-        grad_weight = (grad.t() @ x).to(of_weight) if wanted[1] else None
         grad_bias = grad.sum(0).to(of_bias) if wanted[2] else None
+        count = len(grad)
+        if ctx.filled:
+            grad = in_blocks(grad)
+        grad_x = grad @ weight if wanted[0] else None
+        if ctx.filled and grad_x is not None:
+            grad_x = grad_x[:count]
+        grad_weight = (grad.t() @ x).to(of_weight) if wanted[1] else None
         return grad_x, grad_weight, grad_bias, None
 
 
