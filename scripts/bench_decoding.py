@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="times that each is measured")
     parser.add_argument("--threads", type=int, nargs="+", help="default: as many as torch chooses")
     parser.add_argument("--only", nargs="+", choices=TOOLS, default=list(TOOLS))
-    with measuring(parser, ["transformers", "ctranslate2"]) as (options, report):
+    with measuring(parser, ["transformers", "ctranslate2"], elsewhere=True) as (options, report):
         for package in {name.split()[0] for name in options.only}:
             if importlib.util.find_spec(package) is None:
                 raise MissingPackageError(package, "this comparison")

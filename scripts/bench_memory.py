@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3, help="times that each trains")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
-    with measuring(parser, ["transformers", "peft"]) as (options, report):
+    with measuring(parser, ["transformers", "peft"], elsewhere=True) as (options, report):
         if options.quick:
             options.only, options.repeats, options.batch, options.length = ["gpt"], 1, 1, 16
         sizes = (options.checkpoint, str(options.batch), str(options.length))

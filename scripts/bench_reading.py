@@ -164,7 +164,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parts = ("demo", "text", "pairs", "tokens")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    with measuring(parser, ["tokenizers"]) as (options, report), tempfile.TemporaryDirectory() as f:
+    with (
+        measuring(parser, ["tokenizers"], elsewhere=True) as (options, report),
+        tempfile.TemporaryDirectory() as f,
+    ):
         if options.quick:
             options.lines, options.repeats = 1000, 1
         bench(report, Path(f), options)

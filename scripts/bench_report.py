@@ -176,12 +176,14 @@ def bench_parser(doc: str | None, *, threads: bool = True) -> argparse.ArgumentP
 
 @contextlib.contextmanager
 def measuring(
-    parser: argparse.ArgumentParser, peers: Sequence[str] = ()
+    parser: argparse.ArgumentParser, peers: Sequence[str] = (), *, elsewhere: bool = False
 ) -> Iterator[tuple[argparse.Namespace, Report]]:
     """The options of the command, and a report; the record is written when all went well.
 
-    ``peers`` are the packages beside which is measured: the record names their versions. A mistake
-    in the command, or a package that is missing, ends it with a line and exit code 2.
+    ``peers`` are the packages beside which is measured: the record names their versions.
+    ``elsewhere``: the work is done in processes whose threads are not those of this one, so that
+    the record tells none. A mistake in the command, or a package that is missing, ends it with a
+    line and exit code 2.
     """
     try:
         words, into = take_record(sys.argv[1:])
@@ -192,6 +194,9 @@ def measuring(
         if torch is not None and isinstance(threads, int):
             torch.set_num_threads(threads)
         session, report = manifest([]), Report(str(parser.description))
+        if elsewhere:
+            for name in ("torch_threads", "blas_threads"):
+                session["machine"].pop(name, None)
         yield options, report
         if into is not None:
             print(f"recorded: {report.record(into, words, session, peers)}", file=sys.stderr)

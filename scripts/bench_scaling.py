@@ -86,7 +86,10 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=120)
     parser.add_argument("--batch", type=int, default=24, help="rows of 64 tokens an update")
     parser.add_argument("--rounds", type=int, default=5)
-    with measuring(parser) as (options, report), tempfile.TemporaryDirectory() as folder:
+    with (
+        measuring(parser, elsewhere=True) as (options, report),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         if options.quick:
             options.updates, options.batch, options.rounds = 2 * WINDOW, 4, 1
         if options.batch % 2 or options.updates < 2 * WINDOW:

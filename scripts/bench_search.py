@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--pruner", choices=["median", "hyperband"], default="median")
-    with measuring(parser, ["optuna"]) as (options, report):
+    with measuring(parser, ["optuna"], elsewhere=True) as (options, report):
         if options.quick:
             options.repeats, options.seconds = 1, 3.0
         arms = {

@@ -201,7 +201,8 @@ def _machine(made: Mapping[str, Any]) -> list[str]:
     machine, packages = made.get("machine") or {}, made.get("packages") or {}
     threads = machine.get("torch_threads", machine.get("blas_threads"))
     texts = [*(machine.get("gpus") or []), machine.get("processor", "")]
-    texts += [f"{threads} of {machine['cores']} cores"] if "cores" in machine else []
+    of = f"{threads} of " if threads else ""
+    texts += [f"{of}{machine['cores']} cores"] if "cores" in machine else []
     texts += [f"torch {packages['torch']}"] if "torch" in packages else []
     return [text for text in texts if text]
 

@@ -35,7 +35,8 @@ def report() -> ModuleType:
 def bench(report: ModuleType, fails: bool = False) -> None:
     """What a script does."""
     parser = report.bench_parser("Seconds of one thing\nbeside another.\n\nMore words.")
-    with report.measuring(parser, ["numpy", "no-such-package"]) as (_, found):
+    beside = ["numpy", "no-such-package"]
+    with report.measuring(parser, beside, elsewhere=True) as (_, found):
         with found.table("all sizes", "tool", "kind", "time (ms) ↓", "share (%)") as table:
             table.row("ours", "small", report.Spread([3.0, 1.0, 2.0]), 12.345678)
             table.row("ours", "large", report.Spread(range(1001, 1010)), None)
@@ -86,7 +87,8 @@ def test_a_bench_shows_its_table_and_its_record_makes_a_page(
     assert "| ours | small |" in page and LOAD in page
     line = results.made_on(record)
     assert line.startswith("*`python scripts/bench_things.py --threads 1` · ")
-    assert made["machine"]["processor"] in line and "seed" not in line
+    assert f" · {made['machine']['processor']} · {made['machine']['cores']} cores" in line
+    assert "seed" not in line
 
 
 @pytest.mark.parametrize(
