@@ -27,7 +27,6 @@ from scratchlab.decoding.contract import (
     worth_shrinking,
 )
 from scratchlab.errors import UserError
-from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
 
 
@@ -46,10 +45,16 @@ class Beam(Decoder):
         )
         max_length_extra: int = option(10, "tokens added to the longest output", min=0)
         min_length: int = option(0, "shortest output in tokens, <eos> included", min=0)
+        shortlist: int | None = option(
+            None,
+            "look only at frequent tokens and so many for each token of the source, as learned "
+            "from the training data; null: at all",
+            min=1,
+        )
 
     @torch.inference_mode()
-    def n_best(
-        self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
+    def search(
+        self, model: Any, source: Tensor, limits: Tensor, spec: Spec, n: int
     ) -> list[list[Hypothesis]]:
         """As promised by :class:`Decoder`; ``n`` may be at most ``beam_size``."""
         beams = self.config.beam_size
@@ -58,7 +63,7 @@ class Beam(Decoder):
                 f"{n} hypotheses cannot come from a beam of {beams}",
                 f"Set decoding.beam_size to at least {n}.",
             )
-        allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
+        allowed = NextToken(spec, limits, self.config.min_length)
         longest = max(allowed.limits)
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest, beams)

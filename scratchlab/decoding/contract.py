@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from scratchlab.data.contract import Spec
+from scratchlab.decoding.shortlist import Shortened, Shortlist
 from scratchlab.errors import UserError
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.linear import packed
@@ -29,18 +30,39 @@ class Hypothesis(NamedTuple):
 class Decoder(ABC):
     """Registered as ``@register("decoding", NAME)``; built as ``cls(config)``.
 
-    ``config`` has at least ``max_length_factor``, ``max_length_extra`` and ``min_length``. What
-    comes out for a sentence does not depend on the sentences that are decoded beside it.
+    ``config`` has at least ``max_length_factor``, ``max_length_extra``, ``min_length`` and
+    ``shortlist``: where that is a number, the candidates must be given (``shortlist`` of the
+    object). What comes out for a sentence does not depend on those that are decoded beside it.
     """
+
+    shortlist: Shortlist | None = None
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
     @abstractmethod
+    def search(
+        self, model: Any, source: Tensor, limits: Tensor, spec: Spec, n: int
+    ) -> list[list[Hypothesis]]:
+        """As :meth:`n_best`; ``limits`` [B]: how many tokens each sentence may get at most,
+        ``spec``: the marks of what the model writes."""
+
     def n_best(
         self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
     ) -> list[list[Hypothesis]]:
         """The best ``n`` hypotheses of each row of ``source`` [B, S], best first."""
+        limits = self.limits(source, required_ids(spec)[0])
+        if self.config.shortlist is None:
+            return self.search(model, source, limits, spec, n)
+        if self.shortlist is None:
+            raise UserError(
+                "decoding.shortlist: no candidates were learned here",
+                "Set decoding.shortlist=null.",
+            )
+        with torch.inference_mode():
+            short = Shortened(model, source, spec, self.shortlist)
+        found = self.search(short, source, limits, short.spec, n)
+        return [[one._replace(ids=short.whole(one.ids)) for one in some] for some in found]
 
     def generate(self, model: Seq2SeqModel, source: Tensor, spec: Spec) -> list[Hypothesis]:
         """The best hypothesis of each row of ``source`` [B, S] (``spec.pad_id`` at the right end).

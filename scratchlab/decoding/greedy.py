@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from scratchlab.decoding.contract import (
     worth_shrinking,
 )
 from scratchlab.errors import UserError
-from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.registry import option, register
 
 
@@ -30,17 +30,23 @@ class Greedy(Decoder):
         )
         max_length_extra: int = option(10, "tokens added to the longest output", min=0)
         min_length: int = option(0, "shortest output in tokens, <eos> included", min=0)
+        shortlist: int | None = option(
+            None,
+            "look only at frequent tokens and so many for each token of the source, as learned "
+            "from the training data; null: at all",
+            min=1,
+        )
 
     @torch.inference_mode()
-    def n_best(
-        self, model: Seq2SeqModel, source: Tensor, spec: Spec, n: int = 1
+    def search(
+        self, model: Any, source: Tensor, limits: Tensor, spec: Spec, n: int
     ) -> list[list[Hypothesis]]:
         """As promised by :class:`Decoder`; the score is the log-probability, and n must be 1."""
         if n != 1:
             raise UserError(
                 f"greedy decoding finds one hypothesis, not {n}", "Choose decoding=beam."
             )
-        allowed = NextToken(spec, self.limits(source, spec.pad_id or 0), self.config.min_length)
+        allowed = NextToken(spec, limits, self.config.min_length)
         longest = max(allowed.limits)
         padding = model.padding(source)
         cache = model.start_cache(model.encode(source, padding), padding, longest)

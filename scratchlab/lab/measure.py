@@ -104,10 +104,11 @@ def _first_line(error: Exception) -> str:
 def quick_decoder(config: Mapping[str, Any]) -> Any:
     """Greedy search with the limits of the chosen decoding, for measurements between epochs."""
     chosen = config.get("decoding")
-    if not chosen or chosen["name"] != "beam":
+    if not chosen or chosen["name"] not in ("beam", "greedy"):
         return build("decoding", chosen) if chosen else None
     greedy = find("decoding", "greedy").defaults()
-    return build("decoding", {"name": "greedy", **{k: chosen.get(k, v) for k, v in greedy.items()}})
+    options = {k: chosen.get(k, v) for k, v in greedy.items()}
+    return build("decoding", {"name": "greedy", **options, "shortlist": None})
 
 
 def validation(

@@ -176,6 +176,32 @@ def build_parts(
     return Parts(config, dataset, task, adapted, decoder, device)
 
 
+def give_candidates(parts: Parts, run: Path) -> None:
+    """What a search of ``decoding.shortlist`` looks at: kept in the folder of the run (of a
+    checkpoint that stands alone: in the cache), so that it translates where its data are not."""
+    count = getattr(getattr(parts.decoder, "config", None), "shortlist", None)
+    if count is None:
+        return
+    from scratchlab.data.batching.cache import cached, content_key
+    from scratchlab.data.kinds.pairs import PairDataset
+    from scratchlab.decoding.shortlist import Shortlist, learned
+
+    dataset, config = parts.dataset, parts.config
+    if not isinstance(dataset, PairDataset):
+        raise UserError(
+            f"decoding.shortlist: {config['dataset']['name']} has no sentence pairs to learn from",
+            "Set decoding.shortlist=null.",
+        )
+    words = [t.to_json() for t in (dataset.source_tokenizer, dataset.target_tokenizer)]
+    tables = cached(
+        cache_folder(config) if (run / checkpoints.STATE).is_file() else run,
+        "shortlist",
+        content_key(dataset=config["dataset"], vocabulary=words, candidates=count),
+        lambda: learned(*dataset.ids("train"), dataset.spec, count),
+    )
+    parts.decoder.shortlist = Shortlist.of(tables, dataset.spec)
+
+
 def check_target(config: Mapping[str, Any], dataset: Dataset) -> None:
     """A data set of which only its content shows whether it has classes or numbers to predict."""
     wanted, found = config["task"]["name"], dataset.spec.task
@@ -221,5 +247,6 @@ def load_trained(config: dict[str, Any], run: Path) -> Trained:
     if not is_estimator(config):
         parts.model.eval()
     where = weights.path / checkpoints.STATE
+    give_candidates(parts, run)
     state = require(weights.content.state, {"step": "int", "epoch": "float"}, where, ("state",))
     return Trained(**vars(parts), checkpoint=weights.path, step=state["step"], epoch=state["epoch"])

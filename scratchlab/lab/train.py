@@ -22,7 +22,7 @@ from scratchlab.lab.measure import (
     time_to_target,
     validation,
 )
-from scratchlab.lab.parts import Parts, build_parts, check_splits
+from scratchlab.lab.parts import Parts, build_parts, check_splits, give_candidates
 from scratchlab.lab.session import Session, open_folder, session
 from scratchlab.lab.teachers import method_of, teach
 from scratchlab.lab.vectors import changed_file
@@ -173,6 +173,7 @@ def _finish(
     if evaluators is not None or config["export"]:
         chosen = Weights.of_run(folder.path, config["evaluate_checkpoint"])
         parts.adapted.load(chosen.content.model, chosen.path)
+        give_candidates(parts, folder.path)
         if evaluators is not None:
             measurements = _measure_checkpoint(run, parts, evaluators, chosen, failed)
     trained = progress.seconds if progress.step else None  # none: nothing was trained

@@ -229,8 +229,10 @@ class BeamSearch(Exercise):
         return Timed("4 beams, 20 tokens of 200", lambda f: f["beam_search"](*given))
 
     def refusal(self, config: Mapping[str, Any]) -> str | None:
-        decoding = (config.get("decoding") or {}).get("name")
-        return unlike("decoding", ("beam",), decoding)
+        decoding = config.get("decoding") or {}
+        if decoding.get("shortlist") is not None:
+            return "decoding.shortlist is not asked for by the search; set it to null"
+        return unlike("decoding", ("beam",), decoding.get("name"))
 
     def replacements(self, functions: Functions) -> Iterator[Replacement]:
         """The search of decoding=beam: every sentence by itself, read anew for each token."""
