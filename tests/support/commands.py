@@ -42,6 +42,7 @@ class Command:
     out: Path
     err: Path
     code: int | None = None
+    meeting: Any = None  # what several processes of one training find each other by
 
     def running(self) -> bool:
         if self.code is None:

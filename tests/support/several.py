@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +19,16 @@ def start_several(
     settings: Mapping[int, dict[str, Any]] | None = None,
 ) -> list[Command]:
     """The processes of one command; ``settings`` are of the process of a rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    return [
+    from torch.distributed import TCPStore
+
+    meeting = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(meeting.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": str(count),
+    }
+    commands = [
         launcher.start(
             *words,
             environment=place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -32,6 +36,8 @@ def start_several(
         )
         for rank in range(count)
     ]
+    commands[0].meeting = meeting  # which must last as long as they do
+    return commands
 
 
 def ended(commands: list[Command]) -> list[Done]:
