@@ -9,8 +9,26 @@ from typing import Any
 import torch
 from torch import nn
 
+from scratchlab.errors import UserError
 from scratchlab.run.decisions import cache_folder
 from scratchlab.run.temporary import use_own_folder
+
+
+def check_compiler(device: torch.device) -> None:
+    """UserError where torch would compile for a CPU without a C++ compiler, before it starts."""
+    if device.type != "cpu":
+        return
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise UserError(
+            "trainer.compile=true needs a C++ compiler on a CPU, and torch finds none",
+            "Install one (g++ or clang++; CXX=PATH names another), or leave trainer.compile out: "
+            "on a CPU steps are seldom faster with it.",
+        ) from error
 
 
 def compiled(work: nn.Module | Callable[..., Any]) -> Callable[..., Any]:

@@ -54,7 +54,7 @@ class Gradient(Trainer):
             "what several processes do: each holds all weights, or they share them out too (fsdp)",
             choices=("ddp", "fsdp"),
         )
-        compile: bool = option(False, "compile the loss with torch.compile")
+        compile: bool = option(False, "compile the loss with torch.compile; no gain on a CPU")
         average: float | None = option(
             None, "decay of a moving average of the weights; null: none", min=0, below=1
         )

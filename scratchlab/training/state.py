@@ -25,7 +25,7 @@ from scratchlab.run.seeds import restore_random_state
 from scratchlab.tasks.contract import Loss
 from scratchlab.training.carried import restore_carried
 from scratchlab.training.clock import Clock
-from scratchlab.training.compiling import compiled
+from scratchlab.training.compiling import check_compiler, compiled
 from scratchlab.training.contract import Progress, TrainingContext
 from scratchlab.training.loss_module import LossModule
 from scratchlab.training.parallel.batch_statistics import part_batch_statistics
@@ -100,6 +100,8 @@ class State:
         """What is differentiated, made for the processes that share the work."""
         module: Any = LossModule(self.context.adapted, self.context.task)
         shared = self.processes.count > 1 and self.total_steps > 0
+        if self.config.compile and self.total_steps:
+            check_compiler(self.context.device)
         if shared and self.config.strategy == "fsdp":
             device, compile = self.context.device, self.config.compile
             self.sharded = Sharded(module, device, self.processes, compile)

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
+from scratchlab.errors import UserError
 from scratchlab.run.temporary import use_own_folder
-from scratchlab.training.compiling import compiled
+from scratchlab.training.compiling import check_compiler, compiled
 
 
 def test_compiled_code_is_kept_in_a_folder_of_this_user_only(
@@ -27,6 +29,17 @@ def test_compiled_code_is_kept_in_a_folder_of_this_user_only(
         compiled(nn.Linear(1, 1))
         folder = tmp_path if kept else use_own_folder()
         assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder / "compiled")
+
+
+def test_a_machine_without_a_compiler_is_told_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
+    with pytest.raises(UserError, match=r"trainer\.compile=true needs a C\+\+ compiler"):
+        check_compiler(torch.device("cpu"))
+    check_compiler(torch.device("cuda"))  # which has its own
 
 
 UPDATES = """
