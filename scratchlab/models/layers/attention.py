@@ -212,9 +212,11 @@ class CrossAttention(MultiHeadAttention):
         """Whether folded keys and values are smaller than the weights, and only numbers change."""
         batch, length, d_model = memory.shape
         small = batch == 1 and self.n_heads * length <= d_model
-        plain = is_plain(self.q) and is_plain(self.out) and self.qk_norm is None
+        if not (is_plain(self.q) and is_plain(self.out)):  # quantized ones have no weight
+            return False
         exact = memory.is_cpu and memory.dtype == self.q.weight.dtype == torch.float32
-        return small and plain and exact and self.recorded is None and not torch.is_grad_enabled()
+        alone = self.qk_norm is None and self.recorded is None and not torch.is_grad_enabled()
+        return small and exact and alone
 
     def forward(self, x: Tensor, memory: KeysAndValues, mask: Tensor | None) -> Tensor:
         """x [B, T, D] attends to a memory → [B, T, D]."""
