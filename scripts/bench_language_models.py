@@ -14,7 +14,8 @@ In one run:
   a time, with weights in fp32, bf16 and int8, beside transformers' ``generate`` in fp32, and the
   share of what the memory allows: a step must read every weight once, as it is kept.
 
-A step of all loops is: batch, loss, gradients, clipping, fused AdamW. FLOPs are two for each
+A step of all loops is: batch, loss, gradients, clipping, fused AdamW, and GELU is exact in all of
+them, as in nanoGPT. FLOPs are two for each
 multiply-add of the matrix products (half the square of causal attention), times three for forward
 and backward. All take turns in small groups, since the machine's speed may change while this runs:
 compare ratios, not times.
@@ -73,6 +74,7 @@ class Size:
             n_layers=self.layers,
             positions="learned",
             bias=bias,
+            activation="gelu",
         )
         return GPT(config, self.spec())
 
@@ -88,6 +90,7 @@ class Size:
             n_embd=self.width,
             n_layer=self.layers,
             n_head=self.heads,
+            activation_function="gelu",
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
