@@ -8,6 +8,7 @@ from torch import nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.methods.int8 import Int8Linear, Int8Weight, quantize
 from scratchlab.models.layers.attention import CrossAttention, padding_mask
 from scratchlab.models.transformer_mt import TransformerMT
 
@@ -206,3 +207,8 @@ def test_only_one_short_memory_of_plain_layers_is_folded() -> None:
         assert normed.kept(several[:1], None).offsets is None
         assert layer.bfloat16().kept(several[:1].bfloat16(), None).offsets is None
     assert CrossAttention(32, 4).kept(several[:1], None).offsets is None  # a gradient is wanted
+    quantized = CrossAttention(32, 4)
+    stored = Int8Weight(quantize(quantized.q.weight, "absmax", True))
+    quantized.q = Int8Linear(stored, quantized.q.bias, None)  # type: ignore[assignment]
+    with torch.no_grad():
+        assert quantized.kept(several[:1], None).offsets is None  # it has no weight
