@@ -16,13 +16,8 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.models.contract import Seq2SeqModel
-from scratchlab.models.layers.attention import (
-    CrossAttention,
-    KeysAndValues,
-    SelfAttention,
-    padding_mask,
-)
-from scratchlab.models.layers.block import Block
+from scratchlab.models.layers.attention import CrossAttention, SelfAttention, padding_mask
+from scratchlab.models.layers.block import Block, KeysAndValues
 from scratchlab.models.layers.cache import KeyValueCache, LayerCache, Places
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
@@ -85,10 +80,7 @@ class DecoderCache:
     def select(self, rows: Tensor) -> None:
         """Keep these sentences (ascending indices, int64) only."""
         self.own.select(rows)
-        self.memory = [
-            KeysAndValues(*(None if part is None else part[rows] for part in its))  # type: ignore[arg-type]
-            for its in self.memory
-        ]
+        self.memory = [(k[rows], v[rows]) for k, v in self.memory]
         if self.memory_mask is not None:
             self.memory_mask = self.memory_mask[rows]
 
@@ -206,8 +198,9 @@ class TransformerMT(Seq2SeqModel):
         """A cache for decoding at most ``max_length`` tokens with ``beams`` beams a sentence."""
         own = KeyValueCache(len(self.decoder), max_length, beams)
         blocks = cast("list[Block]", self.decoder)
-        mask = padding_mask(source_padding, memory.dtype)
-        return DecoderCache(own, [block.cross.kept(memory, mask) for block in blocks], mask)
+        seen = [block.cross.keys_and_values(memory) for block in blocks]
+        kept = [(k.contiguous(), v.contiguous()) for k, v in seen]
+        return DecoderCache(own, kept, padding_mask(source_padding, memory.dtype))
 
     def embed(
         self, ids: Tensor, embedding: nn.Module, positions: Positions, places: Places

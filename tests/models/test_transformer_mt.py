@@ -4,12 +4,9 @@ import itertools
 
 import pytest
 import torch
-from torch import nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.methods.int8 import Int8Linear, Int8Weight, quantize
-from scratchlab.models.layers.attention import CrossAttention, padding_mask
 from scratchlab.models.transformer_mt import TransformerMT
 
 PAD, SOS = 1, 2
@@ -177,38 +174,3 @@ def test_initial_logits_are_near_uniform() -> None:
 def test_a_data_set_without_vocabularies_is_refused() -> None:
     with pytest.raises(UserError, match="source and a target vocabulary"):
         TransformerMT(TransformerMT.Config(), Spec(task="classification"))
-
-
-@pytest.mark.parametrize("padded", [False, True])
-def test_folded_keys_and_values_give_the_layers_numbers(padded: bool) -> None:
-    torch.manual_seed(0)
-    layer = CrossAttention(32, 4)
-    for bias in (layer.q.bias, layer.kv.bias, layer.out.bias):
-        nn.init.normal_(bias)
-    x, memory = torch.randn(1, 3, 32), torch.randn(1, 8, 32)
-    mask = padding_mask(torch.arange(8)[None] > 5, x.dtype) if padded else None
-    with torch.no_grad():
-        folded = layer.kept(memory, mask)
-        assert folded.offsets is not None and folded.keys.shape == (1, 4, 8, 32)
-        expected = layer(x, layer.keys_and_values(memory), mask)
-        torch.testing.assert_close(layer(x, folded, mask), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_only_one_short_memory_of_plain_layers_is_folded() -> None:
-    layer, several, normed = (
-        CrossAttention(32, 4),
-        torch.randn(2, 4, 32),
-        CrossAttention(32, 4, qk_norm=True),
-    )
-    with torch.no_grad():
-        assert layer.kept(several[:1], None).offsets is not None
-        assert layer.kept(several, None).offsets is None  # two texts
-        assert layer.kept(torch.randn(1, 9, 32), None).offsets is None  # larger than the weights
-        assert normed.kept(several[:1], None).offsets is None
-        assert layer.bfloat16().kept(several[:1].bfloat16(), None).offsets is None
-    assert CrossAttention(32, 4).kept(several[:1], None).offsets is None  # a gradient is wanted
-    quantized = CrossAttention(32, 4)
-    stored = Int8Weight(quantize(quantized.q.weight, "absmax", True))
-    quantized.q = Int8Linear(stored, quantized.q.bias, None)  # type: ignore[assignment]
-    with torch.no_grad():
-        assert quantized.kept(several[:1], None).offsets is None  # it has no weight

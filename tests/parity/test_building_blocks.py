@@ -154,7 +154,7 @@ def test_attention_to_a_source_norms_its_queries_and_keys_too() -> None:
         layer.qk_norm.q_gain.uniform_(0.5, 2)
         layer.qk_norm.k_gain.uniform_(0.5, 2)
     x, memory = torch.randn(3, 8).double(), torch.randn(5, 8).double()
-    found = layer(x[None], layer.keys_and_values(memory[None]), None)[0]
+    found = layer(x[None], *layer.keys_and_values(memory[None]), None)[0]
     w = dict(layer.named_parameters())
     for i in range(3):
         seen = []

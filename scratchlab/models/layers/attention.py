@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,22 +18,8 @@ from scratchlab.models.layers.dropout import keep_mask, ones_and_zeros
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.positions import Rotation, rotate
 from scratchlab.models.layers.short_attention import is_short, parts, short_attention
-from scratchlab.models.layers.token_layers import is_plain
 
 Maps = dict[str, list[Tensor]]
-
-
-class KeysAndValues(NamedTuple):
-    """Of a memory: ``keys``, ``values`` [B, H, S, head_dim].
-
-    With ``offsets`` [B, H, 1, S], which are added to the scores, the projections of queries and
-    outputs are in them, [B, H, S, D]: what attends is the text itself, and the sum over the heads
-    is what comes out (:meth:`CrossAttention.kept`).
-    """
-
-    keys: Tensor
-    values: Tensor
-    offsets: Tensor | None = None
 
 
 def attend(
@@ -184,46 +169,14 @@ class CrossAttention(MultiHeadAttention):
         self.out = Linear(d_model, d_model)
         self.qk_norm = QKNorm(n_heads, d_model // n_heads) if qk_norm else None
 
-    def keys_and_values(self, memory: Tensor) -> KeysAndValues:
-        """Of a memory [B, S, D]."""
+    def keys_and_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """memory [B, S, D] → keys, values [B, H, S, head_dim]; once per text in decoding."""
         k, v = parts(self.kv(memory).unflatten(-1, (2 * self.n_heads, -1)), 2, 2)
         k = k if self.qk_norm is None else self.qk_norm.scaled(k, self.qk_norm.k_gain)
-        return KeysAndValues(k.transpose(1, 2), v.transpose(1, 2))
+        return k.transpose(1, 2), v.transpose(1, 2)
 
-    def kept(self, memory: Tensor, mask: Tensor | None) -> KeysAndValues:
-        """The same, for many steps that will ask.
-
-        Of one short text they are folded with the projections, which a step then need not read:
-        ``(W x)ᵀ k = xᵀ (Wᵀ k)``, and of the outputs likewise.
-        """
-        keys, values, _ = self.keys_and_values(memory)
-        if not self._folds(memory):
-            return KeysAndValues(keys.contiguous(), values.contiguous())
-        heads, head_dim, d_model = self.n_heads, keys.shape[-1], memory.shape[-1]
-        scaled = keys / head_dim**0.5
-        offsets = (scaled @ self.q.bias.view(heads, head_dim, 1)).mT  # [1, H, 1, S]
-        # attend divides by the root of the size of its heads, which is D now
-        keys = (scaled * d_model**0.5) @ self.q.weight.view(heads, head_dim, d_model)
-        values = values @ self.out.weight.t().view(heads, head_dim, d_model)
-        values += self.out.bias / heads  # weights add up to 1, so the heads to the bias
-        return KeysAndValues(keys, values, offsets if mask is None else offsets + mask)
-
-    def _folds(self, memory: Tensor) -> bool:
-        """Whether folded keys and values are smaller than the weights, and only numbers change."""
-        batch, length, d_model = memory.shape
-        small = batch == 1 and self.n_heads * length <= d_model
-        if not (is_plain(self.q) and is_plain(self.out)):  # quantized ones have no weight
-            return False
-        exact = memory.is_cpu and memory.dtype == self.q.weight.dtype == torch.float32
-        alone = self.qk_norm is None and self.recorded is None and not torch.is_grad_enabled()
-        return small and exact and alone
-
-    def forward(self, x: Tensor, memory: KeysAndValues, mask: Tensor | None) -> Tensor:
-        """x [B, T, D] attends to a memory → [B, T, D]."""
-        keys, values, offsets = memory
-        if offsets is not None:
-            heads = attend(x[:, None].expand(-1, self.n_heads, -1, -1), keys, values, offsets)
-            return heads.sum(1)
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B, T, D] attends to keys and values → [B, T, D]."""
         batch, length, _ = x.shape
         q = self.q(x).view(batch, length, self.n_heads, -1)
         q = q if self.qk_norm is None else self.qk_norm.scaled(q, self.qk_norm.q_gain)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from scratchlab.models.layers.attention import CrossAttention, KeysAndValues, SelfAttention
+from scratchlab.models.layers.attention import CrossAttention, SelfAttention
 from scratchlab.models.layers.cache import LayerCache
 from scratchlab.models.layers.dropout import Dropout
 from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.positions import Rotation
+
+KeysAndValues = tuple[Tensor, Tensor]
 
 
 class Block(nn.Module):
@@ -48,13 +50,13 @@ class Block(nn.Module):
         values: Tensor | None = None,
     ) -> Tensor:
         """x [B, T, D] → [B, T, D]; in the decoder ``memory`` [B, S, D], or its keys and values
-        where they are kept. ``values``: see :class:`SelfAttention`."""
+        [B, H, S, head_dim] each where they are kept. ``values``: see :class:`SelfAttention`."""
         change = self.attention(self.enter(x, self.attention_norm), rotation, mask, cache, values)
         x = self.leave(x, change, self.attention_norm)
         if memory is not None:
             if isinstance(memory, Tensor):
                 memory = self.cross.keys_and_values(memory)
-            change = self.cross(self.enter(x, self.cross_norm), memory, memory_mask)
+            change = self.cross(self.enter(x, self.cross_norm), *memory, memory_mask)
             x = self.leave(x, change, self.cross_norm)
         change = self.feed_forward(self.enter(x, self.feed_forward_norm))
         return self.leave(x, change, self.feed_forward_norm)

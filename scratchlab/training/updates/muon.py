@@ -48,8 +48,11 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 def products_type(tensor: Tensor) -> torch.dtype:
     """In what matrix products are computed at present: autocast's type, or that of the tensor."""
-    device = tensor.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype
+    device = tensor.device.type  # autocast does not know "meta", where there are shapes alone
+    known = torch.amp.is_autocast_available(device)
+    if known and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return tensor.dtype
 
 
 @uncompiled
