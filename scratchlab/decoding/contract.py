@@ -12,6 +12,7 @@ from torch import Tensor
 from scratchlab.data.contract import Spec
 from scratchlab.decoding.shortlist import Shortened, Shortlist
 from scratchlab.errors import UserError
+from scratchlab.models.compiled.stack import compiled
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.linear import packed
 
@@ -88,7 +89,7 @@ class Decoder(ABC):
         steps = sum(len(sources[rows[-1]]) for rows in chunks)  # outputs are about as long
         found: dict[int, Hypothesis] = {}
         at_once = min(batch_size, len(sources)) * getattr(self.config, "beam_size", 1)
-        with packed(model, at_once, steps):
+        with packed(model, at_once, steps), compiled(model, at_once, steps, self.config.compiled):
             for rows in chunks:
                 batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
                 found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))

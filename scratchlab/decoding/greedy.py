@@ -16,6 +16,7 @@ from scratchlab.decoding.contract import (
     worth_shrinking,
 )
 from scratchlab.errors import UserError
+from scratchlab.models.compiled.stack import COMPILED
 from scratchlab.registry import option, register
 
 
@@ -36,6 +37,7 @@ class Greedy(Decoder):
             "from the training data; null: at all",
             min=1,
         )
+        compiled: bool | None = option(None, COMPILED)
 
     @torch.inference_mode()
     def search(

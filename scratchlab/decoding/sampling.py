@@ -22,6 +22,7 @@ from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
+from scratchlab.models.compiled.stack import COMPILED, compiled
 from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register
@@ -50,6 +51,7 @@ class Sampling:
         keep_context: float = option(
             0.5, "share of the block that stays when a text outgrows it", above=0, below=1
         )
+        compiled: bool | None = option(None, COMPILED)
         cache: bool = option(True, "keep keys and values; false: read the text anew each time")
 
     def __init__(self, config: Config) -> None:
@@ -109,7 +111,8 @@ class Sampling:
         draws = uniform_draws(texts, limit, self.config.seed)
         window = Window(model, texts, limit, self.config.keep_context, self.config.cache)
         rows = list(range(len(texts)))
-        with packed(model, len(rows), limit):
+        asked = self.config.compiled if self.config.cache else False
+        with packed(model, len(rows), limit), compiled(model, len(rows), limit, asked):
             for step in range(limit):
                 logits = window.next_logits([texts[row] for row in rows])
                 draw = draws[rows, step].to(logits.device)

@@ -76,6 +76,9 @@ class Bf16Linear(QuantizedLinear):
     def matrix(self, dtype: torch.dtype) -> Tensor:
         return self.stored.values.to(dtype)
 
+    def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        return (self.stored.values, None) if self.fast else None
+
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
         wanted = torch.is_grad_enabled() and x.requires_grad

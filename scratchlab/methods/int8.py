@@ -117,6 +117,12 @@ class Int8Linear(QuantizedLinear, Packs):
             return None
         return self.kernel(x, self.stored).to(x.dtype)
 
+    def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        kept = self.stored
+        if kept.zero_point is not None or self.kernel is None or not self.fast:
+            return None
+        return kept.values, kept.scale.flatten().expand(self.out_features).contiguous()
+
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]; with the copy in bfloat16, where there is one."""
         rows = x.numel() // self.in_features

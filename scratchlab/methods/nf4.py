@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.quantized import DEQUANTIZED, LayerOptions, QuantizedLinear, Quantizer
 from scratchlab.methods.replace import linear_weight
+from scratchlab.models.compiled import has_registers
 from scratchlab.models.contract import Model
 from scratchlab.registry import option, register
 
@@ -36,11 +37,6 @@ LOOKED_UP = (
     "weights looked up in a register as they are multiplied, sums in float32; many rows: "
     "dequantized a layer at a time, products in the type of the input"
 )
-
-
-def has_registers() -> bool:
-    """Whether the processor has the registers that the compiled loops are written for."""
-    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 @functools.cache

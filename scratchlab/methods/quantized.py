@@ -96,6 +96,11 @@ class QuantizedLinear(StoredMatrix):
         """x [n, in] → [n, out] by a faster way that has no gradient; None: there is none here."""
         return None
 
+    def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        """The matrix [out, in] for the loops over a few rows (:mod:`scratchlab.models.compiled`):
+        bfloat16, or int8 with the scale of each row, [out]; None: it is kept otherwise."""
+        return None
+
     def forward(self, x: Tensor) -> Tensor:
         """x [..., in] → [..., out]."""
         flat = x.reshape(-1, self.in_features)

@@ -107,6 +107,7 @@ class Writer(Model):
 
     output: Any
     softcap: float | None = None  # the bound of the logits (softcapped), which output_weight lacks
+    stack: Any = None  # makes the steps of a few rows meanwhile (models/compiled/stack.py)
 
     @property
     def output_weight(self) -> Tensor | None:
@@ -116,8 +117,13 @@ class Writer(Model):
 
     def project(self, hidden: Tensor) -> Tensor:
         """hidden [..., D] → logits [..., V]."""
-        logits: Tensor = self.output(hidden)
-        return softcapped(logits, self.softcap)
+        logits: Tensor | None = None if self.stack is None else self.stack.project(hidden)
+        return softcapped(self.output(hidden) if logits is None else logits, self.softcap)
+
+    def stacked(self) -> tuple[Sequence[Any], nn.Module, Any] | None:
+        """The blocks through which the newest tokens go, the norm behind them and the output layer
+        (None: it is another), if that is all there is between embedding and logits."""
+        return None
 
     def check_length(self, length: int) -> None:
         """UserError if a context is longer than the block."""

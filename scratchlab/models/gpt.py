@@ -8,8 +8,9 @@ filled up at the right end, where causality hides the filling from every real to
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +176,10 @@ class GPT(LanguageModel):
         x = self.positions(x if self.scale == 1 else x * self.scale, places)
         x = self.dropout(lowered(x))
         rotation = None if self.rotary is None else self.rotary(places)
+        if self.stack is not None and cache is not None:
+            found: Tensor | None = self.stack(x, cache, mask, rotation)
+            if found is not None:
+                return found
         x0, stream = x, None if self.stream is None else self.stream.view(-1, 2)
         for number, layer in enumerate(self.blocks):
             if stream is not None:
@@ -183,6 +188,11 @@ class GPT(LanguageModel):
             kept = None if cache is None else cache.layers[number]
             x = layer(x, rotation, mask, kept, values=values)
         return self.norm(x)
+
+    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any] | None:
+        if self.values or self.stream is not None:
+            return None
+        return cast("list[Block]", self.blocks), self.norm, None if self.adaptive else self.output
 
     def start_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
         """An empty cache for texts of at most ``max_length`` tokens (never more than the block)."""

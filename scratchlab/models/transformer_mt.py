@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -188,9 +188,18 @@ class TransformerMT(Seq2SeqModel):
             places, mask, own = slice(0, target_in.shape[1]), None, [None] * len(blocks)
             seen, seen_mask = [memory] * len(blocks), padding_mask(source_padding, memory.dtype)
         x, rotation = self.embed(target_in, self.target_embedding, self.target_positions, places)
+        if self.stack is not None and cache is not None:
+            found: Tensor | None = self.stack(
+                x, cache.own, mask, rotation, cache.memory, cache.memory_mask
+            )
+            if found is not None:
+                return found
         for block, its, kept in zip(blocks, seen, own, strict=True):
             x = block(x, rotation, mask, kept, its, seen_mask)
         return self.decoder_norm(x)
+
+    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any]:
+        return cast("list[Block]", self.decoder), self.decoder_norm, self.output
 
     def start_cache(
         self, memory: Tensor, source_padding: Tensor | None, max_length: int, beams: int = 1

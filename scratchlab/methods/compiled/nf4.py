@@ -20,8 +20,8 @@ import torch
 from numba import types
 from torch import Tensor
 
-from scratchlab.methods.compiled import vectors as v
-from scratchlab.methods.compiled.threads import WORK, run
+from scratchlab.models.compiled import vectors as v
+from scratchlab.models.compiled.threads import WORK, run
 
 BLOCK = 64
 OUTPUTS = 48  # that a thread takes at a time: whole lines of memory, in many matrices a divisor

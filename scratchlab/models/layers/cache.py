@@ -96,10 +96,7 @@ class LayerCache:
     def store(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keep k, v [B, H, T, head_dim] of the newest tokens; all that there are come back."""
         texts = self.texts
-        if self.memory is None:
-            shape = (*k.shape[:2], texts.max_length * texts.beams, k.shape[3])
-            self.memory = k.new_empty(shape), v.new_empty(shape)
-        keys, values = self.memory
+        keys, values = self.room((*k.shape[:2], k.shape[3]), k.dtype, k.device)
         if isinstance(texts.slots, Tensor):
             rows, slots = torch.arange(len(keys), device=keys.device), texts.slots[:, 0]
             keys[rows, :, slots], values[rows, :, slots] = k[:, :, 0], v[:, :, 0]
@@ -111,6 +108,22 @@ class LayerCache:
         if texts.past == 0:
             return k, v
         return keys.narrow(2, 0, texts.seen), values.narrow(2, 0, texts.seen)
+
+    def room(
+        self, shape: tuple[int, int, int], dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """The memory of all slots in this type, set aside when it is asked for first; ``shape``: B,
+        H and head_dim."""
+        if self.memory is None:
+            texts, (batch, heads, size) = self.texts, shape
+            wide = (batch, heads, texts.max_length * texts.beams, size)
+            self.memory = (
+                torch.empty(wide, dtype=dtype, device=device),
+                torch.empty(wide, dtype=dtype, device=device),
+            )
+        if self.memory[0].dtype != dtype:
+            self.memory = self.memory[0].to(dtype), self.memory[1].to(dtype)
+        return self.memory
 
     def select(self, rows: Tensor) -> None:
         """As :meth:`KeyValueCache.select`."""

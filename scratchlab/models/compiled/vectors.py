@@ -68,6 +68,14 @@ def _all(value: int) -> Any:
     return ir.Constant(INTS, [value] * LANES)
 
 
+def _floats(value: float) -> Any:
+    return ir.Constant(FLOATS, [value] * LANES)
+
+
+def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return _call(builder, "llvm.fma.v16f32", FLOATS, a, b, c)
+
+
 def _call(builder: Any, name: str, result: Any, *values: Any) -> Any:
     kind = ir.FunctionType(result, [value.type for value in values])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), values)
@@ -116,6 +124,20 @@ def load_bytes(builder: Any, place: Any) -> Any:
     return builder.zext(builder.load(_pointer(builder, place, kind), align=1), INTS)
 
 
+@_operation(floats, address)
+def load_signed_bytes(builder: Any, place: Any) -> Any:
+    """16 integers from -128 to 127 at an address, as floats."""
+    kind = ir.VectorType(BYTE, LANES)
+    whole = builder.sext(builder.load(_pointer(builder, place, kind), align=1), INTS)
+    return builder.sitofp(whole, FLOATS)
+
+
+@_operation(types.void, address, number)
+def put(builder: Any, place: Any, value: Any) -> None:
+    """Write a float."""
+    builder.store(value, _pointer(builder, place, FLOAT), align=4)
+
+
 @_operation(types.void, address, floats)
 def store(builder: Any, place: Any, value: Any) -> None:
     """Write 16 floats."""
@@ -136,6 +158,75 @@ def zeros(builder: Any) -> Any:
     return ir.Constant(FLOATS, [0.0] * LANES)
 
 
+@_operation(floats, number)
+def spread(builder: Any, value: Any) -> Any:
+    """16 times the same number."""
+    one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), value, INT(0))
+    return builder.shuffle_vector(one, one, _all(0))
+
+
+@_operation(floats, floats, floats)
+def plus(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fadd(a, b)
+
+
+@_operation(floats, floats, floats)
+def minus(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fsub(a, b)
+
+
+@_operation(floats, floats, floats)
+def times(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fmul(a, b)
+
+
+@_operation(floats, floats, floats)
+def over(builder: Any, a: Any, b: Any) -> Any:
+    return builder.fdiv(a, b)
+
+
+@_operation(floats, floats)
+def not_negative(builder: Any, value: Any) -> Any:
+    """0 for each float below 0."""
+    return _call(builder, "llvm.maxnum.v16f32", FLOATS, value, _floats(0.0))
+
+
+@_operation(floats, floats)
+def exponentials(builder: Any, value: Any) -> Any:
+    """e to the power of each float: 0 below -87, never more than e to the power of 88.
+
+    With n the nearest integer to x / ln 2, a polynomial of x - n ln 2 (Cephes' expf) times 2ⁿ.
+    """
+    low = _call(builder, "llvm.maxnum.v16f32", FLOATS, value, _floats(-87.0))
+    x = _call(builder, "llvm.minnum.v16f32", FLOATS, low, _floats(88.0))
+    n = _call(builder, "llvm.rint.v16f32", FLOATS, builder.fmul(x, _floats(1.44269504088896341)))
+    r = _fma(builder, n, _floats(-0.693359375), x)  # ln 2 in two parts, the first of few digits
+    r = _fma(builder, n, _floats(2.12194440e-4), r)
+    p = _floats(1.9875691500e-4)
+    for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5):
+        p = _fma(builder, p, r, _floats(c))
+    p = builder.fadd(_fma(builder, builder.fmul(r, r), p, r), _floats(1.0))
+    power = builder.shl(builder.fptosi(n, INTS), _all(23))
+    found = builder.bitcast(builder.add(builder.bitcast(p, INTS), power), FLOATS)
+    there = builder.fcmp_ordered(">=", value, _floats(-87.0))
+    return builder.select(there, found, _floats(0.0))
+
+
+@_operation(number, floats)
+def total(builder: Any, value: Any) -> Any:
+    """The sum of the 16: halves are added, then their halves, and so on."""
+    for distance in (8, 4, 2, 1):
+        moved = [i ^ distance for i in range(LANES)]
+        value = builder.fadd(value, _mixed(builder, value, value, moved))
+    return builder.extract_element(value, INT(0))
+
+
+@_operation(number, floats, types.int64)
+def lane(builder: Any, value: Any, which: Any) -> Any:
+    """One of the floats."""
+    return builder.extract_element(value, builder.trunc(which, INT))
+
+
 @_operation(floats, floats, number)
 def scaled(builder: Any, value: Any, factor: Any) -> Any:
     """Each float times the same number."""
@@ -146,7 +237,7 @@ def scaled(builder: Any, value: Any, factor: Any) -> Any:
 @_operation(floats, floats, floats, floats)
 def fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a · b + c, rounded once."""
-    return _call(builder, "llvm.fma.v16f32", FLOATS, a, b, c)
+    return _fma(builder, a, b, c)
 
 
 @_operation(floats, floats, ints)
@@ -244,3 +335,17 @@ def put_four(builder: Any, place: Any, step: Any, value: Any) -> None:
         one = builder.extract_element(value, INT(4 * lane))
         builder.store(one, _pointer(builder, place, FLOAT), align=4)
         place = builder.add(place, step)
+
+
+@_operation(types.int64, types.int64)
+def answer(builder: Any, function: Any) -> Any:
+    """What the C function ``int f(void)`` at an address returns."""
+    kind = ir.FunctionType(INT, [])
+    return builder.sext(builder.call(_pointer(builder, function, kind), []), WORD)
+
+
+@_operation(types.void, types.int64)
+def call(builder: Any, function: Any) -> None:
+    """Call the C function ``void f(void)`` at an address."""
+    kind = ir.FunctionType(ir.VoidType(), [])
+    builder.call(_pointer(builder, function, kind), [])

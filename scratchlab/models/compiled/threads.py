@@ -8,11 +8,30 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 WORK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+class Team(NamedTuple):
+    """Addresses of what a thread may ask: which it is, of how many, to wait for the others."""
+
+    number: int
+    count: int
+    wait: int
+
+
+@functools.cache
+def team() -> Team | None:
+    """Of the library whose threads :func:`run` takes; None: torch has another one."""
+    library = ctypes.CDLL(None)
+    names = ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
+    if _team() is None or not all(hasattr(library, name) for name in names):
+        return None
+    found = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in names)
+    return Team(*found)
 
 
 @functools.cache
@@ -29,9 +48,10 @@ def _team() -> Any:
 
 def run(work: Any, arguments: ctypes.Structure, worth_it: bool) -> None:
     """Call ``work`` (a ``WORK``) with the address of its arguments, on every thread if that is
-    worth it. What a thread is to do it must take from a count among the arguments."""
-    team, threads = _team(), torch.get_num_threads() if worth_it else 1
-    if team is None or threads == 1:
+    worth it. What a thread is to do it takes from a count among the arguments, or from its number
+    (:func:`team`)."""
+    parallel, threads = _team(), torch.get_num_threads() if worth_it else 1
+    if parallel is None or threads == 1:
         work(ctypes.addressof(arguments))
     else:
-        team(work, ctypes.addressof(arguments), threads, 0)
+        parallel(work, ctypes.addressof(arguments), threads, 0)

@@ -1,0 +1,30 @@
+"""Machine code for the newest tokens, written in Python and compiled by numba.
+
+A step of generation has a row or a few, and hardly any arithmetic: it should wait for its weights
+to be read and for nothing else. What torch takes to call some fifty operations a block is as much
+again, or several times that for small models. Here all blocks are one call.
+
+``vectors.py`` are registers of 16 numbers and what can be done with them, ``threads.py`` runs a
+function of those on torch's own threads, ``loops.py`` are norm, product and attention of a few
+rows, and ``stack.py`` writes down the blocks of a model as a list of these. Nothing here is needed:
+without numba or on another processor the layers are called one by one, and give the same but for
+rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.util import find_spec
+
+import torch
+
+
+def has_registers() -> bool:
+    """Whether the processor has the registers of 512 bits that the loops are written for."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@functools.cache
+def is_here() -> bool:
+    """Whether loops can be compiled: the processor has the registers, and numba is installed."""
+    return has_registers() and find_spec("numba") is not None

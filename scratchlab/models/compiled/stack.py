@@ -1,0 +1,326 @@
+"""The blocks of a model that writes, as a list of operations for its newest tokens."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.models.compiled import has_registers, is_here
+from scratchlab.models.compiled.threads import run, team
+from scratchlab.models.layers.block import Block, KeysAndValues
+from scratchlab.models.layers.cache import KeyValueCache
+from scratchlab.models.layers.positions import Rotation
+from scratchlab.models.layers.token_layers import is_plain
+
+MOST = 8  # rows of a step; products of more are faster by torch
+PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
+WORTH = 1 << 16  # multiplications of a mean product from which on more than one thread is used
+COMPILED = (
+    "steps of up to 8 rows (texts times beams) as one compiled function; null: where its second of "
+    "compiling is won back"
+)
+LANES, PAIR = 16, 32  # numbers in a register, weights that are read at a time
+
+
+@contextmanager
+def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[None]:
+    """While open, ``model`` makes steps of up to MOST rows (texts times beams) by its
+    :class:`Stack`, if that is ``asked`` for; None: where ``steps`` of ``rows`` rows win back the
+    time of compiling. The weights must not change meanwhile.
+
+    Raises UserError where it is asked for and cannot be.
+    """
+    parts = model.stacked() if hasattr(model, "stacked") else None
+    if asked is None:
+        asked = parts is not None and rows <= MOST and is_here()
+        if not asked or steps * len(parts[0]) < PAYS_OFF or refusal(*parts):
+            asked = False
+    elif asked:
+        _require(parts)
+    if not asked:
+        yield
+        return
+    model.stack = Stack(*parts)
+    try:
+        yield
+    finally:
+        model.stack = None
+
+
+def _require(parts: Any) -> None:
+    hint = "Leave decoding.compiled=null."
+    if not has_registers():
+        raise UserError("decoding.compiled: this processor has no registers of 512 bits", hint)
+    if not is_here():
+        raise MissingPackageError("numba", "decoding.compiled", "embeddings")
+    why = "this model does not write by blocks of a Transformer alone"
+    if parts is None or (why := refusal(*parts)):
+        raise UserError(f"decoding.compiled: {why}", hint)
+
+
+def stored(layer: Any) -> tuple[Tensor, Tensor | None] | None:
+    """The matrix [out, in] of a linear layer in float32, bfloat16 or int8, and for the last what
+    each row is multiplied by, [out]; None: it is kept otherwise."""
+    if is_plain(layer):
+        return layer.weight.detach(), None
+    found: tuple[Tensor, Tensor | None] | None = getattr(layer, "few_rows", lambda: None)()
+    return found
+
+
+def linear_layers(block: Block) -> list[Any]:
+    layers = [block.attention.qkv, block.attention.out]
+    if "cross" in block._modules:
+        layers += [block.cross.q, block.cross.out]
+    return [*layers, block.feed_forward.inner, block.feed_forward.out]
+
+
+def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any) -> str:
+    """Why there is no stack of these blocks; empty: there is."""
+    from scratchlab.models.compiled.loops import ACTIVATIONS, BYTES
+
+    kinds = set()
+    for block in blocks:
+        attention, forward = block.attention, block.feed_forward
+        if forward.activation not in ACTIVATIONS:
+            return f"there is no loop for the activation {forward.activation}"
+        for layer in linear_layers(block):
+            found = stored(layer)
+            if found is None:
+                return f"there is no loop for weights as {type(layer).__name__} keeps them"
+            if found[0].device.type != "cpu":
+                return "weights must be in the memory of a CPU"
+            kinds.add(str(found[0].dtype).removeprefix("torch."))
+            if found[0].shape[0] % LANES or found[0].shape[1] % PAIR:
+                return f"widths must be multiples of {PAIR}"
+        if attention.qkv.in_features // attention.n_heads % PAIR:
+            return f"heads must have a multiple of {PAIR} numbers"
+    if len(kinds) != 1 or not kinds <= set(BYTES):
+        return f"weights must be of one kind of {', '.join(BYTES)}, not {', '.join(sorted(kinds))}"
+    vectors = [p for n in norms(blocks, norm) for p in n.parameters()]
+    biases = [layer.bias for block in blocks for layer in linear_layers(block)]
+    vectors += [bias for bias in biases if bias is not None]
+    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in vectors):
+        return "norms and biases must be in float32 on a CPU"
+    return ""
+
+
+def norms(blocks: Sequence[Block], norm: nn.Module) -> list[nn.Module]:
+    names = ("attention_norm", "cross_norm", "feed_forward_norm")
+    return [*(m for b in blocks for n, m in b.named_children() if n in names), norm]
+
+
+class Stack:
+    """``blocks`` and the ``norm`` behind them; ``output`` gives the logits (None: none does)."""
+
+    def __init__(self, blocks: Sequence[Block], norm: nn.Module, output: Any) -> None:
+        from scratchlab.models.compiled import loops
+
+        self.loops = loops
+        self.blocks, self.output = blocks, output
+        self.kept: list[Any] = []  # what the addresses are of
+        first = blocks[0]
+        self.heads = first.attention.n_heads
+        self.width = first.attention.qkv.in_features
+        matrices = [stored(layer) for block in blocks for layer in linear_layers(block)]
+        self.kind = str(matrices[0][0].dtype).removeprefix("torch.")  # type: ignore[index]
+        self.worth = sum(m[0].numel() for m in matrices if m) // len(matrices)
+        self.widest = max(max(m[0].shape) for m in matrices if m)
+        self.x, self.y = self._rows(self.width), self._rows(self.width)
+        self.scratch = torch.zeros(0, 0)  # a row for each thread
+        self.own: list[Any] = []  # the operations that ask for a cache, one a block
+        self.cross: list[Any] = []  # those that ask for a memory
+        self.memory: tuple[Any, ...] = (None,)
+        listed = self._listed(blocks, norm)
+        self.call = self._call(listed)
+        self.project_call: Any = None
+        if output is not None and self._takes(output):
+            projected = [self._product(output, self.y, self.y)]
+            self.project_call = self._call(projected)
+
+    def _takes(self, output: Any) -> bool:
+        found = stored(output)
+        return (
+            found is not None
+            and str(found[0].dtype).removeprefix("torch.") == self.kind
+            and found[0].shape[0] >= LANES
+            and (output.bias is None or output.bias.dtype == torch.float32)
+        )
+
+    def _rows(self, width: int) -> Tensor:
+        buffer = torch.zeros(MOST, width)
+        self.kept.append(buffer)
+        return buffer
+
+    def _at(self, tensor: Tensor | None) -> int:
+        """The address of what stays where it is."""
+        if tensor is None:
+            return 0
+        self.kept.append(tensor)
+        return int(tensor.data_ptr())
+
+    def _norm(self, norm: Any, x: Tensor, y: Tensor) -> Any:
+        return self.loops.Operation(
+            kind=self.loops.NORM,
+            x=x.data_ptr(),
+            y=y.data_ptr(),
+            inputs=self.width,
+            weight=self._at(norm.weight.detach()),
+            bias=self._at(norm.bias),
+            epsilon=self._at(torch.tensor([norm.eps])),
+        )
+
+    def _product(self, layer: Any, x: Tensor, y: Tensor, **more: int) -> Any:
+        found = stored(layer)
+        assert found is not None
+        weight, scale = found
+        return self.loops.Operation(
+            kind=self.loops.PRODUCT,
+            x=x.data_ptr(),
+            y=y.data_ptr(),
+            inputs=weight.shape[1],
+            outputs=weight.shape[0],
+            weight=self._at(weight.contiguous()),
+            bias=self._at(layer.bias),
+            scale=self._at(scale),
+            **more,
+        )
+
+    def _attention(self, part: Any, kind: int, x: Tensor, y: Tensor) -> Any:
+        qk = part.qk_norm
+        return self.loops.Operation(
+            kind=kind,
+            x=x.data_ptr(),
+            y=y.data_ptr(),
+            inputs=self.width,
+            heads=self.heads,
+            q_gain=0 if qk is None else self._at(qk.q_gain.detach().float()),
+            # the keys of a memory have their length already
+            k_gain=0 if qk is None else self._at(qk.k_gain.detach().float()),
+            epsilon=0 if qk is None else self._at(torch.tensor([qk.eps])),
+        )
+
+    def _listed(self, blocks: Sequence[Block], norm: nn.Module) -> list[Any]:
+        """What :meth:`Block.forward` does, block by block: x stays the residual stream."""
+        wide = self._rows(self.widest)
+        heads, x, h, found = self._rows(self.width), self.x, self._rows(self.width), []
+
+        def part(block: Block, norm: nn.Module, *inside: Any, out: Any, given: Tensor) -> None:
+            """A part of a block: its norm before or after, and what it adds to x."""
+            found.extend([self._norm(norm, x, h)] if block.pre else [])
+            found.extend(inside)
+            found.append(self._product(out, given, x, added=1))
+            found.extend([] if block.pre else [self._norm(norm, x, x)])
+
+        for block in blocks:
+            entered = h if block.pre else x
+            attention, forward = block.attention, block.feed_forward
+            qkv = self._product(attention.qkv, entered, wide)
+            own = len(found) + block.pre + 1
+            looks = self._attention(attention, self.loops.OWN, wide, heads)
+            part(block, block.attention_norm, qkv, looks, out=attention.out, given=heads)
+            self.own.append(own)
+            if "cross" in block._modules:
+                q = self._product(block.cross.q, entered, wide)
+                self.cross.append(len(found) + block.pre + 1)
+                looks = self._attention(block.cross, self.loops.CROSS, wide, heads)
+                part(block, block.cross_norm, q, looks, out=block.cross.out, given=heads)
+            activation = self.loops.ACTIVATIONS[forward.activation]
+            inner = self._product(forward.inner, entered, wide, activation=activation)
+            part(block, block.feed_forward_norm, inner, out=forward.out, given=wide)
+        if isinstance(norm, nn.LayerNorm):
+            found.append(self._norm(norm, x, self.y))
+        else:  # the last block ended in one
+            self.y = x
+        return found
+
+    def _call(self, listed: list[Any]) -> Any:
+        operations = (self.loops.Operation * len(listed))(*listed)
+        self.kept.append(operations)
+        call = self.loops.Call(operations=ctypes.addressof(operations), count=len(listed))
+        call.listed = operations
+        return call
+
+    def __call__(
+        self,
+        x: Tensor,
+        cache: KeyValueCache,
+        mask: Tensor | None,
+        rotation: Rotation | None,
+        memory: Sequence[KeysAndValues] = (),
+        memory_mask: Tensor | None = None,
+    ) -> Tensor | None:
+        """x [B, K, D] of the newest tokens, for which the ``cache`` has made room → what the norm
+        gives; None: these are too many rows, or a stretch of text. The others are as those of
+        :meth:`Block.forward`, for all blocks."""
+        batch, count, width = x.shape
+        rows = batch * count
+        if rows > MOST or count != cache.beams:
+            return None
+        call, size = self.call, width // self.heads
+        self.x[:rows] = x.reshape(rows, width)
+        call.rows, call.beams, call.slots = rows, count, cache.seen
+        if isinstance(cache.slots, Tensor):
+            places = cache.slots[:, 0].contiguous()
+        else:
+            places = torch.arange(cache.past, cache.seen).repeat(batch)
+        seen = cos = sin = None
+        if mask is not None:
+            seen = mask.expand(batch, 1, count, -1).reshape(rows, -1).contiguous()
+        if rotation is not None:
+            wide = (t.float().expand(batch, count, 1, size) for t in rotation)
+            cos, sin = (t.reshape(rows, size).contiguous() for t in wide)
+        now = (places, seen, cos, sin)
+        call.places, call.seen, call.cos, call.sin = (0 if t is None else t.data_ptr() for t in now)
+        for number, layer in zip(self.own, cache.layers, strict=True):
+            keys, values = layer.room((batch, self.heads, size), torch.float32, x.device)
+            self._point(call, number, keys, values)
+        longest = max([cache.seen, *(keys.shape[2] for keys, _ in memory)])
+        self._look_at(memory, memory_mask)
+        self._run(call, rows * self.worth, longest)
+        return self.y[:rows].view(batch, count, width).to(x.dtype, copy=True)
+
+    def _look_at(self, memory: Sequence[KeysAndValues], mask: Tensor | None) -> None:
+        """Point to the keys and values of a memory, if they are others than at the last step."""
+        if memory is self.memory[0]:
+            return
+        seen = None if mask is None else (mask == 0).contiguous()
+        floats = [(k.float().contiguous(), v.float().contiguous()) for k, v in memory]
+        self.memory = memory, seen, floats  # which hold what the addresses are of
+        for number, (keys, values) in zip(self.cross, floats, strict=True):
+            self._point(self.call, number, keys, values)
+            self.call.listed[number].seen = 0 if seen is None else seen.data_ptr()
+
+    def _point(self, call: Any, number: int, keys: Tensor, values: Tensor) -> None:
+        operation = call.listed[number]
+        operation.keys, operation.values = keys.data_ptr(), values.data_ptr()
+        operation.room = keys.shape[2]
+
+    def project(self, hidden: Tensor) -> Tensor | None:
+        """hidden [B, K, D] → logits [B, K, V]; None: as in a call, or not of these weights."""
+        rows = hidden.numel() // self.width
+        if self.project_call is None or rows > MOST:
+            return None
+        call = self.project_call
+        operation = call.listed[0]
+        x = hidden.reshape(rows, self.width).float().contiguous()
+        logits = torch.empty(*hidden.shape[:-1], operation.outputs)
+        operation.x, operation.y = x.data_ptr(), logits.data_ptr()
+        call.rows, call.beams = rows, 1
+        self._run(call, rows * operation.outputs * self.width)
+        return logits
+
+    def _run(self, call: Any, multiplications: int, longest: int = 0) -> None:
+        """``longest``: what is attended to, in tokens."""
+        ask = team() if torch.get_num_threads() > 1 and multiplications > WORTH else None
+        call.number, call.threads, call.wait = ask or (0, 0, 0)
+        shape = torch.get_num_threads(), max(MOST * self.widest, longest) + 2 * LANES
+        if self.scratch.shape[0] < shape[0] or self.scratch.shape[1] < shape[1]:
+            self.scratch = torch.zeros(shape)
+        call.scratch, call.scratch_size = self.scratch.data_ptr(), 4 * self.scratch.shape[1]
+        run(self.loops.program(self.kind), call, ask is not None)

@@ -1,0 +1,252 @@
+"""Steps of a few rows as one compiled function give what the layers give, called one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from scratchlab.data.contract import Spec
+from scratchlab.decoding.beam import Beam
+from scratchlab.decoding.greedy import Greedy
+from scratchlab.decoding.sampling import Sampling
+from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.methods.bf16 import Bf16
+from scratchlab.methods.contract import MethodContext
+from scratchlab.methods.int8 import Int8
+from scratchlab.methods.lora import LoRA
+from scratchlab.models.compiled import is_here, stack
+from scratchlab.models.compiled.stack import MOST, Stack, compiled
+from scratchlab.models.gpt import GPT
+from scratchlab.models.transformer_mt import TransformerMT
+
+pytestmark = pytest.mark.skipif(
+    not is_here(), reason="the processor has no such registers, or numba is not installed"
+)
+TEXT = Spec(task="language_modeling", vocab_size=90, max_length=40)
+PAIRS = Spec(
+    task="seq2seq",
+    vocab_size=101,
+    source_vocab_size=101,
+    shared_vocabulary=True,
+    unk_id=0,
+    pad_id=1,
+    sos_id=2,
+    eos_id=3,
+)
+WRITERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rotary": {"positions": "rotary", "bias": False},
+    "qk_norm": {"qk_norm": True, "activation": "relu2", "positions": "none"},
+    "gelu": {"activation": "gelu", "positions": "sinusoidal", "tie_embeddings": False},
+}
+TRANSLATORS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "post": {"norm": "post", "activation": "gelu"},
+    "rotary": {"positions": "rotary", "qk_norm": True},
+    "softcap": {"activation": "relu2", "tie_embeddings": False, "logit_softcap": 5.0},
+}
+
+
+def restless(model: Any) -> Any:
+    """Gains and biases that are not those of the beginning, and outputs that differ a lot."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+    return model.eval()
+
+
+def writer(**options: Any) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(GPT.Config(d_model=64, n_heads=2, n_layers=2, **options), TEXT)
+    return restless(model)  # type: ignore[no-any-return]
+
+
+def translator(**options: Any) -> TransformerMT:
+    torch.manual_seed(0)
+    size: dict[str, Any] = {"d_model": 64, "n_heads": 2, "d_ff": 96, "encoder_layers": 1}
+    return restless(TransformerMT(TransformerMT.Config(**size, decoder_layers=2, **options), PAIRS))  # type: ignore[no-any-return]
+
+
+def both(model: Any, step: Any) -> tuple[Tensor, Tensor]:
+    """Logits of 16 steps, layer by layer and by a stack; ``step(model)`` begins and gives a
+    function of the number of a step."""
+    found = []
+    with torch.inference_mode():
+        for compiled_too in (False, True):
+            logits, model.stack = step(model), None
+            if compiled_too:
+                model.stack = Stack(*model.stacked())
+            found.append(torch.stack([logits(i) for i in range(16)]))
+            model.stack = None
+    return found[0], found[1]
+
+
+def of_texts(lengths: list[int]) -> Any:
+    """Prompts of these lengths, and then token after token."""
+
+    def begin(model: GPT) -> Any:
+        cache = model.start_cache(len(lengths), 40)
+        tokens = torch.randint(90, (len(lengths), 40), generator=torch.Generator().manual_seed(1))
+        model.next_logits(tokens[:, : max(lengths)], cache, torch.tensor(lengths))
+        return lambda i: model.next_logits(tokens[:, 20 + i : 21 + i], cache)
+
+    return begin
+
+
+def of_beams(texts: int, beams: int) -> Any:
+    def begin(model: TransformerMT) -> Any:
+        random = torch.Generator().manual_seed(1)
+        source = torch.randint(4, 101, (texts, 9), generator=random)
+        source[0, 6:] = 1  # padding
+        padding = model.padding(source)
+        cache = model.start_cache(model.encode(source, padding), padding, 20, beams)
+
+        def step(i: int) -> Tensor:
+            tokens = torch.randint(4, 101, (texts, beams), generator=random)
+            logits = model.next_logits(tokens, cache)
+            if i % 3 == 2:
+                cache.reorder(torch.randint(beams, (texts, beams), generator=random))
+            return logits
+
+        return step
+
+    return begin
+
+
+@pytest.mark.parametrize("lengths", [[3], [5, 2, 7], [4] * 7], ids=["one", "unequal", "seven"])
+@pytest.mark.parametrize("options", WRITERS.values(), ids=WRITERS)
+def test_the_next_token_of_texts(options: dict[str, Any], lengths: list[int]) -> None:
+    by_layers, together = both(writer(**options), of_texts(lengths))
+    torch.testing.assert_close(together, by_layers, rtol=1e-5, atol=2e-6)
+    assert not torch.equal(together, by_layers)  # they were made in another way
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 2)], ids=["greedy", "five beams", "four"])
+@pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
+def test_the_next_token_of_translations(options: dict[str, Any], size: tuple[int, int]) -> None:
+    by_layers, together = both(translator(**options), of_beams(*size))
+    torch.testing.assert_close(together, by_layers, rtol=1e-5, atol=2e-6)
+
+
+def test_bits_depend_neither_on_threads_nor_on_the_texts_beside() -> None:
+    model, before, found = writer(), torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(both(model, of_texts([4] * 8))[1])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("method", [Int8(Int8.Config()), Bf16(Bf16.Config())], ids=["int8", "bf16"])
+def test_weights_in_fewer_bits_are_multiplied_as_they_are_kept(method: Any) -> None:
+    model, exact = translator(), translator()
+    method.apply(model, MethodContext(PAIRS))
+    kept = dict(model.named_modules())
+    with torch.no_grad():  # the same model with its stored weights as floats
+        for name, module in exact.named_modules():
+            if isinstance(module, nn.Linear):
+                module.weight.copy_(kept[name].dequantize())  # type: ignore[operator]
+        exact.target_embedding.weight.copy_(model.target_embedding.stored.dequantize())
+    memory = torch.randn(1, 6, 64, generator=torch.Generator().manual_seed(0))
+    found = []
+    with torch.inference_mode():
+        for one in (exact, model):
+            cache = exact.start_cache(memory, None, 10)  # keys of a memory come from its layers
+            one.stack = Stack(*one.stacked())
+            rows = [
+                torch.randn(1, 1, 64, generator=torch.Generator().manual_seed(i)) for i in range(8)
+            ]
+            for x in rows:
+                cache.own.extend(torch.zeros(1, 1))
+                hidden = one.stack(x, cache.own, None, None, cache.memory, None)
+                found.append(one.stack.project(hidden))
+    for a, b in zip(found[:8], found[8:], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_searches_and_samples_come_out_the_same() -> None:
+    model = translator()
+    sources = [[5, 6, 7, 9, 3], [8, 3], [9, 10, 11, 12, 13, 14, 15, 3]]
+    for kind, options in ((Greedy, {}), (Beam, {"beam_size": 2}), (Beam, {"beam_size": 8})):
+        found = []
+        for asked in (False, True):
+            decoder: Any = kind(kind.Config(compiled=asked, **options))
+            found.append(decoder.generate_all(model, sources, PAIRS, 1 if options else 3))
+        assert [h.ids for h in found[0]] == [h.ids for h in found[1]]
+        for a, b in zip(*found, strict=True):
+            assert a.log_probability == pytest.approx(b.log_probability, rel=1e-5)
+    text = writer(positions="rotary")
+    for temperature in (0.0, 1.0):
+        drawn = [
+            Sampling(
+                Sampling.Config(temperature=temperature, max_new_tokens=60, compiled=asked)
+            ).generate_batch(text, [[5], [6, 7, 8, 9]], TEXT)  # beyond the block of 40
+            for asked in (False, True)
+        ]
+        assert drawn[0] == drawn[1]
+
+
+def test_it_is_taken_where_its_compiling_is_won_back() -> None:
+    model = writer()
+    for rows, steps, asked, there in (
+        (1, 100, None, False),
+        (1, 3000, None, True),
+        (MOST + 1, 3000, None, False),
+        (1, 3000, False, False),
+        (1, 1, True, True),
+    ):
+        with compiled(model, rows, steps, asked):
+            assert (model.stack is not None) == there
+        assert model.stack is None
+    with pytest.raises(ZeroDivisionError), compiled(model, 1, 1, True):
+        raise ZeroDivisionError
+    assert model.stack is None
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"value_embeddings": True}, "blocks of a Transformer alone"),
+        ({"residual_scalars": True}, "blocks of a Transformer alone"),
+        ({"d_ff": 100}, "widths must be multiples of 32"),
+        ({"n_heads": 4}, "heads must have a multiple of 32 numbers"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_where_it_is_asked_for(
+    options: dict[str, Any], why: str
+) -> None:
+    torch.manual_seed(0)
+    model = GPT(GPT.Config(**{"d_model": 64, "n_heads": 2, "n_layers": 2, **options}), TEXT).eval()
+    with compiled(model, 1, 10_000, None):
+        assert model.stack is None
+    with pytest.raises(UserError, match=why):
+        Sampling(Sampling.Config(max_new_tokens=3, compiled=True)).generate_batch(
+            model, [[1, 2]], TEXT
+        )
+
+
+def test_layers_that_a_method_changed_and_other_types_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    adapted = writer()
+    LoRA(LoRA.Config()).apply(adapted, MethodContext(TEXT))
+    some = writer()
+    Int8(Int8.Config(targets=["mlp"], embedding=False)).apply(some, MethodContext(TEXT))
+    for model, why in (
+        (adapted, "as LoRA"),
+        (some, "not float32, int8"),
+        (writer().bfloat16(), "norms and biases"),
+        (writer().double(), "not float64"),
+    ):
+        with pytest.raises(UserError, match=why), compiled(model, 1, 10, True):
+            pass
+    monkeypatch.setattr(stack, "is_here", lambda: False)
+    with pytest.raises(MissingPackageError, match="numba"), compiled(writer(), 1, 10, True):
+        pass
