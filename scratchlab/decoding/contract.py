@@ -12,7 +12,7 @@ from torch import Tensor
 from scratchlab.data.contract import Spec
 from scratchlab.decoding.shortlist import Shortened, Shortlist
 from scratchlab.errors import UserError
-from scratchlab.models.compiled.stack import compiled
+from scratchlab.models.compiled.fitting import compiled
 from scratchlab.models.contract import Seq2SeqModel
 from scratchlab.models.layers.linear import packed
 

@@ -16,7 +16,7 @@ from scratchlab.decoding.contract import (
     worth_shrinking,
 )
 from scratchlab.errors import UserError
-from scratchlab.models.compiled.stack import COMPILED
+from scratchlab.models.compiled.fitting import COMPILED
 from scratchlab.registry import option, register
 
 
@@ -34,7 +34,7 @@ class Greedy(Decoder):
         shortlist: int | None = option(
             None,
             "look only at frequent tokens and so many for each token of the source, as learned "
-            "from the training data; null: at all",
+            "from the training data; null: at all tokens",
             min=1,
         )
         compiled: bool | None = option(None, COMPILED)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.compiled.stack import COMPILED, compiled
+from scratchlab.models.compiled.fitting import COMPILED, compiled
 from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register

@@ -17,8 +17,9 @@ from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.methods.lora import LoRA
-from scratchlab.models.compiled import is_here, stack
-from scratchlab.models.compiled.stack import MOST, Stack, compiled
+from scratchlab.models.compiled import fitting, is_here
+from scratchlab.models.compiled.fitting import compiled
+from scratchlab.models.compiled.stack import MOST, Stack
 from scratchlab.models.gpt import GPT
 from scratchlab.models.transformer_mt import TransformerMT
 
@@ -247,6 +248,6 @@ def test_layers_that_a_method_changed_and_other_types_are_refused(
     ):
         with pytest.raises(UserError, match=why), compiled(model, 1, 10, True):
             pass
-    monkeypatch.setattr(stack, "is_here", lambda: False)
+    monkeypatch.setattr(fitting, "is_here", lambda: False)
     with pytest.raises(MissingPackageError, match="numba"), compiled(writer(), 1, 10, True):
         pass

@@ -5,10 +5,11 @@ to be read and for nothing else. What torch takes to call some fifty operations 
 again, or several times that for small models. Here all blocks are one call.
 
 ``vectors.py`` are registers of 16 numbers and what can be done with them, ``threads.py`` runs a
-function of those on torch's own threads, ``loops.py`` are norm, product and attention of a few
-rows, and ``stack.py`` writes down the blocks of a model as a list of these. Nothing here is needed:
-without numba or on another processor the layers are called one by one, and give the same but for
-rounding.
+function of those on torch's own threads. ``operations.py`` says what a list of operations is,
+``stack.py`` writes down the blocks of a model as one, ``loops.py``, ``attention.py`` and
+``program.py`` do it, and ``fitting.py`` knows where that can be and pays off. Nothing here is
+needed: without numba or on another processor the layers are called one by one, and give the same
+but for rounding.
 """
 
 from __future__ import annotations

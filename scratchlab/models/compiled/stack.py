@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scratchlab.errors import MissingPackageError, UserError
-from scratchlab.models.compiled import has_registers, is_here
+from scratchlab.models.compiled.operations import (
+    ACTIVATIONS,
+    CROSS,
+    LANES,
+    NORM,
+    OWN,
+    PRODUCT,
+    Call,
+    Operation,
+)
 from scratchlab.models.compiled.threads import run, team
 from scratchlab.models.layers.block import Block, KeysAndValues
 from scratchlab.models.layers.cache import KeyValueCache
@@ -19,49 +26,7 @@ from scratchlab.models.layers.positions import Rotation
 from scratchlab.models.layers.token_layers import is_plain
 
 MOST = 8  # rows of a step; products of more are faster by torch
-PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
 WORTH = 1 << 16  # multiplications of a mean product from which on more than one thread is used
-COMPILED = (
-    "steps of up to 8 rows (texts times beams) as one compiled function; null: where its second of "
-    "compiling is won back"
-)
-LANES, PAIR = 16, 32  # numbers in a register, weights that are read at a time
-
-
-@contextmanager
-def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[None]:
-    """While open, ``model`` makes steps of up to MOST rows (texts times beams) by its
-    :class:`Stack`, if that is ``asked`` for; None: where ``steps`` of ``rows`` rows win back the
-    time of compiling. The weights must not change meanwhile.
-
-    Raises UserError where it is asked for and cannot be.
-    """
-    parts = model.stacked() if hasattr(model, "stacked") else None
-    if asked is None:
-        asked = parts is not None and rows <= MOST and is_here()
-        if not asked or steps * len(parts[0]) < PAYS_OFF or refusal(*parts):
-            asked = False
-    elif asked:
-        _require(parts)
-    if not asked:
-        yield
-        return
-    model.stack = Stack(*parts)
-    try:
-        yield
-    finally:
-        model.stack = None
-
-
-def _require(parts: Any) -> None:
-    hint = "Leave decoding.compiled=null."
-    if not has_registers():
-        raise UserError("decoding.compiled: this processor has no registers of 512 bits", hint)
-    if not is_here():
-        raise MissingPackageError("numba", "decoding.compiled", "embeddings")
-    why = "this model does not write by blocks of a Transformer alone"
-    if parts is None or (why := refusal(*parts)):
-        raise UserError(f"decoding.compiled: {why}", hint)
 
 
 def stored(layer: Any) -> tuple[Tensor, Tensor | None] | None:
@@ -80,48 +45,10 @@ def linear_layers(block: Block) -> list[Any]:
     return [*layers, block.feed_forward.inner, block.feed_forward.out]
 
 
-def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any) -> str:
-    """Why there is no stack of these blocks; empty: there is."""
-    from scratchlab.models.compiled.loops import ACTIVATIONS, BYTES
-
-    kinds = set()
-    for block in blocks:
-        attention, forward = block.attention, block.feed_forward
-        if forward.activation not in ACTIVATIONS:
-            return f"there is no loop for the activation {forward.activation}"
-        for layer in linear_layers(block):
-            found = stored(layer)
-            if found is None:
-                return f"there is no loop for weights as {type(layer).__name__} keeps them"
-            if found[0].device.type != "cpu":
-                return "weights must be in the memory of a CPU"
-            kinds.add(str(found[0].dtype).removeprefix("torch."))
-            if found[0].shape[0] % LANES or found[0].shape[1] % PAIR:
-                return f"widths must be multiples of {PAIR}"
-        if attention.qkv.in_features // attention.n_heads % PAIR:
-            return f"heads must have a multiple of {PAIR} numbers"
-    if len(kinds) != 1 or not kinds <= set(BYTES):
-        return f"weights must be of one kind of {', '.join(BYTES)}, not {', '.join(sorted(kinds))}"
-    vectors = [p for n in norms(blocks, norm) for p in n.parameters()]
-    biases = [layer.bias for block in blocks for layer in linear_layers(block)]
-    vectors += [bias for bias in biases if bias is not None]
-    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in vectors):
-        return "norms and biases must be in float32 on a CPU"
-    return ""
-
-
-def norms(blocks: Sequence[Block], norm: nn.Module) -> list[nn.Module]:
-    names = ("attention_norm", "cross_norm", "feed_forward_norm")
-    return [*(m for b in blocks for n, m in b.named_children() if n in names), norm]
-
-
 class Stack:
     """``blocks`` and the ``norm`` behind them; ``output`` gives the logits (None: none does)."""
 
     def __init__(self, blocks: Sequence[Block], norm: nn.Module, output: Any) -> None:
-        from scratchlab.models.compiled import loops
-
-        self.loops = loops
         self.blocks, self.output = blocks, output
         self.kept: list[Any] = []  # what the addresses are of
         first = blocks[0]
@@ -165,8 +92,8 @@ class Stack:
         return int(tensor.data_ptr())
 
     def _norm(self, norm: Any, x: Tensor, y: Tensor) -> Any:
-        return self.loops.Operation(
-            kind=self.loops.NORM,
+        return Operation(
+            kind=NORM,
             x=x.data_ptr(),
             y=y.data_ptr(),
             inputs=self.width,
@@ -179,8 +106,8 @@ class Stack:
         found = stored(layer)
         assert found is not None
         weight, scale = found
-        return self.loops.Operation(
-            kind=self.loops.PRODUCT,
+        return Operation(
+            kind=PRODUCT,
             x=x.data_ptr(),
             y=y.data_ptr(),
             inputs=weight.shape[1],
@@ -193,7 +120,7 @@ class Stack:
 
     def _attention(self, part: Any, kind: int, x: Tensor, y: Tensor) -> Any:
         qk = part.qk_norm
-        return self.loops.Operation(
+        return Operation(
             kind=kind,
             x=x.data_ptr(),
             y=y.data_ptr(),
@@ -222,15 +149,15 @@ class Stack:
             attention, forward = block.attention, block.feed_forward
             qkv = self._product(attention.qkv, entered, wide)
             own = len(found) + block.pre + 1
-            looks = self._attention(attention, self.loops.OWN, wide, heads)
+            looks = self._attention(attention, OWN, wide, heads)
             part(block, block.attention_norm, qkv, looks, out=attention.out, given=heads)
             self.own.append(own)
             if "cross" in block._modules:
                 q = self._product(block.cross.q, entered, wide)
                 self.cross.append(len(found) + block.pre + 1)
-                looks = self._attention(block.cross, self.loops.CROSS, wide, heads)
+                looks = self._attention(block.cross, CROSS, wide, heads)
                 part(block, block.cross_norm, q, looks, out=block.cross.out, given=heads)
-            activation = self.loops.ACTIVATIONS[forward.activation]
+            activation = ACTIVATIONS[forward.activation]
             inner = self._product(forward.inner, entered, wide, activation=activation)
             part(block, block.feed_forward_norm, inner, out=forward.out, given=wide)
         if isinstance(norm, nn.LayerNorm):
@@ -240,9 +167,9 @@ class Stack:
         return found
 
     def _call(self, listed: list[Any]) -> Any:
-        operations = (self.loops.Operation * len(listed))(*listed)
+        operations = (Operation * len(listed))(*listed)
         self.kept.append(operations)
-        call = self.loops.Call(operations=ctypes.addressof(operations), count=len(listed))
+        call = Call(operations=ctypes.addressof(operations), count=len(listed))
         call.listed = operations
         return call
 
@@ -317,10 +244,12 @@ class Stack:
 
     def _run(self, call: Any, multiplications: int, longest: int = 0) -> None:
         """``longest``: what is attended to, in tokens."""
+        from scratchlab.models.compiled.program import program  # loads numba
+
         ask = team() if torch.get_num_threads() > 1 and multiplications > WORTH else None
         call.number, call.threads, call.wait = ask or (0, 0, 0)
         shape = torch.get_num_threads(), max(MOST * self.widest, longest) + 2 * LANES
         if self.scratch.shape[0] < shape[0] or self.scratch.shape[1] < shape[1]:
             self.scratch = torch.zeros(shape)
         call.scratch, call.scratch_size = self.scratch.data_ptr(), 4 * self.scratch.shape[1]
-        run(self.loops.program(self.kind), call, ask is not None)
+        run(program(self.kind), call, ask is not None)

@@ -19,7 +19,7 @@ class Team(NamedTuple):
     """Addresses of what a thread may ask: which it is, of how many, to wait for the others."""
 
     number: int
-    count: int
+    size: int
     wait: int
 
 

@@ -1,0 +1,124 @@
+"""Attention of a few rows to the text so far, and to a memory; each thread takes some heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratchlab.models.compiled import vectors as v
+from scratchlab.models.compiled.loops import f32, jit
+from scratchlab.models.compiled.operations import (
+    BEAMS,
+    COS,
+    EPSILON,
+    HEADS,
+    INPUTS,
+    K_GAIN,
+    KEYS,
+    PLACES,
+    Q_GAIN,
+    ROOM,
+    SEEN,
+    SEEN_OF,
+    SIN,
+    SLOTS,
+    VALUES,
+    X,
+    Y,
+)  # fmt: skip
+
+
+@jit
+def normed(x, gain, size, epsilon):  # type: ignore[no-untyped-def]
+    """A head's query or key at one length, times its gain, in place."""
+    squares = v.zeros()
+    for i in range(0, 4 * size, 64):
+        squares = v.fma(v.load(x + i), v.load(x + i), squares)
+    factor = v.spread(f32(1) / np.sqrt(v.total(squares) / f32(size) + epsilon))
+    for i in range(0, 4 * size, 64):
+        v.store(x + i, v.times(v.load(x + i), v.times(factor, v.load(gain + i))))
+
+
+@jit
+def turned(x, cos, sin, size):  # type: ignore[no-untyped-def]
+    """A head's query or key turned by its position, in place."""
+    half = 2 * size  # bytes of half of it
+    for i in range(0, half, 64):
+        a, b = v.load(x + i), v.load(x + half + i)
+        v.store(x + i, v.fma(b, v.load(sin + i), v.times(a, v.load(cos + i))))
+        v.store(x + half + i, v.fma(a, v.load(sin + half + i), v.times(b, v.load(cos + half + i))))
+
+
+@jit
+def attend(q, keys, values, seen, size, slots, scores, y):  # type: ignore[no-untyped-def]
+    """What one query of ``size`` numbers gets of the slots that it sees."""
+    scale, largest = f32(1) / np.sqrt(f32(size)), f32(-np.inf)
+    for s in range(slots):
+        dot = f32(-np.inf)
+        if seen == 0 or v.byte(seen + s):
+            sums = v.zeros()
+            for i in range(0, 4 * size, 64):
+                sums = v.fma(v.load(q + i), v.load(keys + 4 * s * size + i), sums)
+            dot = v.total(sums) * scale
+            largest = max(largest, dot)
+        v.put(scores + 4 * s, dot)
+    for s in range(slots, slots + 15):
+        v.put(scores + 4 * s, f32(-np.inf))
+    sums, top = v.zeros(), v.spread(largest)
+    for s in range(0, 4 * slots, 64):
+        p = v.exponentials(v.minus(v.load(scores + s), top))
+        v.store(scores + s, p)
+        sums = v.plus(sums, p)
+    share = v.spread(f32(1) / v.total(sums))
+    for i in range(0, 4 * size, 64):
+        found = v.zeros()
+        for s in range(slots):
+            p = v.single(scores + 4 * s)
+            if p > 0:  # what is not seen may hold anything
+                found = v.fma(v.spread(p), v.load(values + 4 * s * size + i), found)
+        v.store(y + i, v.times(found, share))
+
+
+@jit
+def own(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-def]
+    """Attention to the text so far: x [R, 3 D] are queries, keys and values of the newest tokens,
+    the latter two of which are kept first."""
+    width, heads, room = v.word(op + INPUTS), v.word(op + HEADS), v.word(op + ROOM)
+    size, slots, seen = width // heads, v.word(given + SLOTS), v.word(given + SEEN)
+    epsilon = v.word(op + EPSILON)
+    for number in range(thread, rows * heads, threads):
+        r, h = number // heads, number % heads
+        q = v.word(op + X) + 4 * (3 * width * r + h * size)
+        k = q + 4 * width
+        if v.word(op + Q_GAIN):
+            normed(q, v.word(op + Q_GAIN), size, v.single(epsilon))
+            normed(k, v.word(op + K_GAIN), size, v.single(epsilon))
+        if v.word(given + COS):
+            cos, sin = v.word(given + COS) + 4 * r * size, v.word(given + SIN) + 4 * r * size
+            turned(q, cos, sin, size)
+            turned(k, cos, sin, size)
+        place = (r // v.word(given + BEAMS) * heads + h) * room
+        keys, values = v.word(op + KEYS) + 4 * place * size, v.word(op + VALUES) + 4 * place * size
+        newest = 4 * v.word(v.word(given + PLACES) + 8 * r) * size
+        for i in range(0, 4 * size, 64):
+            v.store(keys + newest + i, v.load(k + i))
+            v.store(values + newest + i, v.load(k + 4 * width + i))
+        y = v.word(op + Y) + 4 * (width * r + h * size)
+        its = seen + r * slots if seen else 0
+        attend(q, keys, values, its, size, slots, scratch, y)
+
+
+@jit
+def cross(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-def]
+    """Attention of queries x [R, D] to the keys and values of a memory."""
+    width, heads, room = v.word(op + INPUTS), v.word(op + HEADS), v.word(op + ROOM)
+    size, seen = width // heads, v.word(op + SEEN_OF)
+    for number in range(thread, rows * heads, threads):
+        r, h = number // heads, number % heads
+        text, at = r // v.word(given + BEAMS), 4 * (width * r + h * size)
+        q = v.word(op + X) + at
+        if v.word(op + Q_GAIN):
+            normed(q, v.word(op + Q_GAIN), size, v.single(v.word(op + EPSILON)))
+        place = 4 * (text * heads + h) * room * size
+        keys, values = v.word(op + KEYS) + place, v.word(op + VALUES) + place
+        its = seen + text * room if seen else 0
+        attend(q, keys, values, its, size, room, scratch, v.word(op + Y) + at)

@@ -1,0 +1,94 @@
+"""Where steps are compiled: what a list of operations can say, and where it pays off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from scratchlab.errors import MissingPackageError, UserError
+from scratchlab.models.compiled import has_registers, is_here
+from scratchlab.models.compiled.operations import ACTIVATIONS, BYTES, LANES, PAIR
+from scratchlab.models.compiled.stack import MOST, Stack, linear_layers, stored
+from scratchlab.models.layers.block import Block
+
+PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
+COMPILED = (
+    "steps of up to 8 rows (texts times beams) as one compiled function; null: where its second of "
+    "compiling is won back"
+)
+Parts = tuple[Sequence[Block], nn.Module, Any]  # as a model's `stacked` gives them
+
+
+@contextmanager
+def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[None]:
+    """While open, ``model`` makes steps of up to MOST rows (texts times beams) by its
+    :class:`Stack`, if that is ``asked`` for; None: where ``steps`` of ``rows`` rows win back the
+    time of compiling. The weights must not change meanwhile.
+
+    Raises UserError where it is asked for and cannot be.
+    """
+    parts = model.stacked() if hasattr(model, "stacked") else None
+    if asked:
+        _require(parts)
+    elif asked is None and parts is not None and rows <= MOST and is_here():
+        asked = steps * len(parts[0]) >= PAYS_OFF and not refusal(*parts)
+    if not asked or parts is None:
+        yield
+        return
+    model.stack = Stack(*parts)
+    try:
+        yield
+    finally:
+        model.stack = None
+
+
+def _require(parts: Parts | None) -> None:
+    """UserError where there can be no stack."""
+    hint = "Leave decoding.compiled=null."
+    if not has_registers():
+        raise UserError("decoding.compiled: this processor has no registers of 512 bits", hint)
+    if not is_here():
+        raise MissingPackageError("numba", "decoding.compiled", "embeddings")
+    if parts is None:
+        why = "this model does not write by blocks of a Transformer alone"
+    else:
+        why = refusal(*parts)
+    if why:
+        raise UserError(f"decoding.compiled: {why}", hint)
+
+
+def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any) -> str:
+    """Why there is no stack of these blocks; empty: there is."""
+    kinds = set()
+    for block in blocks:
+        attention, forward = block.attention, block.feed_forward
+        if forward.activation not in ACTIVATIONS:
+            return f"there is no loop for the activation {forward.activation}"
+        for layer in linear_layers(block):
+            found = stored(layer)
+            if found is None:
+                return f"there is no loop for weights as {type(layer).__name__} keeps them"
+            if found[0].device.type != "cpu":
+                return "weights must be in the memory of a CPU"
+            kinds.add(str(found[0].dtype).removeprefix("torch."))
+            if found[0].shape[0] % LANES or found[0].shape[1] % PAIR:
+                return f"widths must be multiples of {PAIR}"
+        if attention.qkv.in_features // attention.n_heads % PAIR:
+            return f"heads must have a multiple of {PAIR} numbers"
+    if len(kinds) != 1 or not kinds <= set(BYTES):
+        return f"weights must be of one kind of {', '.join(BYTES)}, not {', '.join(sorted(kinds))}"
+    vectors = [p for n in norms(blocks, norm) for p in n.parameters()]
+    biases = [layer.bias for block in blocks for layer in linear_layers(block)]
+    vectors += [bias for bias in biases if bias is not None]
+    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in vectors):
+        return "norms and biases must be in float32 on a CPU"
+    return ""
+
+
+def norms(blocks: Sequence[Block], norm: nn.Module) -> list[nn.Module]:
+    names = ("attention_norm", "cross_norm", "feed_forward_norm")
+    return [*(m for b in blocks for n, m in b.named_children() if n in names), norm]

@@ -1,0 +1,60 @@
+"""A list of operations on a few rows, as machine code reads it.
+
+The list is an array of :class:`Operation`; the function that does it is given the address of a
+:class:`Call`. What is read and written lies at addresses, of float32 where nothing else is said.
+Shapes: B texts with K newest tokens each (beams; else one), R = B K rows; D = d_model, H heads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+Number = ctypes.c_int64  # addresses are numbers too; 0: there is none
+
+
+class Call(ctypes.Structure):
+    """What is new at each step."""
+
+    _fields_ = [
+        (name, Number)
+        for name in (
+            *("operations", "count", "rows", "beams"),
+            *("slots", "places"),  # of the cache in use; where each row goes, int64 [R]
+            "seen",  # which slots each row sees, bytes [R, slots]; 0: all
+            *("cos", "sin"),  # of rotary positions [R, head_dim], or 0
+            *("scratch", "scratch_size"),  # of each thread, and its bytes
+            *("number", "threads", "wait"),  # functions, see threads.Team; 0: there is one thread
+        )
+    ]
+
+
+class Operation(ctypes.Structure):
+    """One of NORM, PRODUCT, OWN and CROSS; each takes what it needs."""
+
+    _fields_ = [
+        (name, Number)
+        for name in (
+            *("kind", "x", "y"),  # rows that are read, rows that are written
+            *("inputs", "outputs"),  # numbers in a row of them
+            *("weight", "bias", "scale"),  # [outputs, inputs], [outputs], [outputs]
+            *("activation", "added"),  # what is done to a product; whether y is increased by it
+            *("heads", "room"),  # slots that keys and values have room for, or tokens of the memory
+            *("keys", "values"),  # [B, H, room, head_dim]
+            "seen",  # of a memory, bytes [B, room]; 0: all
+            *("q_gain", "k_gain", "epsilon"),  # QK-norm [head_dim] or 0; where the number stands
+        )
+    ]
+
+
+(OPERATIONS, COUNT, ROWS, BEAMS, SLOTS, PLACES, SEEN, COS, SIN, SCRATCH, SCRATCH_SIZE, NUMBER,
+ THREADS, WAIT) = (getattr(Call, name).offset for name, *_ in Call._fields_)  # fmt: skip
+(KIND, X, Y, INPUTS, OUTPUTS, WEIGHT, BIAS, SCALE, ACTIVATION, ADDED, HEADS, ROOM, KEYS, VALUES,
+ SEEN_OF, Q_GAIN, K_GAIN, EPSILON) = (
+    getattr(Operation, name).offset for name, *_ in Operation._fields_
+)  # fmt: skip
+SIZE = ctypes.sizeof(Operation)
+NORM, PRODUCT, OWN, CROSS = range(4)
+ACTIVATIONS = {"relu": 1, "relu2": 2, "gelu": 3, "gelu_tanh": 4}
+RELU, RELU2, GELU, GELU_TANH = ACTIVATIONS.values()
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a weight, by the kinds there are
+LANES, PAIR = 16, 32  # numbers in a register, weights that are read at a time
