@@ -45,8 +45,11 @@ from machine_peak import gemm_peak, read_bandwidth
 from scratchlab.decoding.beam import Beam
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.errors import MissingPackageError
+from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
+from scratchlab.models.compiled.fitting import can_be_compiled
+from scratchlab.models.compiled.stack import MOST
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
 
 TOOLS = (
@@ -63,14 +66,15 @@ Translate = Callable[[Batches, int], None]
 
 def scratchlab(size: Size, precision: str) -> Translate:
     model: Any = translator(size).eval()
-    if precision == "bf16":
-        model = model.bfloat16()
-    if precision == "int8":
-        model = Int8(Int8.Config()).apply(model, MethodContext(spec_of(size)))
+    method = {"bf16": Bf16(Bf16.Config()), "int8": Int8(Int8.Config())}.get(precision)
+    if method is not None:
+        model = method.apply(model, MethodContext(spec_of(size)))
 
     def translate(batches: Batches, beams: int) -> None:
         for length, some in by_length(batches).items():
             limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0, "min_length": length}
+            # as it is chosen where thousands of steps come
+            limits["compiled"] = len(some[0]) * beams <= MOST and can_be_compiled(model)
             decoder: Any = Greedy(Greedy.Config(**limits))
             if beams > 1:
                 decoder = Beam(Beam.Config(beam_size=beams, **limits))

@@ -44,8 +44,10 @@ from torch import Tensor, nn
 from scratchlab.data.contract import Spec, TokenBatch
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.estimators.ngrams.model import NGram
+from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
+from scratchlab.models.compiled.fitting import can_be_compiled
 from scratchlab.models.gpt import GPT
 from scratchlab.run.manifest import peak_memory_bytes
 from scratchlab.tasks.language_modeling import LanguageModeling
@@ -211,8 +213,8 @@ def training(report: Report, size: Size, batch: int, seconds: float, group: int)
 def models_of(size: Size) -> dict[str, Any]:
     """What generates: ours in three precisions, and the peer."""
     found = {name: size.ours(bias=True).eval() for name in ("fp32", "bf16", "int8")}
-    found["bf16"].bfloat16()
-    found["int8"] = Int8(Int8.Config()).apply(found["int8"], MethodContext(size.spec()))
+    for name, method in (("bf16", Bf16(Bf16.Config())), ("int8", Int8(Int8.Config()))):
+        found[name] = method.apply(found[name], MethodContext(size.spec()))
     named = {f"scratchlab {name}": model for name, model in found.items()}
     return {**named, "transformers fp32": size.theirs().eval()}
 
@@ -235,10 +237,13 @@ def generation(
     """Greedy continuations of ``batch`` random prompts, by all models in turn."""
     random = torch.Generator().manual_seed(1)
     prompts = torch.randint(size.vocabulary, (batch, prompt), generator=random)
-    decoder = Sampling(Sampling.Config(temperature=0.0, max_new_tokens=new))
 
     def write(model: Any) -> None:
         if isinstance(model, GPT):
+            # as it is chosen where thousands of steps come
+            compiled = can_be_compiled(model)
+            options: Any = {"temperature": 0.0, "max_new_tokens": new, "compiled": compiled}
+            decoder = Sampling(Sampling.Config(**options))
             decoder.generate_batch(model, prompts.tolist(), size.spec())
             return
         with torch.inference_mode():

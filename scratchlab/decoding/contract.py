@@ -89,7 +89,10 @@ class Decoder(ABC):
         steps = sum(len(sources[rows[-1]]) for rows in chunks)  # outputs are about as long
         found: dict[int, Hypothesis] = {}
         at_once = min(batch_size, len(sources)) * getattr(self.config, "beam_size", 1)
-        with packed(model, at_once, steps), compiled(model, at_once, steps, self.config.compiled):
+        with (
+            compiled(model, at_once, steps, self.config.compiled) as all_steps,
+            packed(model, at_once, 0 if all_steps else steps),
+        ):
             for rows in chunks:
                 batch = pad_rows([sources[i] for i in rows], required_ids(spec)[0])
                 found.update(zip(rows, self.generate(model, batch.to(device), spec), strict=True))

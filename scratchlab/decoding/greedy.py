@@ -16,7 +16,6 @@ from scratchlab.decoding.contract import (
     worth_shrinking,
 )
 from scratchlab.errors import UserError
-from scratchlab.models.compiled.fitting import COMPILED
 from scratchlab.registry import option, register
 
 
@@ -37,7 +36,11 @@ class Greedy(Decoder):
             "from the training data; null: at all tokens",
             min=1,
         )
-        compiled: bool | None = option(None, COMPILED)
+        compiled: bool | None = option(
+            None,
+            "steps of up to 8 rows (texts times beams) as one compiled function; null: where its "
+            "second of compiling is won back",
+        )
 
     @torch.inference_mode()
     def search(

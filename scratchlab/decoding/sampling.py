@@ -22,7 +22,7 @@ from torch import Tensor
 
 from scratchlab.data.contract import Spec
 from scratchlab.errors import UserError
-from scratchlab.models.compiled.fitting import COMPILED, compiled
+from scratchlab.models.compiled.fitting import compiled
 from scratchlab.models.contract import LanguageModel
 from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register
@@ -51,7 +51,11 @@ class Sampling:
         keep_context: float = option(
             0.5, "share of the block that stays when a text outgrows it", above=0, below=1
         )
-        compiled: bool | None = option(None, COMPILED)
+        compiled: bool | None = option(
+            None,
+            "steps of up to 8 rows (texts times beams) as one compiled function; null: where its "
+            "second of compiling is won back",
+        )
         cache: bool = option(True, "keep keys and values; false: read the text anew each time")
 
     def __init__(self, config: Config) -> None:
@@ -112,7 +116,10 @@ class Sampling:
         window = Window(model, texts, limit, self.config.keep_context, self.config.cache)
         rows = list(range(len(texts)))
         asked = self.config.compiled if self.config.cache else False
-        with packed(model, len(rows), limit), compiled(model, len(rows), limit, asked):
+        with (
+            compiled(model, len(rows), limit, asked) as all_steps,
+            packed(model, len(rows), 0 if all_steps else limit),
+        ):
             for step in range(limit):
                 logits = window.next_logits([texts[row] for row in rows])
                 draw = draws[rows, step].to(logits.device)

@@ -16,34 +16,40 @@ from scratchlab.models.compiled.stack import MOST, Stack, linear_layers, stored
 from scratchlab.models.layers.block import Block
 
 PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
-COMPILED = (
-    "steps of up to 8 rows (texts times beams) as one compiled function; null: where its second of "
-    "compiling is won back"
-)
 Parts = tuple[Sequence[Block], nn.Module, Any]  # as a model's `stacked` gives them
 
 
 @contextmanager
-def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[None]:
+def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[bool]:
     """While open, ``model`` makes steps of up to MOST rows (texts times beams) by its
     :class:`Stack`, if that is ``asked`` for; None: where ``steps`` of ``rows`` rows win back the
-    time of compiling. The weights must not change meanwhile.
+    time of compiling. The weights must not change meanwhile. Yields whether all steps are so.
 
     Raises UserError where it is asked for and cannot be.
     """
-    parts = model.stacked() if hasattr(model, "stacked") else None
+    parts = parts_of(model)
     if asked:
         _require(parts)
-    elif asked is None and parts is not None and rows <= MOST and is_here():
-        asked = steps * len(parts[0]) >= PAYS_OFF and not refusal(*parts)
+    elif asked is None and parts is not None and rows <= MOST:
+        asked = steps * len(parts[0]) >= PAYS_OFF and can_be_compiled(model)
     if not asked or parts is None:
-        yield
+        yield False
         return
     model.stack = Stack(*parts)
     try:
-        yield
+        yield rows <= MOST
     finally:
         model.stack = None
+
+
+def parts_of(model: Any) -> Parts | None:
+    return model.stacked() if hasattr(model, "stacked") else None
+
+
+def can_be_compiled(model: Any) -> bool:
+    """Whether a model's steps can be compiled here, as its layers are by now."""
+    parts = parts_of(model)
+    return parts is not None and is_here() and not refusal(*parts)
 
 
 def _require(parts: Parts | None) -> None:
