@@ -26,9 +26,11 @@ class Team(NamedTuple):
 @functools.cache
 def team() -> Team | None:
     """Of the library whose threads :func:`run` takes; None: torch has another one."""
+    if _team() is None:
+        return None
     library = ctypes.CDLL(None)
     names = ("omp_get_thread_num", "omp_get_num_threads", "GOMP_barrier")
-    if _team() is None or not all(hasattr(library, name) for name in names):
+    if not all(hasattr(library, name) for name in names):
         return None
     found = (ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0 for name in names)
     return Team(*found)
