@@ -107,7 +107,8 @@ class Writer(Model):
 
     output: Any
     softcap: float | None = None  # the bound of the logits (softcapped), which output_weight lacks
-    stack: Any = None  # makes the steps of a few rows meanwhile (models/compiled/stack.py)
+    stack: Any = None  # makes the steps of a few rows meanwhile (models/compiled/stack.py) …
+    reader: Any = None  # … and reads the source
 
     @property
     def output_weight(self) -> Tensor | None:
@@ -123,6 +124,10 @@ class Writer(Model):
     def stacked(self) -> tuple[Sequence[Any], nn.Module, Any] | None:
         """The blocks through which the newest tokens go, the norm behind them and the output layer
         (None: it is another), if that is all there is between embedding and logits."""
+        return None
+
+    def reads(self) -> tuple[Sequence[Any], nn.Module] | None:
+        """The blocks of the encoder and the norm behind them; None: there is none like that."""
         return None
 
     def check_length(self, length: int) -> None:

@@ -161,6 +161,10 @@ class TransformerMT(Seq2SeqModel):
         """source [B, S] int64, source_padding [B, S] True at padding → memory [B, S, D]."""
         places = slice(0, source.shape[1])
         x, rotation = self.embed(source, self.source_embedding, self.source_positions, places)
+        if self.reader is not None:
+            found: Tensor | None = self.reader.read(x, rotation, source_padding)
+            if found is not None:
+                return found
         mask = padding_mask(source_padding, x.dtype)
         for block in self.encoder:
             x = block(x, rotation, mask)
@@ -200,6 +204,9 @@ class TransformerMT(Seq2SeqModel):
 
     def stacked(self) -> tuple[Sequence[Block], nn.Module, Any]:
         return cast("list[Block]", self.decoder), self.decoder_norm, self.output
+
+    def reads(self) -> tuple[Sequence[Block], nn.Module]:
+        return cast("list[Block]", self.encoder), self.encoder_norm
 
     def start_cache(
         self, memory: Tensor, source_padding: Tensor | None, max_length: int, beams: int = 1

@@ -134,6 +134,25 @@ def test_the_next_token_of_translations(options: dict[str, Any], size: tuple[int
     torch.testing.assert_close(together, by_layers, rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("options", TRANSLATORS.values(), ids=TRANSLATORS)
+def test_sources_that_are_read_at_once(options: dict[str, Any], padded: bool) -> None:
+    model = translator(**options)
+    source = torch.randint(4, 101, (3, 11), generator=torch.Generator().manual_seed(1))
+    if padded:
+        source[0, 6:], source[1, 10:] = 1, 1
+    padding = model.padding(source)
+    with torch.inference_mode():
+        by_layers = model.encode(source, padding)
+        with compiled(model, 3, 1, True):
+            together = model.encode(source, padding)
+            long = model.encode(source.repeat(1, 2))  # 66 rows: layer by layer
+    real = source != 1  # what stands at padding is of no use, and nothing looks at it
+    torch.testing.assert_close(together[real], by_layers[real], rtol=1e-5, atol=2e-6)
+    assert not torch.equal(together, by_layers) and model.reader is None
+    assert torch.equal(long, model.encode(source.repeat(1, 2)))
+
+
 def test_bits_depend_neither_on_threads_nor_on_the_texts_beside() -> None:
     model, before, found = writer(), torch.get_num_threads(), []
     try:

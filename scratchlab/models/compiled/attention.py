@@ -49,15 +49,32 @@ def turned(x, cos, sin, size):  # type: ignore[no-untyped-def]
 
 
 @jit
-def attend(q, keys, values, seen, size, slots, scores, y):  # type: ignore[no-untyped-def]
-    """What one query of ``size`` numbers gets of the slots that it sees."""
+def made_ready(given, op, r, h):  # type: ignore[no-untyped-def]
+    """Query and key of a row and head in x [R, 3 D] with their norm and rotation, if they have
+    one. Returns where the query stands."""
+    width = v.word(op + INPUTS)
+    size, epsilon = width // v.word(op + HEADS), v.word(op + EPSILON)
+    q = v.word(op + X) + 4 * (3 * width * r + h * size)
+    if v.word(op + Q_GAIN):
+        normed(q, v.word(op + Q_GAIN), size, v.single(epsilon))
+        normed(q + 4 * width, v.word(op + K_GAIN), size, v.single(epsilon))
+    if v.word(given + COS):
+        cos, sin = v.word(given + COS) + 4 * r * size, v.word(given + SIN) + 4 * r * size
+        turned(q, cos, sin, size)
+        turned(q + 4 * width, cos, sin, size)
+    return q
+
+
+@jit
+def attend(q, keys, values, step, seen, size, slots, scores, y):  # type: ignore[no-untyped-def]
+    """What one query of ``size`` numbers gets of the slots that it sees, ``step`` bytes apart."""
     scale, largest = f32(1) / np.sqrt(f32(size)), f32(-np.inf)
     for s in range(slots):
         dot = f32(-np.inf)
         if seen == 0 or v.byte(seen + s):
             sums = v.zeros()
             for i in range(0, 4 * size, 64):
-                sums = v.fma(v.load(q + i), v.load(keys + 4 * s * size + i), sums)
+                sums = v.fma(v.load(q + i), v.load(keys + s * step + i), sums)
             dot = v.total(sums) * scale
             largest = max(largest, dot)
         v.put(scores + 4 * s, dot)
@@ -74,7 +91,7 @@ def attend(q, keys, values, seen, size, slots, scores, y):  # type: ignore[no-un
         for s in range(slots):
             p = v.single(scores + 4 * s)
             if p > 0:  # what is not seen may hold anything
-                found = v.fma(v.spread(p), v.load(values + 4 * s * size + i), found)
+                found = v.fma(v.spread(p), v.load(values + s * step + i), found)
         v.store(y + i, v.times(found, share))
 
 
@@ -84,18 +101,10 @@ def own(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-d
     the latter two of which are kept first."""
     width, heads, room = v.word(op + INPUTS), v.word(op + HEADS), v.word(op + ROOM)
     size, slots, seen = width // heads, v.word(given + SLOTS), v.word(given + SEEN)
-    epsilon = v.word(op + EPSILON)
     for number in range(thread, rows * heads, threads):
         r, h = number // heads, number % heads
-        q = v.word(op + X) + 4 * (3 * width * r + h * size)
+        q = made_ready(given, op, r, h)
         k = q + 4 * width
-        if v.word(op + Q_GAIN):
-            normed(q, v.word(op + Q_GAIN), size, v.single(epsilon))
-            normed(k, v.word(op + K_GAIN), size, v.single(epsilon))
-        if v.word(given + COS):
-            cos, sin = v.word(given + COS) + 4 * r * size, v.word(given + SIN) + 4 * r * size
-            turned(q, cos, sin, size)
-            turned(k, cos, sin, size)
         place = (r // v.word(given + BEAMS) * heads + h) * room
         keys, values = v.word(op + KEYS) + 4 * place * size, v.word(op + VALUES) + 4 * place * size
         newest = 4 * v.word(v.word(given + PLACES) + 8 * r) * size
@@ -104,7 +113,7 @@ def own(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-d
             v.store(values + newest + i, v.load(k + 4 * width + i))
         y = v.word(op + Y) + 4 * (width * r + h * size)
         its = seen + r * slots if seen else 0
-        attend(q, keys, values, its, size, slots, scratch, y)
+        attend(q, keys, values, 4 * size, its, size, slots, scratch, y)
 
 
 @jit
@@ -121,4 +130,27 @@ def cross(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped
         place = 4 * (text * heads + h) * room * size
         keys, values = v.word(op + KEYS) + place, v.word(op + VALUES) + place
         its = seen + text * room if seen else 0
-        attend(q, keys, values, its, size, room, scratch, v.word(op + Y) + at)
+        attend(q, keys, values, 4 * size, its, size, room, scratch, v.word(op + Y) + at)
+
+
+@jit
+def ready(given, op, rows, thread, threads):  # type: ignore[no-untyped-def]
+    """Queries and keys get their norm and rotation, all before :func:`whole` looks at them."""
+    heads = v.word(op + HEADS)
+    for number in range(thread, rows * heads, threads):
+        made_ready(given, op, number // heads, number % heads)
+
+
+@jit
+def whole(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-def]
+    """Attention among all tokens of each text; x [R, 3 D] are their queries, keys and values."""
+    width, heads, length = v.word(op + INPUTS), v.word(op + HEADS), v.word(given + BEAMS)
+    size, seen = width // heads, v.word(op + SEEN_OF)
+    for number in range(thread, rows * heads, threads):
+        r, h = number // heads, number % heads
+        text = r // length
+        q = v.word(op + X) + 4 * (3 * width * r + h * size)
+        keys = v.word(op + X) + 4 * (3 * width * text * length + width + h * size)
+        y = v.word(op + Y) + 4 * (width * r + h * size)
+        its = seen + text * length if seen else 0
+        attend(q, keys, keys + 4 * width, 12 * width, its, size, length, scratch, y)

@@ -12,7 +12,7 @@ from torch import nn
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.models.compiled import has_registers, is_here
 from scratchlab.models.compiled.operations import ACTIVATIONS, BYTES, LANES, PAIR
-from scratchlab.models.compiled.stack import MOST, Stack, linear_layers, stored
+from scratchlab.models.compiled.stack import MOST, READ, Stack, linear_layers, stored
 from scratchlab.models.layers.block import Block
 
 PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
@@ -35,11 +35,14 @@ def compiled(model: Any, rows: int, steps: int, asked: bool | None) -> Iterator[
     if not asked or parts is None:
         yield False
         return
-    model.stack = Stack(*parts)
+    model.stack, reads = Stack(*parts), model.reads()
+    if reads is not None and not refusal(*reads):
+        blocks, norm = reads
+        model.reader = Stack(blocks, norm, most=READ, whole=True)
     try:
         yield rows <= MOST
     finally:
-        model.stack = None
+        model.stack = model.reader = None
 
 
 def parts_of(model: Any) -> Parts | None:
@@ -67,7 +70,7 @@ def _require(parts: Parts | None) -> None:
         raise UserError(f"decoding.compiled: {why}", hint)
 
 
-def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any) -> str:
+def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any = None) -> str:
     """Why there is no stack of these blocks; empty: there is."""
     kinds = set()
     for block in blocks:

@@ -2,7 +2,8 @@
 
 The list is an array of :class:`Operation`; the function that does it is given the address of a
 :class:`Call`. What is read and written lies at addresses, of float32 where nothing else is said.
-Shapes: B texts with K newest tokens each (beams; else one), R = B K rows; D = d_model, H heads.
+Shapes: B texts with K newest tokens each (beams; else one; all, where a text is read at once),
+R = B K rows; D = d_model, H heads.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Call(ctypes.Structure):
 
 
 class Operation(ctypes.Structure):
-    """One of NORM, PRODUCT, OWN and CROSS; each takes what it needs."""
+    """One of the kinds below; each takes what it needs."""
 
     _fields_ = [
         (name, Number)
@@ -40,7 +41,7 @@ class Operation(ctypes.Structure):
             *("activation", "added"),  # what is done to a product; whether y is increased by it
             *("heads", "room"),  # slots that keys and values have room for, or tokens of the memory
             *("keys", "values"),  # [B, H, room, head_dim]
-            "seen",  # of a memory, bytes [B, room]; 0: all
+            "seen",  # of a memory or of whole texts, bytes [B, room or K]; 0: all
             *("q_gain", "k_gain", "epsilon"),  # QK-norm [head_dim] or 0; where the number stands
         )
     ]
@@ -53,7 +54,7 @@ class Operation(ctypes.Structure):
     getattr(Operation, name).offset for name, *_ in Operation._fields_
 )  # fmt: skip
 SIZE = ctypes.sizeof(Operation)
-NORM, PRODUCT, OWN, CROSS = range(4)
+NORM, PRODUCT, OWN, CROSS, READY, WHOLE = range(6)
 ACTIVATIONS = {"relu": 1, "relu2": 2, "gelu": 3, "gelu_tanh": 4}
 RELU, RELU2, GELU, GELU_TANH = ACTIVATIONS.values()
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a weight, by the kinds there are

@@ -9,16 +9,18 @@ import numba
 from numba import types
 
 from scratchlab.models.compiled import vectors as v
-from scratchlab.models.compiled.attention import cross, own
+from scratchlab.models.compiled.attention import cross, own, ready, whole
 from scratchlab.models.compiled.loops import jit, norm, product_of
 from scratchlab.models.compiled.operations import (
     COUNT,
+    CROSS,
     KIND,
     NORM,
     NUMBER,
     OPERATIONS,
     OWN,
     PRODUCT,
+    READY,
     ROWS,
     SCRATCH,
     SCRATCH_SIZE,
@@ -53,8 +55,12 @@ def program(kind: str) -> Any:
                 product(op, rows, scratch, thread, threads)
             elif kind == OWN:
                 own(given, op, rows, scratch, thread, threads)
-            else:
+            elif kind == CROSS:
                 cross(given, op, rows, scratch, thread, threads)
+            elif kind == READY:
+                ready(given, op, rows, thread, threads)
+            else:
+                whole(given, op, rows, scratch, thread, threads)
             if wait:
                 v.call(wait)
 

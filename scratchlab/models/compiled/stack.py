@@ -16,6 +16,8 @@ from scratchlab.models.compiled.operations import (
     NORM,
     OWN,
     PRODUCT,
+    READY,
+    WHOLE,
     Call,
     Operation,
 )
@@ -26,6 +28,7 @@ from scratchlab.models.layers.positions import Rotation
 from scratchlab.models.layers.token_layers import is_plain
 
 MOST = 8  # rows of a step; products of more are faster by torch
+READ = 64  # rows of texts that are read at once
 WORTH = 1 << 16  # multiplications of a mean product from which on more than one thread is used
 
 
@@ -46,10 +49,18 @@ def linear_layers(block: Block) -> list[Any]:
 
 
 class Stack:
-    """``blocks`` and the ``norm`` behind them; ``output`` gives the logits (None: none does)."""
+    """``blocks`` and the ``norm`` behind them, for up to ``most`` rows; ``output`` gives the logits
+    (None: none does). ``whole``: they read texts at once, for :meth:`read`."""
 
-    def __init__(self, blocks: Sequence[Block], norm: nn.Module, output: Any) -> None:
-        self.blocks, self.output = blocks, output
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        norm: nn.Module,
+        output: Any = None,
+        most: int = MOST,
+        whole: bool = False,
+    ) -> None:
+        self.most, self.whole = most, whole
         self.kept: list[Any] = []  # what the addresses are of
         first = blocks[0]
         self.heads = first.attention.n_heads
@@ -80,7 +91,7 @@ class Stack:
         )
 
     def _rows(self, width: int) -> Tensor:
-        buffer = torch.zeros(MOST, width)
+        buffer = torch.zeros(self.most, width)
         self.kept.append(buffer)
         return buffer
 
@@ -147,16 +158,16 @@ class Stack:
         for block in blocks:
             entered = h if block.pre else x
             attention, forward = block.attention, block.feed_forward
-            qkv = self._product(attention.qkv, entered, wide)
-            own = len(found) + block.pre + 1
-            looks = self._attention(attention, OWN, wide, heads)
-            part(block, block.attention_norm, qkv, looks, out=attention.out, given=heads)
-            self.own.append(own)
+            kinds = (READY, WHOLE) if self.whole else (OWN,)
+            looks = [self._attention(attention, kind, wide, heads) for kind in kinds]
+            inside = [self._product(attention.qkv, entered, wide), *looks]
+            self.own.append(len(found) + block.pre + len(looks))
+            part(block, block.attention_norm, *inside, out=attention.out, given=heads)
             if "cross" in block._modules:
                 q = self._product(block.cross.q, entered, wide)
                 self.cross.append(len(found) + block.pre + 1)
-                looks = self._attention(block.cross, CROSS, wide, heads)
-                part(block, block.cross_norm, q, looks, out=block.cross.out, given=heads)
+                look = self._attention(block.cross, CROSS, wide, heads)
+                part(block, block.cross_norm, q, look, out=block.cross.out, given=heads)
             activation = ACTIVATIONS[forward.activation]
             inner = self._product(forward.inner, entered, wide, activation=activation)
             part(block, block.feed_forward_norm, inner, out=forward.out, given=wide)
@@ -187,29 +198,46 @@ class Stack:
         :meth:`Block.forward`, for all blocks."""
         batch, count, width = x.shape
         rows = batch * count
-        if rows > MOST or count != cache.beams:
+        if rows > self.most or count != cache.beams:
             return None
         call, size = self.call, width // self.heads
-        self.x[:rows] = x.reshape(rows, width)
-        call.rows, call.beams, call.slots = rows, count, cache.seen
+        call.slots = cache.seen
         if isinstance(cache.slots, Tensor):
             places = cache.slots[:, 0].contiguous()
         else:
             places = torch.arange(cache.past, cache.seen).repeat(batch)
-        seen = cos = sin = None
+        seen = None
         if mask is not None:
             seen = mask.expand(batch, 1, count, -1).reshape(rows, -1).contiguous()
-        if rotation is not None:
-            wide = (t.float().expand(batch, count, 1, size) for t in rotation)
-            cos, sin = (t.reshape(rows, size).contiguous() for t in wide)
-        now = (places, seen, cos, sin)
-        call.places, call.seen, call.cos, call.sin = (0 if t is None else t.data_ptr() for t in now)
+        call.places, call.seen = places.data_ptr(), 0 if seen is None else seen.data_ptr()
         for number, layer in zip(self.own, cache.layers, strict=True):
             keys, values = layer.room((batch, self.heads, size), torch.float32, x.device)
             self._point(call, number, keys, values)
         longest = max([cache.seen, *(keys.shape[2] for keys, _ in memory)])
         self._look_at(memory, memory_mask)
-        self._run(call, rows * self.worth, longest)
+        return self._through(x, rotation, longest)
+
+    def read(self, x: Tensor, rotation: Rotation | None, padding: Tensor | None) -> Tensor | None:
+        """Whole texts x [B, S, D], ``padding`` [B, S] True where there is none → what the norm
+        gives; None: these are too many rows."""
+        if x.shape[0] * x.shape[1] > self.most:
+            return None
+        seen = None if padding is None else (~padding).contiguous()
+        for number in self.own:
+            self.call.listed[number].seen = 0 if seen is None else seen.data_ptr()
+        return self._through(x, rotation, x.shape[1])
+
+    def _through(self, x: Tensor, rotation: Rotation | None, longest: int) -> Tensor:
+        """x [B, K, D] through all blocks and the norm."""
+        batch, count, width = x.shape
+        rows, size, turns = batch * count, width // self.heads, []
+        if rotation is not None:
+            wide = (t.float().expand(batch, count, 1, size) for t in rotation)
+            turns = [t.reshape(rows, size).contiguous() for t in wide]
+        self.x[:rows] = x.reshape(rows, width)
+        self.call.rows, self.call.beams = rows, count
+        self.call.cos, self.call.sin = [t.data_ptr() for t in turns] or (0, 0)
+        self._run(self.call, rows * self.worth, longest)
         return self.y[:rows].view(batch, count, width).to(x.dtype, copy=True)
 
     def _look_at(self, memory: Sequence[KeysAndValues], mask: Tensor | None) -> None:
@@ -231,7 +259,7 @@ class Stack:
     def project(self, hidden: Tensor) -> Tensor | None:
         """hidden [B, K, D] → logits [B, K, V]; None: as in a call, or not of these weights."""
         rows = hidden.numel() // self.width
-        if self.project_call is None or rows > MOST:
+        if self.project_call is None or rows > self.most:
             return None
         call = self.project_call
         operation = call.listed[0]
@@ -248,7 +276,7 @@ class Stack:
 
         ask = team() if torch.get_num_threads() > 1 and multiplications > WORTH else None
         call.number, call.threads, call.wait = ask or (0, 0, 0)
-        shape = torch.get_num_threads(), max(MOST * self.widest, longest) + 2 * LANES
+        shape = torch.get_num_threads(), max(self.most * self.widest, longest) + 2 * LANES
         if self.scratch.shape[0] < shape[0] or self.scratch.shape[1] < shape[1]:
             self.scratch = torch.zeros(shape)
         call.scratch, call.scratch_size = self.scratch.data_ptr(), 4 * self.scratch.shape[1]
