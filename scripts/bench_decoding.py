@@ -48,7 +48,7 @@ from scratchlab.errors import MissingPackageError
 from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
-from scratchlab.models.compiled.fitting import can_be_compiled
+from scratchlab.models.compiled.fitting import can_be_compiled, compiled
 from scratchlab.models.compiled.stack import MOST
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
 
@@ -71,15 +71,18 @@ def scratchlab(size: Size, precision: str) -> Translate:
         model = method.apply(model, MethodContext(spec_of(size)))
 
     def translate(batches: Batches, beams: int) -> None:
-        for length, some in by_length(batches).items():
-            limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0, "min_length": length}
-            # as it is chosen where thousands of steps come
-            limits["compiled"] = len(some[0]) * beams <= MOST and can_be_compiled(model)
-            decoder: Any = Greedy(Greedy.Config(**limits))
-            if beams > 1:
-                decoder = Beam(Beam.Config(beam_size=beams, **limits))
-            decoder.generate_all(model, [row for batch in some for row in batch], spec_of(size),
-                                 len(some[0]))  # fmt: skip
+        rows = len(batches[0]) * beams
+        # as it is chosen where thousands of steps come
+        asked = rows <= MOST and can_be_compiled(model)
+        with compiled(model, rows, 1, asked):
+            for length, some in by_length(batches).items():
+                limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0}
+                limits["min_length"] = length
+                decoder: Any = Greedy(Greedy.Config(**limits))
+                if beams > 1:
+                    decoder = Beam(Beam.Config(beam_size=beams, **limits))
+                decoder.generate_all(model, [row for batch in some for row in batch],
+                                     spec_of(size), len(some[0]))  # fmt: skip
 
     return translate
 

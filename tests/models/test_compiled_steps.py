@@ -225,6 +225,11 @@ def test_it_is_taken_where_its_compiling_is_won_back() -> None:
         with compiled(model, rows, steps, asked):
             assert (model.stack is not None) == there
         assert model.stack is None
+    with compiled(model, 1, 1, True):
+        outer = model.stack
+        with compiled(model, 1, 1, None):
+            assert model.stack is outer
+        assert model.stack is outer
     with pytest.raises(ZeroDivisionError), compiled(model, 1, 1, True):
         raise ZeroDivisionError
     assert model.stack is None
