@@ -96,19 +96,25 @@ def finished(op, rows, start, end):  # type: ignore[no-untyped-def]
 
 
 @jit
-def write(op, sums, r, o):  # type: ignore[no-untyped-def]
-    """Four sums of row r, in the lanes 0, 4, 8 and 12, to its outputs from o on."""
-    scale, bias = v.word(op + SCALE), v.word(op + BIAS)
-    y = v.word(op + Y) + 4 * (r * v.word(op + OUTPUTS) + o)
+def write(op, sums, r, o, down):  # type: ignore[no-untyped-def]
+    """Four sums, in the lanes 0, 4, 8 and 12: of row r to its outputs from o on, or (``down``) of
+    four rows from r on to their output o."""
+    scale, bias, count = v.word(op + SCALE), v.word(op + BIAS), v.word(op + OUTPUTS)
+    y = v.word(op + Y) + 4 * (r * count + o)
     for i in range(4):
         value = v.lane(sums, 4 * i)
         if scale:
-            value = value * v.single(scale + 4 * (o + i))
+            value = value * v.single(scale + 4 * o)
         if bias:
-            value = value + v.single(bias + 4 * (o + i))
+            value = value + v.single(bias + 4 * o)
         if v.word(op + ADDED):
-            value = value + v.single(y + 4 * i)
-        v.put(y + 4 * i, value)
+            value = value + v.single(y)
+        v.put(y, value)
+        if down:
+            y += 4 * count
+        else:
+            y += 4
+            o += 1
 
 
 @jit
@@ -149,45 +155,77 @@ def product_of(kind: str) -> Any:
         return v.fma(q, t, v.fma(p, s, sums))
 
     @jit
-    def one_row(x, w, width):  # type: ignore[no-untyped-def]
-        """The sums of a row with 8 rows of weights."""
+    def fetch(place):  # type: ignore[no-untyped-def]
+        """Have 32 weights fetched that come later."""
+        v.prefetch(place)
+        if size == 4:
+            v.prefetch(place + 64)
+
+    @jit
+    def one_row(op, x, w, width, r, o):  # type: ignore[no-untyped-def]
+        """Eight outputs of a row."""
         a, b, c, d = v.zeros(), v.zeros(), v.zeros(), v.zeros()
         e, f, g, h = v.zeros(), v.zeros(), v.zeros(), v.zeros()
         step = size * width
         for i in range(0, width, 32):
             p, q, at = v.load(x + 4 * i), v.load(x + 4 * i + 64), w + size * i
+            for k in range(8, 16):
+                fetch(at + k * step)
             a, b = add(a, p, q, at), add(b, p, q, at + step)
             c, d = add(c, p, q, at + 2 * step), add(d, p, q, at + 3 * step)
             e, f = add(e, p, q, at + 4 * step), add(f, p, q, at + 5 * step)
             g, h = add(g, p, q, at + 6 * step), add(h, p, q, at + 7 * step)
-        return v.four_totals(a, b, c, d), v.four_totals(e, f, g, h)
+        write(op, v.four_totals(a, b, c, d), r, o, False)
+        write(op, v.four_totals(e, f, g, h), r, o + 4, False)
 
     @jit
-    def add_four(sums, x, weights):  # type: ignore[no-untyped-def]
-        """A row with four rows of weights, which are there already."""
-        p, q, (a, b, c, d) = v.load(x), v.load(x + 64), sums
-        (s0, t0), (s1, t1), (s2, t2), (s3, t3) = weights
-        a, b = v.fma(q, t0, v.fma(p, s0, a)), v.fma(q, t1, v.fma(p, s1, b))
-        c, d = v.fma(q, t2, v.fma(p, s2, c)), v.fma(q, t3, v.fma(p, s3, d))
+    def add_rows(sums, x, step, s, t):  # type: ignore[no-untyped-def]
+        """Four rows with 32 weights."""
+        a, b, c, d = sums
+        a = v.fma(v.load(x + 64), t, v.fma(v.load(x), s, a))
+        b = v.fma(v.load(x + step + 64), t, v.fma(v.load(x + step), s, b))
+        x += 2 * step
+        c = v.fma(v.load(x + 64), t, v.fma(v.load(x), s, c))
+        d = v.fma(v.load(x + step + 64), t, v.fma(v.load(x + step), s, d))
         return a, b, c, d
 
     @jit
-    def four_rows(x, w, width):  # type: ignore[no-untyped-def]
-        """The sums of 4 rows with 4 rows of weights, each of which is read once for all."""
-        zeros = v.zeros(), v.zeros(), v.zeros(), v.zeros()
-        a, b, c, d = zeros, zeros, zeros, zeros
-        step = size * width
+    def eight_rows(op, x, w, width, r, o):  # type: ignore[no-untyped-def]
+        """Two outputs of 8 rows: 16 sums are under way, each weight is read once for all."""
+        nothing = v.zeros(), v.zeros(), v.zeros(), v.zeros()
+        a, b, c, d = nothing, nothing, nothing, nothing
         for i in range(0, width, 32):
-            at, row = w + size * i, x + 4 * i
-            some = load(at), load(at + step), load(at + 2 * step), load(at + 3 * step)
-            a, b = add_four(a, row, some), add_four(b, row + 4 * width, some)
-            c, d = add_four(c, row + 8 * width, some), add_four(d, row + 12 * width, some)
-        return (
-            v.four_totals(a[0], a[1], a[2], a[3]),
-            v.four_totals(b[0], b[1], b[2], b[3]),
-            v.four_totals(c[0], c[1], c[2], c[3]),
-            v.four_totals(d[0], d[1], d[2], d[3]),
-        )
+            at, row, step = w + size * i, x + 4 * i, 4 * width
+            fetch(at + 2 * size * width)
+            s, t = load(at)
+            a, b = add_rows(a, row, step, s, t), add_rows(b, row + 4 * step, step, s, t)
+            fetch(at + 3 * size * width)
+            s, t = load(at + size * width)
+            c, d = add_rows(c, row, step, s, t), add_rows(d, row + 4 * step, step, s, t)
+        write(op, v.four_totals(a[0], a[1], a[2], a[3]), r, o, True)
+        write(op, v.four_totals(b[0], b[1], b[2], b[3]), r + 4, o, True)
+        write(op, v.four_totals(c[0], c[1], c[2], c[3]), r, o + 1, True)
+        write(op, v.four_totals(d[0], d[1], d[2], d[3]), r + 4, o + 1, True)
+
+    @jit
+    def four_rows(op, x, w, width, r, o):  # type: ignore[no-untyped-def]
+        """Four outputs of 4 rows."""
+        nothing = v.zeros(), v.zeros(), v.zeros(), v.zeros()
+        a, b, c, d = nothing, nothing, nothing, nothing
+        for i in range(0, width, 32):
+            at, row, step = w + size * i, x + 4 * i, 4 * width
+            s, t = load(at)
+            a = add_rows(a, row, step, s, t)
+            s, t = load(at + size * width)
+            b = add_rows(b, row, step, s, t)
+            s, t = load(at + 2 * size * width)
+            c = add_rows(c, row, step, s, t)
+            s, t = load(at + 3 * size * width)
+            d = add_rows(d, row, step, s, t)
+        write(op, v.four_totals(a[0], a[1], a[2], a[3]), r, o, True)
+        write(op, v.four_totals(b[0], b[1], b[2], b[3]), r, o + 1, True)
+        write(op, v.four_totals(c[0], c[1], c[2], c[3]), r, o + 2, True)
+        write(op, v.four_totals(d[0], d[1], d[2], d[3]), r, o + 3, True)
 
     @jit
     def product(op, rows, scratch, thread, threads):  # type: ignore[no-untyped-def]
@@ -203,18 +241,16 @@ def product_of(kind: str) -> Any:
             o = place if place < end else count - 16 + place - end  # those left over, with others
             w = v.word(op + WEIGHT) + size * o * width
             r = 0
+            while r + 8 <= rows:
+                for i in range(0, 8, 2):
+                    eight_rows(op, x + 4 * r * width, w + size * i * width, width, r, o + i)
+                r += 8
             while r + 4 <= rows:
-                for half in range(0, 8, 4):
-                    a, b, c, d = four_rows(x + 4 * r * width, w + size * half * width, width)
-                    write(op, a, r, o + half)
-                    write(op, b, r + 1, o + half)
-                    write(op, c, r + 2, o + half)
-                    write(op, d, r + 3, o + half)
+                for i in range(0, 8, 4):
+                    four_rows(op, x + 4 * r * width, w + size * i * width, width, r, o + i)
                 r += 4
             while r < rows:
-                a, b = one_row(x + 4 * r * width, w, width)
-                write(op, a, r, o)
-                write(op, b, r, o + 4)
+                one_row(op, x + 4 * r * width, w, width, r, o)
                 r += 1
         finished(op, rows, start, end)
 
