@@ -191,6 +191,16 @@ def test_weights_in_fewer_bits_are_multiplied_as_they_are_kept(method: Any) -> N
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_nothing_is_written_beyond_the_end_of_a_cache() -> None:
+    model = writer(positions="rotary")
+    cache = model.start_cache(1, 4)
+    with torch.inference_mode(), compiled(model, 1, 1, True):
+        for _ in range(4):
+            model.next_logits(torch.ones(1, 1, dtype=torch.long), cache)
+        with pytest.raises(IndexError, match="no room for slot 5"):
+            model.next_logits(torch.ones(1, 1, dtype=torch.long), cache)
+
+
 def test_searches_and_samples_come_out_the_same() -> None:
     model = translator()
     sources = [[5, 6, 7, 9, 3], [8, 3], [9, 10, 11, 12, 13, 14, 15, 3]]

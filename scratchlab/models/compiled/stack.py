@@ -212,6 +212,8 @@ class Stack:
         call.places, call.seen = places.data_ptr(), 0 if seen is None else seen.data_ptr()
         for number, layer in zip(self.own, cache.layers, strict=True):
             keys, values = layer.room((batch, self.heads, size), torch.float32, x.device)
+            if len(keys) < batch or keys.shape[2] < cache.seen:  # no loop checks where it writes
+                raise IndexError(f"no room for slot {cache.seen} in a cache of {tuple(keys.shape)}")
             self._point(call, number, keys, values)
         longest = max([cache.seen, *(keys.shape[2] for keys, _ in memory)])
         self._look_at(memory, memory_mask)
