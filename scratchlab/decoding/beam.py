@@ -74,8 +74,8 @@ class Beam(Decoder):
         cache = model.start_cache(model.encode(source, padding), padding, longest, beams)
         search = _Search(source.shape[0], beams, allowed, self.config.length_penalty, source.device)
         for length in range(1, longest + 1):
-            logits = model.next_logits(search.newest, cache).float()  # [b, K, V]
-            parents = search.advance(logits, length)
+            best = allowed.best(model, search.newest, cache, length, beams)  # of each beam
+            parents = search.advance(*best, length)
             open_rows = search.still_open(n)
             if not open_rows:
                 break
@@ -113,12 +113,10 @@ class _Search:
     def penalty(self, length: int) -> float:
         return float(((5 + length) / 6) ** self.length_penalty)
 
-    def advance(self, logits: Tensor, length: int) -> Tensor:
-        """Take one step with logits [b, K, V]; returns the beam each beam continues, [b, K]."""
-        log_p = logits.log_softmax(-1)  # [b, K, V]
-        self.allowed.forbid(log_p, length)
-        # the K best of each beam, then the K best of these
-        best, tokens = top_k(log_p, min(self.beams, log_p.shape[-1]))
+    def advance(self, best: Tensor, tokens: Tensor, length: int) -> Tensor:
+        """Take one step with the ``best`` log-probabilities of each beam and their ``tokens``, at
+        most K, [b, K, k] both; returns the beam each beam continues, [b, K]."""
+        # the K best of these
         scores, chosen = (best + self.scores[..., None]).flatten(1).topk(self.beams)  # [b, K]
         parents = chosen.div(best.shape[-1], rounding_mode="floor")
         self.newest = tokens.flatten(1).gather(1, chosen)
@@ -176,24 +174,3 @@ def ids_of(chain: Chain) -> list[int]:
         chain, token = chain
         ids.append(token)
     return ids[::-1]
-
-
-def top_k(logits: Tensor, k: int, block: int = 64) -> tuple[Tensor, Tensor]:
-    """The k largest of the last dimension, the largest first, and their indices.
-
-    ``torch.topk`` is slow for long rows on a CPU. The k largest elements lie in the k blocks with
-    the largest maxima, so only those blocks are searched.
-    """
-    width = logits.shape[-1]
-    blocks = width // block
-    if blocks <= 2 * k or logits.device.type != "cpu":
-        return logits.topk(k, dim=-1)
-    body = logits[..., : blocks * block].unflatten(-1, (blocks, block))
-    which = body.amax(-1).topk(k, dim=-1).indices  # [..., k]
-    index = which[..., None] * block + torch.arange(block, device=logits.device)
-    index = index.flatten(-2)  # [..., k * block]
-    if blocks * block < width:
-        tail = torch.arange(blocks * block, width, device=logits.device)
-        index = torch.cat([index, tail.expand(*index.shape[:-1], -1)], dim=-1)
-    best, place = logits.gather(-1, index).topk(k, dim=-1)
-    return best, index.gather(-1, place)

@@ -131,20 +131,65 @@ class NextToken:
         self.never = torch.tensor(never, device=limits.device)
         self.not_yet = torch.tensor([*never, self.eos_id], device=limits.device)
 
+    def best(
+        self, model: Any, newest: Tensor, cache: Any, length: int, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """The ``count`` most probable tokens behind each of ``newest`` [B, K], fewer if the
+        vocabulary is smaller: their log-probabilities (-inf: impossible) and ids, [B, K, count]
+        both, the best first. ``length`` counts the token."""
+        if hasattr(model, "likeliest"):
+            only = dict.fromkeys(self.ends(length), self.eos_id)
+            found = model.likeliest(newest, cache, count, self.barred(length), only)
+            if found is not None:
+                return found[0], found[1]
+        log_p = model.next_logits(newest, cache).float().log_softmax(-1)  # [B, K, V]
+        self.forbid(log_p, length)
+        if count == 1:
+            best, ids = log_p.max(-1, keepdim=True)
+            return best, ids
+        return top_k(log_p, min(count, log_p.shape[-1]))
+
+    def barred(self, length: int) -> Tensor:
+        """What no text may have as its token number ``length``."""
+        return self.not_yet if length < self.min_length else self.never
+
+    def ends(self, length: int) -> list[int]:
+        """The sentences that must end there."""
+        return [row for row, limit in enumerate(self.limits) if limit <= length]
+
     def forbid(self, logits: Tensor, length: int) -> None:
         """Set logits [B, ..., V] of impossible tokens to -inf; ``length`` counts the next one."""
-        hidden = float("-inf")
-        ends = [row for row, limit in enumerate(self.limits) if limit <= length]
+        hidden, ends = float("-inf"), self.ends(length)
         if ends:
             eos = logits[ends, ..., self.eos_id]
-        too_early = length < self.min_length
-        logits.index_fill_(-1, self.not_yet if too_early else self.never, hidden)
+        logits.index_fill_(-1, self.barred(length), hidden)
         if ends:
             logits[ends] = hidden
             logits[ends, ..., self.eos_id] = eos
 
     def select(self, sentences: Sequence[int]) -> None:
         self.limits = [self.limits[i] for i in sentences]
+
+
+def top_k(logits: Tensor, k: int, block: int = 64) -> tuple[Tensor, Tensor]:
+    """The k largest of the last dimension, the largest first, and their indices.
+
+    ``torch.topk`` is slow for long rows on a CPU. The k largest elements lie in the k blocks with
+    the largest maxima, so only those blocks are searched.
+    """
+    width = logits.shape[-1]
+    blocks = width // block
+    if blocks <= 2 * k or logits.device.type != "cpu":
+        return logits.topk(k, dim=-1)
+    body = logits[..., : blocks * block].unflatten(-1, (blocks, block))
+    which = body.amax(-1).topk(k, dim=-1).indices  # [..., k]
+    index = which[..., None] * block + torch.arange(block, device=logits.device)
+    index = index.flatten(-2)  # [..., k * block]
+    if blocks * block < width:
+        tail = torch.arange(blocks * block, width, device=logits.device)
+        index = torch.cat([index, tail.expand(*index.shape[:-1], -1)], dim=-1)
+    best, place = logits.gather(-1, index).topk(k, dim=-1)
+    return best, index.gather(-1, place)
 
 
 def worth_shrinking(finished: int, size: int) -> bool:

@@ -59,13 +59,12 @@ class Greedy(Decoder):
         unfinished = set(rows)
         ids: list[list[int]] = [[] for _ in rows]
         log_probability = [0.0] * len(rows)
-        token = torch.full((len(rows),), allowed.sos_id, device=source.device)
+        token = torch.full((len(rows), 1), allowed.sos_id, device=source.device)
         for length in range(1, longest + 1):
-            logits = model.next_logits(token[:, None], cache)[:, 0].float()  # [rows, V]
-            log_p = logits.log_softmax(-1)
-            allowed.forbid(log_p, length)
-            gains, token = log_p.max(-1)
-            for row, one, gain in zip(rows, token.tolist(), gains.tolist(), strict=True):
+            gains, found = allowed.best(model, token, cache, length, 1)  # [rows, 1, 1]
+            token = found[..., 0]
+            columns = rows, found.flatten().tolist(), gains.flatten().tolist()
+            for row, one, gain in zip(*columns, strict=True):
                 if row not in unfinished:
                     continue
                 log_probability[row] += gain

@@ -101,6 +101,9 @@ class Bf16Embedding(Int8Embedding):
     narrow = False
     fast = True  # as of a QuantizedLinear: whether bfloat16 may be what is between the products
 
+    def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        return self.stored.values, None
+
     def forward(self, ids: Tensor) -> Tensor:
         """ids [...] → [..., D]."""
         found = super().forward(ids)

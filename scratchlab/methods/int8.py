@@ -155,6 +155,13 @@ class Int8Embedding(nn.Module):
         """The stored integers, for those who ask for the shape."""
         return self.stored.values
 
+    def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
+        """As those of a linear layer are told."""
+        kept = self.stored
+        if kept.zero_point is not None:
+            return None
+        return kept.values, kept.scale.flatten().expand(self.num_embeddings).contiguous()
+
     def forward(self, ids: Tensor) -> Tensor:
         """ids [...] → [..., D]."""
         rows = self.stored.rows(ids)

@@ -20,7 +20,7 @@ from scratchlab.errors import UserError
 from scratchlab.models.layers.adaptive_softmax import AdaptiveSoftmax
 from scratchlab.models.layers.attention import recording
 from scratchlab.models.layers.softcap import softcapped
-from scratchlab.models.layers.token_layers import TokenLayers, plain_weight
+from scratchlab.models.layers.token_layers import Opening, TokenLayers, plain_weight
 
 
 class Cache(Protocol):
@@ -121,9 +121,10 @@ class Writer(Model):
         logits: Tensor | None = None if self.stack is None else self.stack.project(hidden)
         return softcapped(self.output(hidden) if logits is None else logits, self.softcap)
 
-    def stacked(self) -> tuple[Sequence[Any], nn.Module, Any] | None:
+    def stacked(self) -> tuple[Sequence[Any], nn.Module, Any, Opening | None] | None:
         """The blocks through which the newest tokens go, the norm behind them and the output layer
-        (None: it is another), if that is all there is between embedding and logits."""
+        (None: it is another), if that is all there is between embedding and logits; last what is
+        before the blocks (None: it is not told)."""
         return None
 
     def reads(self) -> tuple[Sequence[Any], nn.Module] | None:

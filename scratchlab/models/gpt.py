@@ -189,10 +189,11 @@ class GPT(LanguageModel):
             x = layer(x, rotation, mask, kept, values=values)
         return self.norm(x)
 
-    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any] | None:
+    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any, None] | None:
         if self.values or self.stream is not None:
             return None
-        return cast("list[Block]", self.blocks), self.norm, None if self.adaptive else self.output
+        output = None if self.adaptive else self.output
+        return cast("list[Block]", self.blocks), self.norm, output, None
 
     def start_cache(self, batch_size: int, max_length: int) -> KeyValueCache:
         """An empty cache for texts of at most ``max_length`` tokens (never more than the block)."""

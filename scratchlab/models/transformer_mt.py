@@ -8,7 +8,7 @@ Padding stands at the right end of a row only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -24,7 +24,7 @@ from scratchlab.models.layers.feed_forward import FeedForward
 from scratchlab.models.layers.linear import Linear
 from scratchlab.models.layers.lowered import lowered
 from scratchlab.models.layers.positions import Positions, Rotary, Rotation
-from scratchlab.models.layers.token_layers import TokenLayers, distinct
+from scratchlab.models.layers.token_layers import Opening, TokenLayers, distinct
 from scratchlab.models.layers.translation_tables import translation_tables
 from scratchlab.registry import option, register
 
@@ -202,8 +202,29 @@ class TransformerMT(Seq2SeqModel):
             x = block(x, rotation, mask, kept, its, seen_mask)
         return self.decoder_norm(x)
 
-    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any]:
-        return cast("list[Block]", self.decoder), self.decoder_norm, self.output
+    def stacked(self) -> tuple[Sequence[Block], nn.Module, Any, Opening]:
+        factor = math.sqrt(self.config.d_model)
+        opening = Opening(self.target_embedding, factor, self.target_positions, self.rotary)
+        return cast("list[Block]", self.decoder), self.decoder_norm, self.output, opening
+
+    def likeliest(
+        self,
+        newest: Tensor,
+        cache: DecoderCache,
+        best: int,
+        barred: Tensor,
+        only: Mapping[int, int],
+    ) -> tuple[Tensor, Tensor] | None:
+        """The ``best`` tokens that may follow each of ``newest`` [B, K], with none of those
+        ``barred`` [n], and in the sentences of ``only`` that token: their log-probabilities (-inf
+        where there are no more) and ids, [B, K, best] both; by the compiled step alone. None: ask
+        :meth:`next_logits`."""
+        if self.stack is None or self.softcap is not None:
+            return None
+        found: tuple[Tensor, Tensor] | None = self.stack.likeliest(
+            newest, cache.own, cache.memory, cache.memory_mask, best, barred, only
+        )
+        return found
 
     def reads(self) -> tuple[Sequence[Block], nn.Module]:
         return cast("list[Block]", self.encoder), self.encoder_norm

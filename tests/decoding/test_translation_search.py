@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scratchlab.data.contract import Spec
-from scratchlab.decoding.beam import Beam, top_k
-from scratchlab.decoding.contract import pad_rows
+from scratchlab.decoding.beam import Beam
+from scratchlab.decoding.contract import pad_rows, top_k
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.errors import UserError
 from scratchlab.models.transformer_mt import TransformerMT

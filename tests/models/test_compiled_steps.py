@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scratchlab.data.contract import Spec
 from scratchlab.decoding.beam import Beam
+from scratchlab.decoding.contract import NextToken
 from scratchlab.decoding.greedy import Greedy
 from scratchlab.decoding.sampling import Sampling
 from scratchlab.errors import MissingPackageError, UserError
@@ -132,6 +133,100 @@ def test_the_next_token_of_texts(options: dict[str, Any], lengths: list[int]) ->
 def test_the_next_token_of_translations(options: dict[str, Any], size: tuple[int, int]) -> None:
     by_layers, together = both(translator(**options), of_beams(*size))
     torch.testing.assert_close(together, by_layers, rtol=1e-5, atol=2e-6)
+
+
+STARTS: dict[str, dict[str, Any]] = {
+    "sinusoidal": {},
+    "learned": {"positions": "learned", "norm": "post"},
+    "rotary": {"positions": "rotary", "tie_embeddings": False},
+}
+
+
+def best_of_beams(model: TransformerMT, texts: int, beams: int) -> tuple[Tensor, Tensor]:
+    """What may come next at 16 steps of random beams: texts of at least 4 tokens, the first of at
+    most 12."""
+    random = torch.Generator().manual_seed(1)
+    source = torch.randint(4, 101, (texts, 9), generator=random)
+    cache = model.start_cache(model.encode(source), None, 20, beams)
+    allowed = NextToken(PAIRS, torch.tensor([12, *[20] * (texts - 1)]), 4)
+    found = []
+    for length in range(1, 17):
+        tokens = torch.randint(4, 101, (texts, beams), generator=random)
+        found.append(allowed.best(model, tokens, cache, length, beams))
+        if length % 3 == 2:
+            cache.reorder(torch.randint(beams, (texts, beams), generator=random))
+    return torch.stack([log_p for log_p, _ in found]), torch.stack([ids for _, ids in found])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 2)], ids=["greedy", "five beams", "four"])
+@pytest.mark.parametrize("options", STARTS.values(), ids=STARTS)
+def test_the_most_probable_tokens(
+    options: dict[str, Any], size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = translator(**options)
+    with torch.inference_mode():
+        log_p, ids = best_of_beams(model, *size)
+        with compiled(model, 1, 1, True):
+            monkeypatch.setattr(model, "next_logits", None)  # nobody asks for all of them
+            its_log_p, its_ids = best_of_beams(model, *size)
+    possible = log_p > -torch.inf
+    assert (log_p[11:, 0, :, 0] > -torch.inf).all() and (ids[11:, 0, :, 0] == 3).all()
+    torch.testing.assert_close(its_log_p, log_p, rtol=1e-5, atol=4e-6)
+    assert torch.equal(its_ids[possible], ids[possible])
+    assert 3 not in its_ids[:3]  # <eos> would be too early
+
+
+def test_of_equally_probable_tokens_the_first_is_taken() -> None:
+    model = translator(tie_embeddings=False)
+    with torch.no_grad():
+        model.output.weight[20:40] = model.output.weight[20]
+        model.output.weight[60] = model.output.weight[20]
+    with torch.inference_mode(), compiled(model, 1, 1, True):
+        for _, ids in zip(*best_of_beams(model, 1, 8), strict=True):
+            for row in ids.flatten(0, 1).tolist():
+                equal = [i for i in row if 20 <= i < 40 or i == 60]
+                assert equal == list(range(20, 20 + len(equal)))
+
+
+@pytest.mark.parametrize("method", [Int8(Int8.Config()), Bf16(Bf16.Config())], ids=["int8", "bf16"])
+def test_embeddings_in_fewer_bits(method: Any) -> None:
+    model, exact = translator(), translator()
+    method.apply(model, MethodContext(PAIRS))
+    with torch.no_grad():
+        for name, module in exact.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                kept: Any = model.get_submodule(name)
+                module.weight.copy_(kept.stored.dequantize())
+    memory, found = torch.randn(1, 6, 64, generator=torch.Generator().manual_seed(0)), []
+    with torch.inference_mode():
+        for one in (exact, model):
+            cache = exact.start_cache(memory, None, 20)  # keys of a memory come from its layers
+            with compiled(one, 1, 1, True):
+                steps = [
+                    one.likeliest(torch.tensor([[token]]), cache, 4, torch.tensor([1, 2]), {})
+                    for token in range(4, 20)
+                ]
+                found.append([step for step in steps if step is not None])
+    assert len(found[0]) == len(found[1]) == 16
+    for (log_p, ids), (its_log_p, its_ids) in zip(*found, strict=True):
+        torch.testing.assert_close(its_log_p, log_p, rtol=1e-4, atol=1e-5)
+        assert torch.equal(its_ids, ids)
+
+
+def test_a_softcap_leaves_the_choice_to_torch() -> None:
+    model = translator(logit_softcap=5.0)
+    with torch.inference_mode():
+        log_p, _ = best_of_beams(model, 1, 2)
+        with compiled(model, 1, 1, True):
+            assert model.likeliest(torch.tensor([[5]]), None, 1, torch.tensor([1]), {}) is None  # type: ignore[arg-type]
+            torch.testing.assert_close(best_of_beams(model, 1, 2)[0], log_p, rtol=1e-5, atol=4e-6)
+
+
+def test_learned_positions_end() -> None:
+    model = translator(positions="learned", max_length=9)
+    said = pytest.raises(UserError, match="10 tokens exceeds the 9 learned positions")
+    with torch.inference_mode(), compiled(model, 1, 1, True), said:
+        best_of_beams(model, 1, 1)
 
 
 @pytest.mark.parametrize("padded", [False, True])

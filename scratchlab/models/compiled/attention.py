@@ -15,10 +15,12 @@ from scratchlab.models.compiled.operations import (
     K_GAIN,
     KEYS,
     PLACES,
+    POSITIONS,
     Q_GAIN,
     ROOM,
     SEEN,
     SEEN_OF,
+    SEEN_STEP,
     SIN,
     SLOTS,
     VALUES,
@@ -59,7 +61,8 @@ def made_ready(given, op, r, h):  # type: ignore[no-untyped-def]
         normed(q, v.word(op + Q_GAIN), size, v.single(epsilon))
         normed(q + 4 * width, v.word(op + K_GAIN), size, v.single(epsilon))
     if v.word(given + COS):
-        cos, sin = v.word(given + COS) + 4 * r * size, v.word(given + SIN) + 4 * r * size
+        place = 4 * v.word(v.word(given + POSITIONS) + 8 * r) * size
+        cos, sin = v.word(given + COS) + place, v.word(given + SIN) + place
         turned(q, cos, sin, size)
         turned(q + 4 * width, cos, sin, size)
     return q
@@ -112,7 +115,7 @@ def own(given, op, rows, scratch, thread, threads):  # type: ignore[no-untyped-d
             v.store(keys + newest + i, v.load(k + i))
             v.store(values + newest + i, v.load(k + 4 * width + i))
         y = v.word(op + Y) + 4 * (width * r + h * size)
-        its = seen + r * slots if seen else 0
+        its = seen + r * v.word(given + SEEN_STEP) if seen else 0
         attend(q, keys, values, 4 * size, its, size, slots, scratch, y)
 
 

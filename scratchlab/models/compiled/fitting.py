@@ -14,9 +14,10 @@ from scratchlab.models.compiled import has_registers, is_here
 from scratchlab.models.compiled.operations import ACTIVATIONS, BYTES, LANES, PAIR
 from scratchlab.models.compiled.stack import MOST, READ, Stack, linear_layers, stored
 from scratchlab.models.layers.block import Block
+from scratchlab.models.layers.token_layers import Opening
 
 PAYS_OFF = 6000  # blocks times steps from which on a second or two of compiling is won back
-Parts = tuple[Sequence[Block], nn.Module, Any]  # as a model's `stacked` gives them
+Parts = tuple[Sequence[Block], nn.Module, Any, Opening | None]  # as a model's `stacked` gives them
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def parts_of(model: Any) -> Parts | None:
 def can_be_compiled(model: Any) -> bool:
     """Whether a model's steps can be compiled here, as its layers are by now."""
     parts = parts_of(model)
-    return parts is not None and is_here() and not refusal(*parts)
+    return parts is not None and is_here() and not refusal(*parts[:2])
 
 
 def _require(parts: Parts | None) -> None:
@@ -68,12 +69,12 @@ def _require(parts: Parts | None) -> None:
     if parts is None:
         why = "this model does not write by blocks of a Transformer alone"
     else:
-        why = refusal(*parts)
+        why = refusal(*parts[:2])
     if why:
         raise UserError(f"decoding.compiled: {why}", hint)
 
 
-def refusal(blocks: Sequence[Block], norm: nn.Module, output: Any = None) -> str:
+def refusal(blocks: Sequence[Block], norm: nn.Module) -> str:
     """Why there is no stack of these blocks; empty: there is."""
     kinds = set()
     for block in blocks:

@@ -21,8 +21,12 @@ class Call(ctypes.Structure):
         for name in (
             *("operations", "count", "rows", "beams"),
             *("slots", "places"),  # of the cache in use; where each row goes, int64 [R]
-            "seen",  # which slots each row sees, bytes [R, slots]; 0: all
-            *("cos", "sin"),  # of rotary positions [R, head_dim], or 0
+            *("seen", "seen_step"),  # which slots each row sees, so many bytes apart; 0: all
+            *("cos", "sin"),  # of all positions [T, head_dim], or 0
+            *("newest", "positions"),  # the token of each row and its position, int64 [R]
+            *("best", "log_p", "chosen"),  # how many tokens are asked for; where they go [R, best]
+            *("barred", "barred_count"),  # tokens that may not come, int64
+            "only",  # the token that each row must take, or -1, int64 [R]
             *("scratch", "scratch_size"),  # of each thread, and its bytes
             *("number", "threads", "wait"),  # functions, see threads.Team; 0: there is one thread
         )
@@ -37,24 +41,28 @@ class Operation(ctypes.Structure):
         for name in (
             *("kind", "x", "y"),  # rows that are read, rows that are written
             *("inputs", "outputs"),  # numbers in a row of them
+            "bytes",  # of each of the numbers of an embedding
             *("weight", "bias", "scale"),  # [outputs, inputs], [outputs], [outputs]
             *("activation", "added"),  # what is done to a product; whether y is increased by it
             *("heads", "room"),  # slots that keys and values have room for, or tokens of the memory
             *("keys", "values"),  # [B, H, room, head_dim]
             "seen",  # of a memory or of whole texts, bytes [B, room or K]; 0: all
-            *("q_gain", "k_gain", "epsilon"),  # QK-norm [head_dim] or 0; where the number stands
+            *("q_gain", "k_gain"),  # QK-norm [head_dim] or 0
+            "epsilon",  # where the number stands: of a norm, or the factor of an embedding
         )
     ]
 
 
-(OPERATIONS, COUNT, ROWS, BEAMS, SLOTS, PLACES, SEEN, COS, SIN, SCRATCH, SCRATCH_SIZE, NUMBER,
- THREADS, WAIT) = (getattr(Call, name).offset for name, *_ in Call._fields_)  # fmt: skip
-(KIND, X, Y, INPUTS, OUTPUTS, WEIGHT, BIAS, SCALE, ACTIVATION, ADDED, HEADS, ROOM, KEYS, VALUES,
- SEEN_OF, Q_GAIN, K_GAIN, EPSILON) = (
+(OPERATIONS, COUNT, ROWS, BEAMS, SLOTS, PLACES, SEEN, SEEN_STEP, COS, SIN, NEWEST, POSITIONS,
+ BEST, LOG_P, CHOSEN, BARRED, BARRED_COUNT, ONLY, SCRATCH, SCRATCH_SIZE, NUMBER, THREADS, WAIT) = (
+    getattr(Call, name).offset for name, *_ in Call._fields_
+)  # fmt: skip
+(KIND, X, Y, INPUTS, OUTPUTS, BYTES_OF, WEIGHT, BIAS, SCALE, ACTIVATION, ADDED, HEADS, ROOM, KEYS,
+ VALUES, SEEN_OF, Q_GAIN, K_GAIN, EPSILON) = (
     getattr(Operation, name).offset for name, *_ in Operation._fields_
 )  # fmt: skip
 SIZE = ctypes.sizeof(Operation)
-NORM, PRODUCT, OWN, CROSS, READY, WHOLE = range(6)
+NORM, PRODUCT, OWN, CROSS, READY, WHOLE, EMBED, LIKELIEST = range(8)
 ACTIVATIONS = {"relu": 1, "relu2": 2, "gelu": 3, "gelu_tanh": 4}
 RELU, RELU2, GELU, GELU_TANH = ACTIVATIONS.values()
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a weight, by the kinds there are

@@ -14,7 +14,9 @@ from scratchlab.models.compiled.loops import jit, norm, product_of
 from scratchlab.models.compiled.operations import (
     COUNT,
     CROSS,
+    EMBED,
     KIND,
+    LIKELIEST,
     NORM,
     NUMBER,
     OPERATIONS,
@@ -27,8 +29,10 @@ from scratchlab.models.compiled.operations import (
     SIZE,
     THREADS,
     WAIT,
+    WHOLE,
 )  # fmt: skip
 from scratchlab.models.compiled.threads import WORK
+from scratchlab.models.compiled.tokens import embed, likeliest
 
 
 @functools.cache
@@ -59,8 +63,12 @@ def program(kind: str) -> Any:
                 cross(given, op, rows, scratch, thread, threads)
             elif kind == READY:
                 ready(given, op, rows, thread, threads)
-            else:
+            elif kind == WHOLE:
                 whole(given, op, rows, scratch, thread, threads)
+            elif kind == EMBED:
+                embed(given, op, rows, thread, threads)
+            elif kind == LIKELIEST:
+                likeliest(given, op, rows, thread, threads)
             if wait:
                 v.call(wait)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,21 +11,26 @@ from torch import Tensor, nn
 
 from scratchlab.models.compiled.operations import (
     ACTIVATIONS,
+    BYTES,
     CROSS,
+    EMBED,
     LANES,
+    LIKELIEST,
     NORM,
     OWN,
     PRODUCT,
     READY,
+    SIZE,
     WHOLE,
     Call,
+    Number,
     Operation,
 )
 from scratchlab.models.compiled.threads import run, team
 from scratchlab.models.layers.block import Block, KeysAndValues
 from scratchlab.models.layers.cache import KeyValueCache
 from scratchlab.models.layers.positions import Rotation
-from scratchlab.models.layers.token_layers import is_plain
+from scratchlab.models.layers.token_layers import Opening, is_plain
 
 MOST = 8  # rows of a step; products of more are faster by torch
 READ = 64  # rows of texts that are read at once
@@ -33,12 +38,18 @@ WORTH = 1 << 16  # multiplications of a mean product from which on more than one
 
 
 def stored(layer: Any) -> tuple[Tensor, Tensor | None] | None:
-    """The matrix [out, in] of a linear layer in float32, bfloat16 or int8, and for the last what
-    each row is multiplied by, [out]; None: it is kept otherwise."""
+    """The matrix [out, in] of a linear layer, or that of an embedding, in float32, bfloat16 or
+    int8, and for the last what each row is multiplied by, [out]; None: it is kept otherwise."""
     if is_plain(layer):
+        return layer.weight.detach(), None
+    if type(layer) is nn.Embedding and layer.max_norm is None:
         return layer.weight.detach(), None
     found: tuple[Tensor, Tensor | None] | None = getattr(layer, "few_rows", lambda: None)()
     return found
+
+
+def kind_of(matrix: Tensor) -> str:
+    return str(matrix.dtype).removeprefix("torch.")
 
 
 def linear_layers(block: Block) -> list[Any]:
@@ -50,23 +61,25 @@ def linear_layers(block: Block) -> list[Any]:
 
 class Stack:
     """``blocks`` and the ``norm`` behind them, for up to ``most`` rows; ``output`` gives the logits
-    (None: none does). ``whole``: they read texts at once, for :meth:`read`."""
+    (None: none does), ``opening`` the vectors (None: they are given). ``whole``: they read texts at
+    once, for :meth:`read`."""
 
     def __init__(
         self,
         blocks: Sequence[Block],
         norm: nn.Module,
         output: Any = None,
+        opening: Opening | None = None,
         most: int = MOST,
         whole: bool = False,
     ) -> None:
-        self.most, self.whole = most, whole
+        self.most, self.whole, self.opening = most, whole, opening
         self.kept: list[Any] = []  # what the addresses are of
         first = blocks[0]
         self.heads = first.attention.n_heads
         self.width = first.attention.qkv.in_features
         matrices = [stored(layer) for block in blocks for layer in linear_layers(block)]
-        self.kind = str(matrices[0][0].dtype).removeprefix("torch.")  # type: ignore[index]
+        self.kind = kind_of(matrices[0][0])  # type: ignore[index]
         self.worth = sum(m[0].numel() for m in matrices if m) // len(matrices)
         self.widest = max(max(m[0].shape) for m in matrices if m)
         self.x, self.y = self._rows(self.width), self._rows(self.width)
@@ -74,21 +87,58 @@ class Stack:
         self.own: list[Any] = []  # the operations that ask for a cache, one a block
         self.cross: list[Any] = []  # those that ask for a memory
         self.memory: tuple[Any, ...] = (None,)
-        listed = self._listed(blocks, norm)
-        self.call = self._call(listed)
-        self.project_call: Any = None
-        if output is not None and self._takes(output):
-            projected = [self._product(output, self.y, self.y)]
-            self.project_call = self._call(projected)
+        self.own_memory: list[Any] = [None] * len(blocks)  # what they point to at present
+        # of each row where it is written, its position, and the token that it must take
+        self.places, self.positions, self.only = ((Number * most)() for _ in range(3))
+        listed, before, behind = self._listed(blocks, norm), [], []
+        gives = output is not None and self._takes(output)
+        self.projected = self._array([self._product(output, self.y, self.y)] if gives else [])
+        self.project_call = self._call(self.projected) if gives else None
+        if gives and opening is not None and self._begins(opening):
+            before, behind = [self._embedding(opening)], self._choice(output)
+        self.operations = self._array([*before, *listed, *behind])
+        start = len(before)
+        self.listed = [self.operations[start + i] for i in range(len(listed))]  # of the blocks
+        self.call = self._call(self.operations, start, len(listed))
+        self.step = self._call(self.operations) if before else None  # from tokens to tokens
 
     def _takes(self, output: Any) -> bool:
         found = stored(output)
         return (
             found is not None
-            and str(found[0].dtype).removeprefix("torch.") == self.kind
+            and kind_of(found[0]) == self.kind
             and found[0].shape[0] >= LANES
             and (output.bias is None or output.bias.dtype == torch.float32)
         )
+
+    def _begins(self, opening: Opening) -> bool:
+        found = stored(opening.embedding)
+        added = opening.positions.parameters(), opening.positions.buffers()
+        return (
+            found is not None
+            and kind_of(found[0]) in BYTES
+            and all(table.dtype == torch.float32 for tables in added for table in tables)
+        )
+
+    def _embedding(self, opening: Opening) -> Any:
+        found = stored(opening.embedding)
+        assert found is not None
+        table, scale = found
+        factor = opening.factor * getattr(opening.embedding, "factor", 1.0)
+        return Operation(
+            kind=EMBED,
+            y=self.x.data_ptr(),
+            outputs=self.width,
+            bytes=table.element_size(),
+            weight=self._at(table.contiguous()),
+            scale=self._at(scale),
+            epsilon=self._at(torch.tensor([factor])),
+        )
+
+    def _choice(self, output: Any) -> list[Any]:
+        logits = self._rows(output.out_features)
+        choice = Operation(kind=LIKELIEST, x=logits.data_ptr(), inputs=output.out_features)
+        return [self._product(output, self.y, logits), choice]
 
     def _rows(self, width: int) -> Tensor:
         buffer = torch.zeros(self.most, width)
@@ -177,12 +227,20 @@ class Stack:
             self.y = x
         return found
 
-    def _call(self, listed: list[Any]) -> Any:
+    def _array(self, listed: list[Any]) -> Any:
         operations = (Operation * len(listed))(*listed)
         self.kept.append(operations)
-        call = Call(operations=ctypes.addressof(operations), count=len(listed))
-        call.listed = operations
-        return call
+        return operations
+
+    def _call(self, operations: Any, first: int = 0, count: int | None = None) -> Any:
+        """Of ``count`` operations of an array (None: all) from the ``first`` on."""
+        return Call(
+            operations=ctypes.addressof(operations) + first * SIZE,
+            count=len(operations) if count is None else count,
+            places=ctypes.addressof(self.places),
+            positions=ctypes.addressof(self.positions),
+            only=ctypes.addressof(self.only),
+        )
 
     def __call__(
         self,
@@ -196,28 +254,81 @@ class Stack:
         """x [B, K, D] of the newest tokens, for which the ``cache`` has made room → what the norm
         gives; None: these are too many rows, or a stretch of text. The others are as those of
         :meth:`Block.forward`, for all blocks."""
-        batch, count, width = x.shape
-        rows = batch * count
-        if rows > self.most or count != cache.beams:
+        batch, count, _ = x.shape
+        if batch * count > self.most or count != cache.beams:
             return None
-        call, size = self.call, width // self.heads
-        call.slots = cache.seen
-        if isinstance(cache.slots, Tensor):
-            places = cache.slots[:, 0].contiguous()
-        else:
-            places = torch.arange(cache.past, cache.seen).repeat(batch)
-        seen = None
-        if mask is not None:
-            seen = mask.expand(batch, 1, count, -1).reshape(rows, -1).contiguous()
-        call.places, call.seen = places.data_ptr(), 0 if seen is None else seen.data_ptr()
-        for number, layer in zip(self.own, cache.layers, strict=True):
-            keys, values = layer.room((batch, self.heads, size), torch.float32, x.device)
-            if len(keys) < batch or keys.shape[2] < cache.seen:  # no loop checks where it writes
-                raise IndexError(f"no room for slot {cache.seen} in a cache of {tuple(keys.shape)}")
-            self._point(call, number, keys, values)
+        self._meet(self.call, batch, cache, mask, memory, memory_mask)
         longest = max([cache.seen, *(keys.shape[2] for keys, _ in memory)])
-        self._look_at(memory, memory_mask)
         return self._through(x, rotation, longest)
+
+    def likeliest(
+        self,
+        newest: Tensor,
+        cache: KeyValueCache,
+        memory: Sequence[KeysAndValues],
+        memory_mask: Tensor | None,
+        best: int,
+        barred: Tensor,
+        only: Mapping[int, int],
+    ) -> tuple[Tensor, Tensor] | None:
+        """``newest`` [B, K], for which the cache has made no room yet → log-probabilities and ids
+        of the ``best`` tokens that may follow each, [B, K, best] both, the best first; none of
+        those ``barred`` [n], and in the texts of ``only`` that token. None: as in a call."""
+        batch, count = newest.shape
+        rows, call, opening = batch * count, self.step, self.opening
+        if call is None or opening is None or rows > self.most or count != cache.beams:
+            return None
+        if cache.lengths is not None:
+            return None
+        position = cache.length
+        _, mask = cache.extend(newest)
+        self._meet(call, batch, cache, mask, memory, memory_mask)
+        for row in range(rows):
+            self.positions[row] = position
+            self.only[row] = only.get(row // count, -1)
+        if opening.positions.kind in ("learned", "sinusoidal"):
+            self.operations[0].bias = opening.positions.rows(position + 1).data_ptr()
+        if opening.rotary is not None:
+            call.cos, call.sin = (table.data_ptr() for table in opening.rotary.rows(position + 1))
+        log_p = torch.empty(batch, count, best)
+        chosen = torch.empty(batch, count, best, dtype=torch.int64)
+        newest, barred = newest.contiguous(), barred.contiguous()
+        call.newest, call.best = newest.data_ptr(), best
+        call.log_p, call.chosen = log_p.data_ptr(), chosen.data_ptr()
+        call.barred, call.barred_count = barred.data_ptr(), len(barred)
+        call.rows, call.beams = rows, count
+        longest = max([cache.seen, *(keys.shape[2] for keys, _ in memory)])
+        self._run(call, rows * self.worth, longest)
+        return log_p, chosen
+
+    def _meet(
+        self,
+        call: Any,
+        batch: int,
+        cache: KeyValueCache,
+        mask: Tensor | None,
+        memory: Sequence[KeysAndValues],
+        memory_mask: Tensor | None,
+    ) -> None:
+        """Tell where the newest tokens are kept and what they see."""
+        beams, call.slots = cache.beams, cache.seen
+        if isinstance(cache.slots, Tensor):
+            self.places[:batch] = cache.slots[:, 0].tolist()
+        else:
+            for row in range(batch * beams):
+                self.places[row] = cache.past + row % beams
+        call.seen = 0
+        if mask is not None:  # [B, 1, K, slots]
+            call.seen, call.seen_step = mask.data_ptr(), mask.stride(2 if beams > 1 else 0)
+        shape = batch, self.heads, self.width // self.heads
+        for i, (number, layer) in enumerate(zip(self.own, cache.layers, strict=True)):
+            if layer.memory is None or layer.memory is not self.own_memory[i]:
+                self._point(number, *layer.room(shape, torch.float32, torch.device("cpu")))
+                self.own_memory[i] = layer.memory
+            room = self.own_memory[i][0].shape
+            if room[0] < batch or room[2] < cache.seen:  # no loop checks where it writes
+                raise IndexError(f"no room for slot {cache.seen} in a cache of {tuple(room)}")
+        self._look_at(memory, memory_mask)
 
     def read(self, x: Tensor, rotation: Rotation | None, padding: Tensor | None) -> Tensor | None:
         """Whole texts x [B, S, D], ``padding`` [B, S] True where there is none → what the norm
@@ -226,7 +337,7 @@ class Stack:
             return None
         seen = None if padding is None else (~padding).contiguous()
         for number in self.own:
-            self.call.listed[number].seen = 0 if seen is None else seen.data_ptr()
+            self.listed[number].seen = 0 if seen is None else seen.data_ptr()
         return self._through(x, rotation, x.shape[1])
 
     def _through(self, x: Tensor, rotation: Rotation | None, longest: int) -> Tensor:
@@ -237,6 +348,7 @@ class Stack:
             wide = (t.float().expand(batch, count, 1, size) for t in rotation)
             turns = [t.reshape(rows, size).contiguous() for t in wide]
         self.x[:rows] = x.reshape(rows, width)
+        self.positions[:rows] = list(range(rows))  # cosines and sines are given row by row
         self.call.rows, self.call.beams = rows, count
         self.call.cos, self.call.sin = [t.data_ptr() for t in turns] or (0, 0)
         self._run(self.call, rows * self.worth, longest)
@@ -250,11 +362,11 @@ class Stack:
         floats = [(k.float().contiguous(), v.float().contiguous()) for k, v in memory]
         self.memory = memory, seen, floats  # which hold what the addresses are of
         for number, (keys, values) in zip(self.cross, floats, strict=True):
-            self._point(self.call, number, keys, values)
-            self.call.listed[number].seen = 0 if seen is None else seen.data_ptr()
+            self._point(number, keys, values)
+            self.listed[number].seen = 0 if seen is None else seen.data_ptr()
 
-    def _point(self, call: Any, number: int, keys: Tensor, values: Tensor) -> None:
-        operation = call.listed[number]
+    def _point(self, number: int, keys: Tensor, values: Tensor) -> None:
+        operation = self.listed[number]
         operation.keys, operation.values = keys.data_ptr(), values.data_ptr()
         operation.room = keys.shape[2]
 
@@ -264,7 +376,7 @@ class Stack:
         if self.project_call is None or rows > self.most:
             return None
         call = self.project_call
-        operation = call.listed[0]
+        operation = self.projected[0]
         x = hidden.reshape(rows, self.width).float().contiguous()
         logits = torch.empty(*hidden.shape[:-1], operation.outputs)
         operation.x, operation.y = x.data_ptr(), logits.data_ptr()

@@ -138,6 +138,12 @@ def put(builder: Any, place: Any, value: Any) -> None:
     builder.store(value, _pointer(builder, place, FLOAT), align=4)
 
 
+@_operation(types.void, address, types.int64)
+def put_word(builder: Any, place: Any, value: Any) -> None:
+    """Write a 64-bit integer."""
+    builder.store(value, _pointer(builder, place, WORD), align=8)
+
+
 @_operation(types.void, address, floats)
 def store(builder: Any, place: Any, value: Any) -> None:
     """Write 16 floats."""
@@ -183,6 +189,20 @@ def times(builder: Any, a: Any, b: Any) -> Any:
 @_operation(floats, floats, floats)
 def over(builder: Any, a: Any, b: Any) -> Any:
     return builder.fdiv(a, b)
+
+
+@_operation(floats, floats, floats)
+def larger(builder: Any, a: Any, b: Any) -> Any:
+    return _call(builder, "llvm.maxnum.v16f32", FLOATS, a, b)
+
+
+@_operation(types.boolean, floats, number)
+def any_above(builder: Any, value: Any, least: Any) -> Any:
+    """Whether one of the floats is larger than a number."""
+    one = builder.insert_element(ir.Constant(FLOATS, ir.Undefined), least, INT(0))
+    above = builder.fcmp_ordered(">", value, builder.shuffle_vector(one, one, _all(0)))
+    bits = builder.bitcast(above, ir.IntType(LANES))
+    return builder.icmp_unsigned("!=", bits, bits.type(0))
 
 
 @_operation(floats, floats)

@@ -65,18 +65,22 @@ class Positions(nn.Module):
         """
         if self.kind not in ("learned", "sinusoidal"):
             return x
-        end = _end(places)
+        return x.add_(self.rows(_end(places))[places])
+
+    def rows(self, end: int) -> Tensor:
+        """What is added at the places 0 … end - 1 and perhaps further, [at least end, D]; UserError
+        as in forward."""
         if self.kind == "learned":
             if end > self.max_length:
                 raise UserError(
                     f"a text of {end} tokens exceeds the {self.max_length} learned positions",
                     "Set model.max_length higher, or choose sinusoidal or rotary positions.",
                 )
-            return x.add_(self.weight[places])
+            return self.weight
         if end > self.table.shape[0]:
             grown = sinusoidal_table(2 * end, self.d_model, self.table.device)
             self.table = grown.to(self.table.dtype)
-        return x.add_(self.table[places])
+        return self.table
 
 
 Rotation = tuple[Tensor, Tensor]
@@ -113,10 +117,15 @@ class Rotary(nn.Module):
 
     def forward(self, places: Places) -> Rotation:
         """The rotation of tokens that stand at ``places``, the same in every layer."""
-        end = _end(places)
+        cos, sin = self.rows(_end(places))
+        return cos[places].unsqueeze(-2), sin[places].unsqueeze(-2)
+
+    def rows(self, end: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines at the places 0 … end - 1 and perhaps further, [at least end, head_dim]
+        each."""
         if end > self.cos.shape[0]:
             self._grow(2 * end, self.cos.device, self.cos.dtype)
-        return self.cos[places].unsqueeze(-2), self.sin[places].unsqueeze(-2)
+        return self.cos, self.sin
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:

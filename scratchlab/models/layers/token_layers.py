@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from scratchlab.models.layers.linear import Linear
+from scratchlab.models.layers.positions import Positions, Rotary
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,15 @@ class TokenLayers:
 
     embeddings: tuple[nn.Module, ...]
     output: nn.Module | None = None
+
+
+class Opening(NamedTuple):
+    """How the newest tokens become the vectors that enter the first block."""
+
+    embedding: nn.Module
+    factor: float  # by which its rows are multiplied
+    positions: Positions  # added to them
+    rotary: Rotary | None  # in attention
 
 
 def distinct(modules: Iterable[Any]) -> tuple[nn.Module, ...]:
