@@ -49,7 +49,7 @@ from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.models.compiled.fitting import can_be_compiled, compiled
-from scratchlab.models.compiled.stack import MOST
+from scratchlab.models.compiled.listing import MOST
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
 
 TOOLS = (

@@ -20,6 +20,7 @@ import torch
 from numba import types
 from torch import Tensor
 
+from scratchlab.models.compiled import memory as m
 from scratchlab.models.compiled import vectors as v
 from scratchlab.models.compiled.threads import WORK, run
 
@@ -38,10 +39,10 @@ _jit = numba.njit(error_model="numpy")
 def maxima(given):  # type: ignore[no-untyped-def]
     """Where the maxima of the blocks stand, and if they have 8 bits each: what is made of those."""
     return (
-        v.word(given + MAXIMA),
-        v.word(given + SECOND),
-        v.word(given + MEAN),
-        v.word(given + TABLE),
+        m.word(given + MAXIMA),
+        m.word(given + SECOND),
+        m.word(given + MEAN),
+        m.word(given + TABLE),
     )
 
 
@@ -50,18 +51,18 @@ def own_table(levels, block, stored):  # type: ignore[no-untyped-def]
     """The 16 values times the maximum of a block."""
     place, second, mean, table = stored
     if second == 0:
-        return v.scaled(levels, v.single(place + 4 * block))
-    value = v.single(table + 4 * v.byte(place + block)) * v.single(second + 4 * (block >> 8))
-    return v.scaled(levels, value + v.single(mean))
+        return v.scaled(levels, m.single(place + 4 * block))
+    value = m.single(table + 4 * m.byte(place + block)) * m.single(second + 4 * (block >> 8))
+    return v.scaled(levels, value + m.single(mean))
 
 
 @_jit
 def write_weights(given):  # type: ignore[no-untyped-def]
     """The weights of COUNT blocks to OUT, as floats of 32 bits or (HALF) as bfloat16."""
-    codes, levels, stored = v.word(given + CODES), v.load(v.word(given + LEVELS)), maxima(given)
-    out, count, half = v.word(given + OUT), v.word(given + COUNT), v.word(given + HALF)
+    codes, levels, stored = m.word(given + CODES), m.load(m.word(given + LEVELS)), maxima(given)
+    out, count, half = m.word(given + OUT), m.word(given + COUNT), m.word(given + HALF)
     while True:
-        start = v.take(given + TAKEN, BLOCKS)
+        start = m.take(given + TAKEN, BLOCKS)
         if start >= count:
             return
         for block in range(start, min(start + BLOCKS, count)):
@@ -71,9 +72,9 @@ def write_weights(given):  # type: ignore[no-untyped-def]
             for place in range(32 * block, 32 * block + 32, 16):
                 even, odd = weights(table, codes + place)
                 if half:
-                    v.store_pairs(out + 4 * place, even, odd)
+                    m.store_pairs(out + 4 * place, even, odd)
                 else:
-                    v.store_zipped(out + 8 * place, even, odd)
+                    m.store_zipped(out + 8 * place, even, odd)
 
 
 @_jit
@@ -84,22 +85,22 @@ def part_rows(x, to, rows, width, half):  # type: ignore[no-untyped-def]
         for at in range(0, width, 32):
             place = to + 4 * (at * rows + 32 * row)
             if half:
-                pairs = v.load_ints(x + 2 * (row * width + at))
-                v.store(place, v.lower_halves(pairs))
-                v.store(place + 64, v.upper_halves(pairs))
+                pairs = m.load_ints(x + 2 * (row * width + at))
+                m.store(place, v.lower_halves(pairs))
+                m.store(place + 64, v.upper_halves(pairs))
             else:
                 first, last = (
-                    v.load(x + 4 * (row * width + at)),
-                    v.load(x + 4 * (row * width + at) + 64),
+                    m.load(x + 4 * (row * width + at)),
+                    m.load(x + 4 * (row * width + at) + 64),
                 )
-                v.store(place, v.evens(first, last))
-                v.store(place + 64, v.odds(first, last))
+                m.store(place, v.evens(first, last))
+                m.store(place + 64, v.odds(first, last))
 
 
 @_jit
 def weights(table, place):  # type: ignore[no-untyped-def]
     """The 32 weights of 16 bytes: the even ones, the odd ones."""
-    pairs = v.load_bytes(place)
+    pairs = m.load_bytes(place)
     return v.looked_up(table, v.upper_codes(pairs)), v.looked_up(table, pairs)
 
 
@@ -113,24 +114,24 @@ def add_row(total, parts, even, odd):  # type: ignore[no-untyped-def]
 def add_rows(totals, parts, x):  # type: ignore[no-untyped-def]
     """Add 32 products of each of four rows."""
     return (
-        add_row(totals[0], parts, v.load(x), v.load(x + 64)),
-        add_row(totals[1], parts, v.load(x + 128), v.load(x + 192)),
-        add_row(totals[2], parts, v.load(x + 256), v.load(x + 320)),
-        add_row(totals[3], parts, v.load(x + 384), v.load(x + 448)),
+        add_row(totals[0], parts, m.load(x), m.load(x + 64)),
+        add_row(totals[1], parts, m.load(x + 128), m.load(x + 192)),
+        add_row(totals[2], parts, m.load(x + 256), m.load(x + 320)),
+        add_row(totals[3], parts, m.load(x + 384), m.load(x + 448)),
     )
 
 
 @_jit
 def put_sums(out, step, totals):  # type: ignore[no-untyped-def]
     """Write the sums of four registers, ``step`` bytes apart."""
-    v.put_four(out, step, v.four_totals(totals[0], totals[1], totals[2], totals[3]))
+    m.put_four(out, step, v.four_totals(totals[0], totals[1], totals[2], totals[3]))
 
 
 @_jit
 def fetch(place, half):  # type: ignore[no-untyped-def]
     """Have the codes of a block fetched that are met a little later, and those of the next row."""
-    v.prefetch(place + AHEAD)
-    v.prefetch(place + half + AHEAD)
+    m.prefetch(place + AHEAD)
+    m.prefetch(place + half + AHEAD)
 
 
 @_jit
@@ -185,7 +186,7 @@ def one_row(x, out, o, codes, levels, stored, width):  # type: ignore[no-untyped
         w, z = own_table(levels, own, stored), own_table(levels, own + blocks, stored)
         for part in range(2):
             at = x + 256 * block + 128 * part
-            even, odd = v.load(at), v.load(at + 64)
+            even, odd = m.load(at), m.load(at + 64)
             place = codes + o * half + 32 * block + 16 * part
             a = add_row(a, weights(t, place), even, odd)
             b = add_row(b, weights(u, place + half), even, odd)
@@ -202,19 +203,19 @@ def multiply(given):  # type: ignore[no-untyped-def]
 
     COUNT must be a multiple of four.
     """
-    codes, levels, stored = v.word(given + CODES), v.load(v.word(given + LEVELS)), maxima(given)
-    count, rows, width = v.word(given + COUNT), v.word(given + ROWS), v.word(given + WIDTH)
-    out, half = v.word(given + OUT), v.word(given + HALF)
-    x = v.word(given + SCRATCH) + v.take(given + SLOTS, 1) * rows * 4 * width
+    codes, levels, stored = m.word(given + CODES), m.load(m.word(given + LEVELS)), maxima(given)
+    count, rows, width = m.word(given + COUNT), m.word(given + ROWS), m.word(given + WIDTH)
+    out, half = m.word(given + OUT), m.word(given + HALF)
+    x = m.word(given + SCRATCH) + m.take(given + SLOTS, 1) * rows * 4 * width
     eights, fours = rows - rows % 8, rows - rows % 4  # where rows begin that are taken by fewer
     i = 0
     while i < rows:
         size = 8 if i < eights else 4 if i < fours else 1
-        at = v.word(given + X) + (2 if half else 4) * i * width
+        at = m.word(given + X) + (2 if half else 4) * i * width
         part_rows(at, x + 4 * i * width, size, width, half)
         i += size
     while True:
-        start = v.take(given + TAKEN, OUTPUTS)
+        start = m.take(given + TAKEN, OUTPUTS)
         if start >= count:
             return
         for o in range(start, min(start + OUTPUTS, count), 4):

@@ -4,12 +4,12 @@ A step of generation has a row or a few, and hardly any arithmetic: it should wa
 to be read and for nothing else. What torch takes to call some fifty operations a block is as much
 again, or several times that for small models. Here all blocks are one call.
 
-``vectors.py`` are registers of 16 numbers and what can be done with them, ``threads.py`` runs a
-function of those on torch's own threads. ``operations.py`` says what a list of operations is,
-``stack.py`` writes down the blocks of a model as one, ``loops.py``, ``attention.py`` and
-``program.py`` do it, and ``fitting.py`` knows where that can be and pays off. Nothing here is
-needed: without numba or on another processor the layers are called one by one, and give the same
-but for rounding.
+``operations.py`` says what a list of operations is, ``listing.py`` writes down a model as one and
+``stack.py`` has it done. ``program.py`` is the function that does it, with ``loops.py``,
+``products.py``, ``attention.py`` and ``tokens.py``; they are written with registers of 16 numbers
+(``vectors.py``, ``memory.py``, ``intrinsics.py``). ``threads.py`` runs it on torch's own threads,
+and ``fitting.py`` knows where that can be and pays off. Nothing here is needed: without numba or on
+another processor the layers are called one by one, and give the same but for rounding.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ import torch
 def has_registers() -> bool:
     """Whether the processor has the registers of 512 bits that the loops are written for."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@functools.cache
+def has_dots() -> bool:
+    """Whether each lane of a register adds four products of bytes at once (VNNI)."""
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512vnni"))
 
 
 @functools.cache

@@ -11,8 +11,9 @@ from torch import nn
 
 from scratchlab.errors import MissingPackageError, UserError
 from scratchlab.models.compiled import has_registers, is_here
+from scratchlab.models.compiled.listing import MOST, READ, linear_layers, stored
 from scratchlab.models.compiled.operations import ACTIVATIONS, BYTES, LANES, PAIR
-from scratchlab.models.compiled.stack import MOST, READ, Stack, linear_layers, stored
+from scratchlab.models.compiled.stack import Stack
 from scratchlab.models.layers.block import Block
 from scratchlab.models.layers.token_layers import Opening
 

@@ -43,6 +43,7 @@ class Operation(ctypes.Structure):
             *("inputs", "outputs"),  # numbers in a row of them
             "bytes",  # of each of the numbers of an embedding
             *("weight", "bias", "scale"),  # [outputs, inputs], [outputs], [outputs]
+            "sums",  # of the rows of int8 weights [outputs]
             *("activation", "added"),  # what is done to a product; whether y is increased by it
             *("heads", "room"),  # slots that keys and values have room for, or tokens of the memory
             *("keys", "values"),  # [B, H, room, head_dim]
@@ -57,8 +58,8 @@ class Operation(ctypes.Structure):
  BEST, LOG_P, CHOSEN, BARRED, BARRED_COUNT, ONLY, SCRATCH, SCRATCH_SIZE, NUMBER, THREADS, WAIT) = (
     getattr(Call, name).offset for name, *_ in Call._fields_
 )  # fmt: skip
-(KIND, X, Y, INPUTS, OUTPUTS, BYTES_OF, WEIGHT, BIAS, SCALE, ACTIVATION, ADDED, HEADS, ROOM, KEYS,
- VALUES, SEEN_OF, Q_GAIN, K_GAIN, EPSILON) = (
+(KIND, X, Y, INPUTS, OUTPUTS, BYTES_OF, WEIGHT, BIAS, SCALE, SUMS, ACTIVATION, ADDED, HEADS, ROOM,
+ KEYS, VALUES, SEEN_OF, Q_GAIN, K_GAIN, EPSILON) = (
     getattr(Operation, name).offset for name, *_ in Operation._fields_
 )  # fmt: skip
 SIZE = ctypes.sizeof(Operation)
@@ -66,4 +67,4 @@ NORM, PRODUCT, OWN, CROSS, READY, WHOLE, EMBED, LIKELIEST = range(8)
 ACTIVATIONS = {"relu": 1, "relu2": 2, "gelu": 3, "gelu_tanh": 4}
 RELU, RELU2, GELU, GELU_TANH = ACTIVATIONS.values()
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}  # of a weight, by the kinds there are
-LANES, PAIR = 16, 32  # numbers in a register, weights that are read at a time
+LANES, PAIR, LINE = 16, 32, 64  # floats in a register, weights that are read at a time, and bytes

@@ -8,9 +8,9 @@ from typing import Any
 import numba
 from numba import types
 
-from scratchlab.models.compiled import vectors as v
+from scratchlab.models.compiled import memory as m
 from scratchlab.models.compiled.attention import cross, own, ready, whole
-from scratchlab.models.compiled.loops import jit, norm, product_of
+from scratchlab.models.compiled.loops import jit, norm
 from scratchlab.models.compiled.operations import (
     COUNT,
     CROSS,
@@ -31,28 +31,30 @@ from scratchlab.models.compiled.operations import (
     WAIT,
     WHOLE,
 )  # fmt: skip
+from scratchlab.models.compiled.products import product_of
 from scratchlab.models.compiled.threads import WORK
 from scratchlab.models.compiled.tokens import embed, likeliest
 
 
 @functools.cache
-def program(kind: str) -> Any:
-    """For weights of a kind, a ``WORK`` that is given the address of a ``Call``.
+def program(kind: str, dots: bool = False) -> Any:
+    """For weights of a kind, a ``WORK`` that is given the address of a ``Call``; ``dots``: see
+    :func:`~scratchlab.models.compiled.products.product_of`.
 
     The first call for each kind compiles it, in a second or two. Threads wait for each other after
     each operation.
     """
-    product = product_of(kind)
+    product = product_of(kind, dots)
 
     @jit
     def work(given):  # type: ignore[no-untyped-def]
-        rows, wait, thread, threads = v.word(given + ROWS), v.word(given + WAIT), 0, 1
+        rows, wait, thread, threads = m.word(given + ROWS), m.word(given + WAIT), 0, 1
         if wait:
-            thread, threads = v.answer(v.word(given + NUMBER)), v.answer(v.word(given + THREADS))
-        scratch = v.word(given + SCRATCH) + thread * v.word(given + SCRATCH_SIZE)
-        for number in range(v.word(given + COUNT)):
-            op = v.word(given + OPERATIONS) + number * SIZE
-            kind = v.word(op + KIND)
+            thread, threads = m.answer(m.word(given + NUMBER)), m.answer(m.word(given + THREADS))
+        scratch = m.word(given + SCRATCH) + thread * m.word(given + SCRATCH_SIZE)
+        for number in range(m.word(given + COUNT)):
+            op = m.word(given + OPERATIONS) + number * SIZE
+            kind = m.word(op + KIND)
             if kind == NORM:
                 norm(op, rows, thread, threads)
             elif kind == PRODUCT:
@@ -70,7 +72,7 @@ def program(kind: str) -> Any:
             elif kind == LIKELIEST:
                 likeliest(given, op, rows, thread, threads)
             if wait:
-                v.call(wait)
+                m.call(wait)
 
     found = numba.cfunc(types.void(types.int64))(work.py_func)
     made: Any = WORK(found.address or 0)
