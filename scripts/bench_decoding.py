@@ -30,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,7 +50,6 @@ from scratchlab.methods.bf16 import Bf16
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.int8 import Int8
 from scratchlab.models.compiled.fitting import can_be_compiled, compiled
-from scratchlab.models.compiled.listing import MOST
 from scratchlab.models.formats.ctranslate2 import export_ctranslate2
 
 TOOLS = (
@@ -70,19 +70,19 @@ def scratchlab(size: Size, precision: str) -> Translate:
     if method is not None:
         model = method.apply(model, MethodContext(spec_of(size)))
 
+    # as it is chosen where thousands of steps come, and made once for all of them
+    whole = ExitStack()
+    whole.enter_context(compiled(model, 1, 1, can_be_compiled(model)))
+
     def translate(batches: Batches, beams: int) -> None:
-        rows = len(batches[0]) * beams
-        # as it is chosen where thousands of steps come
-        asked = rows <= MOST and can_be_compiled(model)
-        with compiled(model, rows, 1, asked):
-            for length, some in by_length(batches).items():
-                limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0}
-                limits["min_length"] = length
-                decoder: Any = Greedy(Greedy.Config(**limits))
-                if beams > 1:
-                    decoder = Beam(Beam.Config(beam_size=beams, **limits))
-                decoder.generate_all(model, [row for batch in some for row in batch],
-                                     spec_of(size), len(some[0]))  # fmt: skip
+        for length, some in by_length(batches).items():
+            limits: Any = {"max_length_factor": 1.0, "max_length_extra": 0}
+            limits["min_length"] = length
+            decoder: Any = Greedy(Greedy.Config(**limits))
+            if beams > 1:
+                decoder = Beam(Beam.Config(beam_size=beams, **limits))
+            decoder.generate_all(model, [row for batch in some for row in batch],
+                                 spec_of(size), len(some[0]))  # fmt: skip
 
     return translate
 
