@@ -179,7 +179,7 @@ def training(report: Report, size: Size, batch: int, seconds: float, group: int)
         f"block {size.block}, batch {batch}"
     )
     columns = ("ms a step ↓", "tokens/s ↑", "GFLOP/s", "of the peak (%) ↑", "× nanoGPT's loop",
-               "× transformers")  # fmt: skip
+               "× transformers fp32")  # fmt: skip
     with report.table(title, "what", *columns) as table:
         steps = steps_of(size, batch)
         times: dict[str, list[float]] = {name: [] for name in steps}
@@ -261,7 +261,7 @@ def generation(
         f"{batch} at a time, prompts of {prompt} tokens, {new} more"
     )
     columns = ("tokens/s ↑", "weights (MB)", "memory (GB/s)", "of the bound (%) ↑",
-               "× transformers")  # fmt: skip
+               "× transformers fp32")  # fmt: skip
     with report.table(title, "what", *columns) as table:
         times: dict[str, list[float]] = {name: [] for name in models}
         sizes = {name: bytes_read(model) for name, model in models.items()}

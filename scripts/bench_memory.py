@@ -127,8 +127,8 @@ def main() -> None:
             options.only, options.repeats, options.batch, options.length = ["gpt"], 1, 1, 16
         sizes = (options.checkpoint, str(options.batch), str(options.length))
         title = (
-            f"{options.checkpoint} with {options.batch} × {options.length} tokens, MiB, without "
-            "what Python itself needs"
+            f"{options.checkpoint} with {options.batch} × {options.length} tokens, models from "
+            "scratch with eight times the rows, MiB, without what Python itself needs"
         )
         with report.table(title, "training", *PARTS, *WHOLE, *BELOW) as table:
             full: dict[str, float] = {}

@@ -42,7 +42,7 @@ RANK = 8
 
 
 def ours(dataset: Docstrings, context: DataContext, checkpoint: str, lora: bool) -> Any:
-    """A function that trains one epoch in this project's way."""
+    """A function that trains one epoch in this project's way; the seconds that it took."""
     model: nn.Module = PretrainedLM(
         PretrainedLM.Config(checkpoint=checkpoint, dropout=0.0), dataset.spec, context
     )
@@ -54,21 +54,24 @@ def ours(dataset: Docstrings, context: DataContext, checkpoint: str, lora: bool)
     optimizer = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
     model.train()
 
-    def epoch() -> None:
+    def epoch() -> float:
+        start = time.perf_counter()
         for batch in dataset.batches("train", seed=0, epoch=0):
             loss = task.loss(model, batch)
             (loss.total / loss.count).backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - start
 
     return epoch
 
 
-def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callable[[], None]:
-    """A function that trains one epoch with transformers' Trainer (and peft)."""
+def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callable[[], float]:
+    """A function that trains one epoch with transformers' Trainer (and peft); the seconds from its
+    first batch on, as ours has nothing to set up either."""
     from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+    from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
     model: Any = AutoModelForCausalLM.from_pretrained(
@@ -99,7 +102,14 @@ def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callabl
         mask = (torch.arange(width)[None] < lengths[:, None]).long()
         return {"input_ids": ids, "labels": filled("labels", -100), "attention_mask": mask}
 
-    def epoch() -> None:
+    class Clock(TrainerCallback):
+        started = 0.0
+
+        def on_epoch_begin(self, *_: Any, **__: Any) -> None:
+            self.started = time.perf_counter()
+
+    def epoch() -> float:
+        clock = Clock()
         with tempfile.TemporaryDirectory() as output:
             arguments = TrainingArguments(
                 output_dir=output, per_device_train_batch_size=batch, num_train_epochs=1,
@@ -108,10 +118,12 @@ def theirs(dataset: Docstrings, folder: Path, batch: int, lora: bool) -> Callabl
                 remove_unused_columns=False,
             )  # fmt: skip
             trainer = Trainer(
-                model=model, args=arguments, train_dataset=rows, data_collator=collate
-            )
+                model=model, args=arguments, train_dataset=rows, data_collator=collate,
+                callbacks=[clock],
+            )  # fmt: skip
             trainer.remove_callback(PrinterCallback)
             trainer.train()
+            return time.perf_counter() - clock.started
 
     return epoch
 
@@ -134,10 +146,9 @@ def bench(report: Report, options: Any) -> None:
             seconds: tuple[list[float], list[float]] = ([], [])
             for number in range(options.rounds + 1):
                 for epoch, found in zip(epochs, seconds, strict=True):
-                    start = time.perf_counter()
-                    epoch()
+                    taken = epoch()
                     if number:
-                        found.append(time.perf_counter() - start)
+                        found.append(taken)
             ratios = Spread(theirs / own for own, theirs in zip(*seconds, strict=True))
             table.row(name, *(Spread(found).rate(tokens) for found in seconds), ratios)
         padding = 100 * dataset.padding_share("train")

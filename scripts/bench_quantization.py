@@ -36,6 +36,10 @@ MODELS = {  # [out, in] of the matrices of a block, and how many blocks
 
 
 PASSES = 4  # of a way at a time
+WARM_UP = 3  # passes of a turn before, in which its weights come into the caches
+# Of a weight: half a byte, and what a block of 64 is multiplied by, which "double" keeps in a byte
+# and a float for 256 blocks.
+BYTES = {"NF4": 0.5 + 4 / 64, "NF4 double": 0.5 + 1 / 64 + 4 / (64 * 256)}
 Way = Callable[[Tensor], Tensor]
 
 
@@ -87,11 +91,11 @@ def measured(
     begin = time.perf_counter()
     while len(times["floats"]) < 3 * PASSES or time.perf_counter() - begin < seconds:
         for name, products in ways.items():
-            for number in range(PASSES + 1):
+            for number in range(PASSES + WARM_UP):
                 start = time.perf_counter()
                 for product, x in zip(products, inputs, strict=True):
                     product(x)
-                if number:
+                if number >= WARM_UP:
                     times[name].append(time.perf_counter() - start)
     return times
 
@@ -109,21 +113,25 @@ def bench(
     ]
     with report.table(f"{model}, {precision}", "weights", *columns) as table:
         ways = ways_of(shapes, dtype)
-        bandwidth, peak = read_bandwidth() * 1e9, gemm_peak(dtype=dtype) * 1e9
+        peak = gemm_peak(dtype=dtype) * 1e9
         cells: dict[str, list[float | Spread]] = {name: [] for name in ways}
         weights = sum(o * i for o, i in shapes)
+        read = {name: read_bandwidth(max(1, int(weights * size) >> 20), 20) * 1e9
+                for size, name in ((dtype.itemsize, "floats"), (BYTES["NF4"], "NF4"))}  # fmt: skip
         for tokens in counts:
             inputs = {i: torch.randn(tokens, i, dtype=dtype) for _, i in shapes}
             times = measured(ways, [inputs[i] for _, i in shapes], seconds)
             spreads = {name: Spread(values) for name, values in times.items()}
             best = min(float(spread) for name, spread in spreads.items() if "bits" in name)
             for name, spread in spreads.items():
-                size = dtype.itemsize if name == "floats" else 0.5 + 4 / 64
+                size = dtype.itemsize if name == "floats" else BYTES.get(name, BYTES["NF4"])
+                bandwidth = read["floats" if name == "floats" else "NF4"]
                 least = max(weights * size / bandwidth, 2 * weights * tokens / peak)
                 cells[name] += [spread * 1e3, best / float(spread), 100 * least / float(spread)]
         for name, row in cells.items():
             table.row(name, *row)
-        table.notes.append(f"{bandwidth / 1e9:.1f} GB/s read, {peak / 1e9:,.0f} GFLOP/s")
+        gigabytes = ", ".join(f"{rate / 1e9:.1f} GB/s of {name}" for name, rate in read.items())
+        table.notes.append(f"read: {gigabytes}; {peak / 1e9:,.0f} GFLOP/s")
 
 
 def main() -> None:

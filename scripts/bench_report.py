@@ -28,6 +28,8 @@ from scratchlab.run.decisions import machine_load
 from scratchlab.run.manifest import manifest
 from scratchlab.tracking.console import print_table
 
+BUSY = 0.5  # cores in use by other processes from which on nothing is recorded
+
 FEW = 8  # measurements: of fewer than these the ends say more than quartiles
 DIGITS = 3  # that are shown of a measurement; a record holds all
 WIDTH = 160  # of a table that goes into a file
@@ -189,7 +191,7 @@ def measuring(
         words, into = take_record(sys.argv[1:])
         options = parser.parse_args(words)
         if into is not None:
-            _require_place(into, options.quick)
+            _require_place(into, options)
         threads, torch = getattr(options, "threads", None), sys.modules.get("torch")
         if torch is not None and isinstance(threads, int):
             torch.set_num_threads(threads)
@@ -237,13 +239,18 @@ def installed(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _require_place(into: Path, quick: bool) -> None:
-    """UserError if nothing can be recorded there, before anything is measured."""
-    if quick:
+def _require_place(into: Path, options: argparse.Namespace) -> None:
+    """UserError if nothing can or should be recorded there, before anything is measured."""
+    if options.quick:
         raise UserError("--record: what --quick measures is not worth keeping; leave one out")
+    if getattr(options, "no_peer", False):
+        raise UserError("--record: a record has the peer beside it; leave --no-peer out")
     there = next(p for p in (into, *into.parents) if p.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise UserError(f"--record: {there} is no folder that can be written to")
+    load = machine_load()
+    if load.others > BUSY:
+        raise UserError(f"--record: the machine is not idle ({load})", "Wait until it is.")
 
 
 def _end(error: UserError) -> None:

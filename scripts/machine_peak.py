@@ -25,7 +25,8 @@ def gemm_peak(repeats: int = 4, dtype: torch.dtype = torch.float32) -> float:
 
 
 def read_bandwidth(megabytes: int = 512, repeats: int = 4) -> float:
-    """GB/s at which memory much larger than the caches is read, by the fastest of what reads it.
+    """GB/s at which so much is read again and again (from caches, if it fits there), by the fastest
+    of what reads it.
 
     A sum reads it in one stream; products of a matrix and a vector are slower, often by half.
     """

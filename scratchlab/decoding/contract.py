@@ -31,9 +31,10 @@ class Hypothesis(NamedTuple):
 class Decoder(ABC):
     """Registered as ``@register("decoding", NAME)``; built as ``cls(config)``.
 
-    ``config`` has at least ``max_length_factor``, ``max_length_extra``, ``min_length`` and
-    ``shortlist``: where that is a number, the candidates must be given (``shortlist`` of the
-    object). What comes out for a sentence does not depend on those that are decoded beside it.
+    ``config`` has at least ``max_length_factor``, ``max_length_extra``, ``min_length``,
+    ``compiled`` and ``shortlist``: where that is a number, the candidates must be given
+    (``shortlist`` of the object). What comes out for a sentence does not depend on those that are
+    decoded beside it, but for rounding, which is that of the layers or of the compiled step.
     """
 
     shortlist: Shortlist | None = None

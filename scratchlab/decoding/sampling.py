@@ -51,12 +51,13 @@ class Sampling:
         keep_context: float = option(
             0.5, "share of the block that stays when a text outgrows it", above=0, below=1
         )
+        cache: bool = option(True, "keep keys and values; false: read the text anew each time")
         compiled: bool | None = option(
             None,
-            "steps of up to 8 rows (texts times beams) as one compiled function; null: where its "
-            "second of compiling is won back",
+            "steps of up to 8 texts as one compiled function; null: where its second of compiling "
+            "is won back",
+            when={"cache": True},
         )
-        cache: bool = option(True, "keep keys and values; false: read the text anew each time")
 
     def __init__(self, config: Config) -> None:
         self.config = config

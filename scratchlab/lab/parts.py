@@ -173,6 +173,10 @@ def build_parts(
     check_target(config, dataset)
     adapted = assemble(config, dataset, context, device, source, None if vectors else start)
     decoder = build("decoding", config["decoding"]) if config.get("decoding") else None
+    if getattr(getattr(decoder, "config", None), "compiled", None):
+        from scratchlab.models.compiled.fitting import require
+
+        require(adapted.model)
     return Parts(config, dataset, task, adapted, decoder, device)
 
 

@@ -8,7 +8,8 @@ wanted; norms and softmax compute in fp32 inside. Elsewhere the products are tho
 rounded weights.
 
 Calls of the bfloat16 kernels take some 20 microseconds each: small models that write one text at a
-time are faster in fp32.
+time layer by layer are faster in fp32. Compiled steps (``models/compiled``) multiply floats with
+the rounded weights.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from scratchlab.methods.int8_kernels import Kernel
 from scratchlab.methods.quantized import DEQUANTIZED, LayerOptions, QuantizedLinear
 from scratchlab.methods.replace import replace_module
 from scratchlab.models.contract import Model
-from scratchlab.models.layers.linear import FEW, Linear, Packs, has_bfloat16, with_blocked
+from scratchlab.models.layers.linear import FEW, Linear, Packs, with_blocked
+from scratchlab.models.layers.lowered import has_bfloat16
 from scratchlab.models.layers.positions import Positions
 from scratchlab.registry import option, register
 

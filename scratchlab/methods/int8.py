@@ -6,7 +6,8 @@ zero_point  w ≈ scale · (q - z),   scale = (max w - min w) / 255,  q in -128 
 with one scale for a whole matrix or one for each output channel (row). Only the integers, the
 scales and the zero points are kept, in memory and on disk. The plain way to multiply makes a float
 matrix and multiplies with it; the fast ones (:mod:`int8_kernels`) take activations in bfloat16, or
-write them as 8-bit digits and multiply integers.
+write them as 8-bit digits and multiply integers. Compiled steps (``models/compiled``) of a model
+whose ``path`` and ``activation_bits`` are left free take rows of 16 bits, or floats.
 """
 
 from __future__ import annotations
@@ -98,12 +99,17 @@ class Int8Weight(StoredMatrix):
 
 
 class Int8Linear(QuantizedLinear, Packs):
-    """A linear layer whose int8 matrix stands in a module of its own, ``stored``."""
+    """A linear layer whose int8 matrix stands in a module of its own, ``stored``, multiplied by
+    ``kernel`` (None: dequantized). ``free``: nobody asked for that arithmetic, so compiled steps
+    may have one of their own."""
 
-    def __init__(self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None) -> None:
+    def __init__(
+        self, stored: Int8Weight, bias: Tensor | None, kernel: Kernel | None, free: bool = False
+    ) -> None:
         super().__init__(stored.values.shape, bias)
         self.stored = stored
         self.kernel = kernel
+        self.free = free
 
     @property
     def quantized_shape(self) -> tuple[int, ...]:
@@ -119,7 +125,7 @@ class Int8Linear(QuantizedLinear, Packs):
 
     def few_rows(self) -> tuple[Tensor, Tensor | None] | None:
         kept = self.stored
-        if kept.zero_point is not None or self.kernel is None or not self.fast:
+        if kept.zero_point is not None or not (self.free and self.fast):
             return None
         return kept.values, kept.scale.flatten().expand(self.out_features).contiguous()
 
@@ -259,7 +265,8 @@ class Int8(Quantizer):
 
     def linear(self, stored: Any, bias: Tensor | None) -> nn.Module:
         """The layer that multiplies with it."""
-        return Int8Linear(stored, bias, self.kernel)
+        free = self.config.path == self.config.activation_bits == "auto"
+        return Int8Linear(stored, bias, self.kernel, free)
 
     @property
     def products(self) -> str:
@@ -267,7 +274,7 @@ class Int8(Quantizer):
             return DEQUANTIZED
         if isinstance(self.kernel, Multiplier):
             return "integers where that is faster, else " + DEQUANTIZED
-        return "bfloat16 (activations and sums)"
+        return "bfloat16 (activations and sums); in compiled steps rows of 16 bits or of floats"
 
     @property
     def title(self) -> str:

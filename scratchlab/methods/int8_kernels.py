@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from scratchlab.errors import UserError
-from scratchlab.models.layers.linear import has_bfloat16
+from scratchlab.models.layers.lowered import has_bfloat16
 from scratchlab.run.decisions import decided_once
 from scratchlab.run.manifest import machine
 

@@ -180,7 +180,8 @@ def _member(
         ]
         taught = [_taught_by(map(quoted, places))]
         inherited["method"] = _with_teachers(config["method"], places)
-    written = [w for w in overrides if key_of(w) not in (*own, TEACHERS)] + taught
+    given = {*own, *([TEACHERS] if taught else [])}
+    written = [w for w in overrides if key_of(w) not in given] + taught
     written += [f"{k}={quoted(v) if isinstance(v, str) else v}" for k, v in own.items()]
     if fold is not None and not run.is_eval:
         written.append(f"dataset.fold={fold}")

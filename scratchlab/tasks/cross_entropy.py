@@ -49,7 +49,7 @@ def compiles_shapes(x: Tensor) -> bool:
 def even_rows(count: int, rows: int) -> int:
     """The size of equal chunks of at most about ``rows`` rows, one of few sizes."""
     chunks = max(1, -(-count // rows))
-    return -(-count // (chunks * BF16_ROWS)) * BF16_ROWS
+    return max(1, -(-count // (chunks * BF16_ROWS))) * BF16_ROWS
 
 
 def missing_rows(n_classes: int, device: torch.device) -> int:
@@ -80,7 +80,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             weight = F.pad(weight, (0, 0, 0, padding))
         grad_hidden = torch.empty_like(hidden) if wants_hidden else None
         # On a CPU softmax computes in fp32 whatever it reads and writes: in training its result is
-        # rounded to the type of the products anyway, so it is spared the way there and back.
+        # rounded to the type of the products anyway, so it is spared the way there and back. What
+        # a target's probability lacks of 1 is not: that would be nothing from 0.998 on.
         stays = hidden.device.type == "cpu" and softcap is None and (wants_hidden or wants_weight)
         logits_dtype = torch.promote_types(hidden.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight, dtype=logits_dtype) if wants_weight else None
@@ -106,7 +107,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if padding:
                 z[:, n_classes:] = float("-inf")
             z_y = z.gather(1, y)[:, 0].to(logits_dtype)
-            p, log_p = _softmax(z, y, z_y, h, own, softcap)
+            p, log_p, others = _softmax(z, y, z_y, h, own, softcap)
             nll -= log_p[:real].sum(dtype=torch.float64)
             if weight_sum is not None:
                 mean = (h @ weight_sum).to(logits_dtype) / n_classes
@@ -115,7 +116,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not (wants_hidden or wants_weight):
                 continue
             # no scatter: on a CPU it takes all of a bf16 matrix to fp32 and back
-            p_y = p.gather(1, y)[:, 0].to(logits_dtype) + (smoothing - 1)
+            p_y = (p.gather(1, y)[:, 0].to(logits_dtype) - 1) if others is None else -others
+            p_y = p_y + smoothing
             p[torch.arange(len(p), device=p.device), y[:, 0]] = p_y.to(p.dtype)
             if slope is not None:
                 p.sub_(smoothing / n_classes).mul_(slope)
@@ -160,8 +162,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _softmax(
     z: Tensor, y: Tensor, z_y: Tensor, h: Tensor, weight: Tensor, softcap: float | None
-) -> tuple[Tensor, Tensor]:
-    """Turns logits z [C, V] into probabilities in place; also log p of the targets y [C, 1], [C].
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Turns logits z [C, V] into probabilities in place; also log p of the targets y [C, 1], [C],
+    and what all others have together, [C]. In bf16 on a CPU that is added up, and the targets' own
+    are 0 in the first; None: it is 1 - p.
 
     On a CPU the softmax kernel reads z only once, and the logarithm of its result is exact enough
     unless a probability nearly vanishes: such rows are computed anew. Elsewhere looking for them
@@ -169,7 +173,7 @@ def _softmax(
     """
     if z.device.type != "cpu":
         lse = z.logsumexp(-1)
-        return z.sub_(lse[:, None]).exp_(), z_y - lse
+        return z.sub_(lse[:, None]).exp_(), z_y - lse, None
     p = torch.softmax(z, -1, out=z)
     p_y = p.gather(1, y)[:, 0]
     log_p = p_y.to(z_y.dtype).log()
@@ -177,7 +181,11 @@ def _softmax(
     if len(faint):
         again = softcapped((h[faint] @ weight.t()).to(z_y.dtype), softcap)
         log_p[faint] = z_y[faint] - again.logsumexp(-1)
-    return p, log_p
+    if p.dtype != torch.bfloat16:
+        return p, log_p, None
+    p[torch.arange(len(p)), y[:, 0]] = 0
+    others = p.sum(-1).to(z_y.dtype)
+    return p, torch.where(others < 0.5, torch.log1p(-others), log_p), others
 
 
 def linear_cross_entropy(

@@ -33,6 +33,7 @@ WORTHWHILE = 1.3
 # So much slower in bare products, bf16 is emulated; a whole step of it could take minutes.
 HOPELESS = 2.0
 ROUNDS, SECONDS = 5, 2.0
+KERNELS = 2  # one more where a step's arithmetic changes, so that it is measured anew
 
 
 def asked_precision(wanted: str) -> tuple[torch.dtype, str] | None:
@@ -106,6 +107,7 @@ def precision_here(
         parts = ("model", "method", "task", "dataset", "trainer")
         circumstances = {part: config.get(part) for part in parts}
         circumstances |= {"machine": machine(), "torch": torch.__version__, "device": str(device)}
+        circumstances |= {"kernels": KERNELS}
         threads = torch.get_num_threads()
         found, before = decided_once(
             cache_folder(config),

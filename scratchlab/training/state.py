@@ -267,6 +267,7 @@ class State:
         self.window = Window(context.device, self.processes, at.window)
         norm = record.get("gradient_norm")
         self.gradient_norm = None if norm is None else torch.tensor(norm)
+        had_reached = at.reached is not None
         reached = still_reached(at, context.config)
         if at.finished and at.step < self.total_steps:
-            at.finished = reached or self.config.patience is not None
+            at.finished = reached or (self.config.patience is not None and not had_reached)

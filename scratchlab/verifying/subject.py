@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from scratchlab.verifying.findings import DoesNotApply, Tolerance, rounding
 
 if TYPE_CHECKING:
     from torch import nn
+
 
 UPDATES = 4
 """Of a small training: validation and a checkpoint after every second one, when losses are kept
@@ -140,7 +142,7 @@ class Subject:
         config = self.small if self.given is None else self.config
         parts = load_trained(config, self.given or self.whole)
         if not self.estimator:
-            multiply_plainly(parts.model)
+            multiply_plainly(parts.model, parts.decoder)
         check_splits(self.config, parts.dataset, ["evaluate_split"])
         return parts
 
@@ -225,8 +227,9 @@ def products(model: Any) -> float:
     return float(sum(inputs))
 
 
-def multiply_plainly(model: nn.Module) -> None:
-    """Let quantized layers multiply with the dequantized matrix, as they do in training.
+def multiply_plainly(model: nn.Module, decoder: Any = None) -> None:
+    """Let quantized layers multiply with the dequantized matrix, as they do in training, and the
+    ``decoder`` of their model make no compiled steps.
 
     Their fast products round otherwise for few rows than for many, by design; parity tests compare
     them with this.
@@ -234,9 +237,12 @@ def multiply_plainly(model: nn.Module) -> None:
     from scratchlab.methods.bf16 import Bf16Embedding
     from scratchlab.methods.quantized import QuantizedLinear
 
-    for module in model.modules():
-        if isinstance(module, QuantizedLinear | Bf16Embedding):
-            module.fast = False
+    plain = [m for m in model.modules() if isinstance(m, QuantizedLinear | Bf16Embedding)]
+    for module in plain:
+        module.fast = False
+    config: Any = getattr(decoder, "config", None)
+    if plain and hasattr(config, "compiled"):
+        decoder.config = dataclasses.replace(config, compiled=False)
 
 
 def evaluators(config: Mapping[str, Any]) -> dict[str, Any]:

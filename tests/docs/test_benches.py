@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from scratchlab.run.decisions import Load
 from tests.support.commands import ROOT, environment
 
 BENCHES = sorted(p for p in (ROOT / "scripts").glob("bench_*.py") if p.stem != "bench_report")
@@ -30,6 +31,11 @@ def script(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def report() -> ModuleType:
     return script("bench_report")
+
+
+@pytest.fixture(autouse=True)
+def idle(report: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "machine_load", lambda: Load(0.1, 2))
 
 
 def bench(report: ModuleType, fails: bool = False) -> None:
@@ -115,6 +121,20 @@ def test_what_cannot_be_recorded_is_refused_before_anything_is_measured(
     shown = capsys.readouterr()
     assert end.value.code == 2 and shown.err.startswith("error: ") and said in shown.err
     assert shown.out == "" and [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_is_recorded_while_others_use_the_machine(
+    report: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(report, "machine_load", lambda: Load(1.5, 2))
+    call(monkeypatch, "--record", str(tmp_path))
+    with pytest.raises(SystemExit):
+        bench(report)
+    assert "the machine is not idle (1.5 of 2 cores" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_bench_that_fails_records_nothing(

@@ -14,7 +14,8 @@ from scratchlab.methods.bf16 import Bf16, Bf16Linear, Bf16Weight
 from scratchlab.methods.contract import MethodContext
 from scratchlab.methods.quantized import DEQUANTIZED
 from scratchlab.models.gpt import GPT
-from scratchlab.models.layers.linear import has_bfloat16, packed
+from scratchlab.models.layers.linear import packed
+from scratchlab.models.layers.lowered import has_bfloat16
 from scratchlab.models.text_cnn import TextCNN
 from scratchlab.models.transformer_mt import TransformerMT
 

@@ -171,3 +171,10 @@ def test_training_steps_in_both_precisions_stay_together() -> None:
         assert all(b < a + 0.05 for a, b in pairwise(course))
         ends.append(course[-1])
     assert ends[1] == pytest.approx(ends[0], rel=0.05)
+
+
+def test_no_rows_at_all_come_through() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Linear(8, 4)(torch.zeros(0, 8)).shape == (0, 4)
+        assert Linear(8, 4)(torch.zeros(2, 0, 8)).shape == (2, 0, 4)
+        assert FeedForward(8, 16, "relu")(torch.zeros(2, 0, 8)).shape == (2, 0, 8)

@@ -115,6 +115,11 @@ def test_students_wait_for_their_teachers_and_name_them(tmp_path: Path) -> None:
     assert last.config["method"]["distill"]["teachers"] == places
     assert f"method.distill.teachers=[{','.join(places)}]" in last.job.arguments
 
+    by_hand = {"student": {"overrides": [*student, "method.distill.teachers=[a/run]"]}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({"runs": by_hand}))
+    (member,) = plan(load_suite(str(tmp_path / "s.yaml")), [], StudyFolder(tmp_path / "out" / "h"))
+    assert "method.distill.teachers=[a/run]" in member.job.arguments
+
     runs["big"]["taught_by"] = ["student"]
     runs["other"]["taught_by"] = ["nobody"]
     (tmp_path / "s.yaml").write_text(yaml.safe_dump({"runs": runs}))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scratchlab.tasks import cross_entropy
@@ -159,3 +160,30 @@ def test_chunks_in_bf16_are_of_few_sizes() -> None:
     sizes = {cross_entropy.even_rows(count, 1040) for count in range(4000, 4161)}
     assert sizes == {1024, 1088}
     assert cross_entropy.even_rows(1, 1040) == cross_entropy.BF16_ROWS
+
+
+def test_what_is_nearly_certain_has_its_loss_and_gradient_in_bf16() -> None:
+    """A probability of 0.999 is 1 in bf16; what it lacks of 1 is not."""
+    lacking = torch.tensor([0.3, 0.1, 1e-2, 1e-3, 1e-4])
+    logits = torch.zeros(len(lacking), 4)
+    logits[:, 0] = torch.log(3 * (1 - lacking) / lacking)  # three others share what is lacking
+    hidden = logits.bfloat16().requires_grad_()
+    weight, target = torch.eye(4, requires_grad=True), torch.zeros(len(lacking), dtype=torch.long)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, nll = linear_cross_entropy(hidden, weight, target)
+    total.backward()
+    exact = hidden.detach().float().requires_grad_()  # of the same logits
+    wanted = F.cross_entropy(exact, target, reduction="sum")
+    wanted.backward()
+    assert nll.item() == pytest.approx(wanted.item(), rel=0.01)
+    assert hidden.grad is not None and exact.grad is not None
+    torch.testing.assert_close(hidden.grad.float(), exact.grad, rtol=0.01, atol=0)
+
+
+def test_no_targets_at_all_are_no_loss_in_bf16() -> None:
+    hidden, weight = torch.zeros(0, 8, requires_grad=True), torch.randn(5, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        total, nll = linear_cross_entropy(hidden, weight, torch.zeros(0, dtype=torch.long))
+    total.backward()
+    assert total.item() == nll.item() == 0
+    assert weight.grad is not None and not weight.grad.any()

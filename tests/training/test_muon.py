@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scratchlab.errors import UserError
-from scratchlab.training.updates.muon import Muon, orthogonalise
+from scratchlab.training.updates.muon import Muon, MuonAdamW, orthogonalise
 from scratchlab.training.updates.optimizers import optimizer_tensors, restore_optimizer
 
 
@@ -211,3 +211,18 @@ def test_what_normuon_keeps_of_its_rows_is_put_back_and_another_shape_is_refused
     assert torch.equal(weight, whole)
     with pytest.raises(UserError, match=r"optimizer\.0\.neurons is \(1, 6\)"):
         restore_optimizer(again, {**kept, "optimizer.0.neurons": torch.zeros(1, 6)})
+
+
+def test_small_gradients_have_a_direction_in_float16_too() -> None:
+    gradient = 1e-8 * torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    moved = []
+    for lower in (torch.float16, torch.float32):
+        weight = torch.nn.Parameter(torch.zeros(6, 4))
+        weight.grad = gradient.clone()
+        group = {"params": [weight], "muon": True, "momentum": 0.95, "steps": 5, "lr": 0.1}
+        optimizer = MuonAdamW([{**group, "neuron_beta": None}])
+        with torch.autocast("cpu", lower, enabled=lower != torch.float32):
+            optimizer.step()
+        moved.append(weight.detach())
+    assert moved[0].abs().min() > 1e-4
+    torch.testing.assert_close(*moved, rtol=0.02, atol=1e-4)  # the products round

@@ -120,3 +120,13 @@ def test_epochs_of_an_estimator_stop_there_too(tmp_path: Path) -> None:
     assert losses(stopped) == {step: loss for step, loss in whole.items() if step <= first}
     assert losses(fitted("early", goal)) == losses(stopped)
     assert losses(fitted("early")) == whole
+
+
+def test_a_harder_goal_goes_on_where_patience_would_have_ended_it_too(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    more = "trainer.patience=3"
+    whole = losses(run(tiny, tmp_path, "whole", more))
+    run(tiny, tmp_path, "early", more, f"trainer.stop_at={{val/loss: {whole[8] + 1e-4}}}")
+    harder = run(tiny, tmp_path, "early", more, f"trainer.stop_at={{val/loss: {whole[16] + 1e-4}}}")
+    assert losses(harder) == {step: whole[step] for step in (4, 8, 12, 16)}

@@ -11,8 +11,9 @@ from scratchlab.data.contract import Spec, TranslationDataset
 from scratchlab.decoding.contract import Hypothesis
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext
-from scratchlab.evaluation.outputs.contract import Writing
+from scratchlab.evaluation.outputs.contract import Writing, batched
 from scratchlab.evaluation.records import Records
+from scratchlab.models.compiled.fitting import compiled
 from scratchlab.registry import register
 
 
@@ -84,12 +85,14 @@ class Translating(Writing):
         dataset = translation_dataset(context)
         if context.decoder is None:
             raise UserError("this run has no decoding", "Add for example decoding=greedy.")
-        for line in lines:
-            if not line.strip():
-                yield [""]
-                continue
-            (hypothesis,) = generate(context, [dataset.encode_source(line)], 1)
-            yield [dataset.decode_target(list(hypothesis.ids))]
+        config = context.decoder.config
+        rows = at_once * getattr(config, "beam_size", 1)
+        with compiled(context.model, rows, 0, getattr(config, "compiled", False)):  # for all lines
+            for group in batched(lines, at_once):
+                sources = [dataset.encode_source(line) for line in group if line.strip()]
+                found = iter(generate(context, sources, len(sources)) if sources else [])
+                for line in group:
+                    yield [dataset.decode_target(next(found).ids) if line.strip() else ""]
 
 
 def generate(

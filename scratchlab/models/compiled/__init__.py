@@ -6,10 +6,11 @@ again, or several times that for small models. Here all blocks are one call.
 
 ``operations.py`` says what a list of operations is, ``listing.py`` writes down a model as one and
 ``stack.py`` has it done. ``program.py`` is the function that does it, with ``loops.py``,
-``products.py``, ``attention.py`` and ``tokens.py``; they are written with registers of 16 numbers
-(``vectors.py``, ``memory.py``, ``intrinsics.py``). ``threads.py`` runs it on torch's own threads,
-and ``fitting.py`` knows where that can be and pays off. Nothing here is needed: without numba or on
-another processor the layers are called one by one, and give the same but for rounding.
+``products.py`` (``multiplications.py``), ``attention.py`` and ``tokens.py``; they are written with
+registers of 16 numbers (``vectors.py``, ``memory.py``, ``intrinsics.py``). ``threads.py`` runs it
+on torch's own threads, and ``fitting.py`` knows where that can be and pays off. Nothing here is
+needed: without numba or on another processor the layers are called one by one, and give the same
+but for rounding: with weights in fewer bits, for that of activations too.
 """
 
 from __future__ import annotations

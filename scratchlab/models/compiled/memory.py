@@ -42,12 +42,6 @@ def byte(builder: Any, place: Any) -> Any:
     return builder.zext(builder.load(pointer(builder, place, BYTE), align=1), WORD)
 
 
-@operation(types.int64, address)
-def whole(builder: Any, place: Any) -> Any:
-    """The 32-bit integer at an address."""
-    return builder.sext(builder.load(pointer(builder, place, INT), align=4), WORD)
-
-
 @operation(number, address)
 def single(builder: Any, place: Any) -> Any:
     """The float at an address."""

@@ -19,7 +19,8 @@ WORTH = 1 << 16  # multiplications of a mean product from which on more than one
 
 
 class Stack(Listing):
-    """Does what is listed; built as that is."""
+    """The steps of a model in the place of its layers: each has the operations done that the
+    :class:`Listing` holds, as which it is built."""
 
     def __init__(self, blocks: Sequence[Any], *given: Any, **options: Any) -> None:
         super().__init__(blocks, *given, **options)
@@ -59,7 +60,8 @@ class Stack(Listing):
     ) -> tuple[Tensor, Tensor] | None:
         """``newest`` [B, K], for which the cache has made no room yet → log-probabilities and ids
         of the ``best`` tokens that may follow each, [B, K, best] both, the best first; none of
-        those ``barred`` [n], and in the texts of ``only`` that token. None: as in a call."""
+        those ``barred`` [n], and in the texts of ``only`` that token. None: these are too many
+        rows, texts of unequal length, or layers that are not among the operations."""
         batch, count = newest.shape
         rows, call, opening = batch * count, self.step, self.opening
         if call is None or opening is None or rows > self.most or count != cache.beams:

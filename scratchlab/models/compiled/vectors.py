@@ -79,8 +79,9 @@ def any_above(builder: Any, value: Any, least: Any) -> Any:
 
 @operation(floats, floats)
 def not_negative(builder: Any, value: Any) -> Any:
-    """0 for each float below 0."""
-    return llvm(builder, "llvm.maxnum.v16f32", FLOATS, value, same_floats(0.0))
+    """0 for each float below 0; what is no number stays so."""
+    below = builder.fcmp_ordered("<", value, same_floats(0.0))
+    return builder.select(below, same_floats(0.0), value)
 
 
 @operation(floats, floats)

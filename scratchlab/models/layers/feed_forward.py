@@ -36,4 +36,4 @@ class FeedForward(nn.Module):
         else:
             rows = ACTIVATIONS[self.activation](self.inner(rows))
         y: Tensor = self.out(rows)
-        return y.view(*x.shape[:-1], -1)
+        return y.view(*x.shape[:-1], y.shape[-1])

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scratchlab.models.layers.lowered import is_lowered, lowered_linear
+from scratchlab.models.layers.lowered import has_bfloat16, is_lowered, lowered_linear
 
 FEW = 64
 # Weights below this size (of 1 MB) stay in the processor's caches, where their order is no matter.
@@ -72,13 +72,6 @@ class Linear(nn.Linear, Packs):
         return self.blocked is not None
 
 
-@cache
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself, as far as this torch can tell."""
-    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return ask is not None and bool(ask())
-
-
 def with_blocked(x: Tensor, blocked: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x Wᵀ + b`` for x [n, in] and weights in blocked order, both of one type → [n, out]."""
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, blocked, bias, "none", [], "")
@@ -90,7 +83,7 @@ def linear(
 ) -> Tensor:
     """``x Wᵀ + b`` for x [..., in]; quick for [B, in] and [B, 1, in] without gradients."""
     if blocked is not None and x.dtype == torch.bfloat16 and not torch.is_grad_enabled():
-        return with_blocked(x.reshape(-1, x.shape[-1]), blocked, bias).view(*x.shape[:-1], -1)
+        return with_blocked(x.flatten(0, -2), blocked, bias).unflatten(0, x.shape[:-1])
     rows = x.numel() // x.shape[-1] if x.dim() == 2 or x.shape[-2] == 1 else 0
     if not 0 < rows <= (FEW if blocked is not None else 2) or torch.is_grad_enabled():
         return F.linear(x, weight, bias)

@@ -34,12 +34,14 @@ def is_lowered(x: Tensor) -> bool:
         return False
     if not torch.is_autocast_enabled("cpu"):
         return False
-    return torch.get_autocast_dtype("cpu") == torch.bfloat16 and _has_kernels()
+    return torch.get_autocast_dtype("cpu") == torch.bfloat16 and has_bfloat16()
 
 
 @cache
-def _has_kernels() -> bool:
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself, as far as this torch can tell."""
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return ask is not None and bool(ask())
 
 
 def lowered(x: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def lowered(x: Tensor) -> Tensor:
     return x.bfloat16() if is_lowered(x) else x
 
 
-ROWS = 128  # of a block: in the mean one row in a hundred is a zero
+ROWS = 128  # of a block: of some thousand rows one in a hundred is a zero then
 
 
 def in_blocks(x: Tensor) -> Tensor:
@@ -101,4 +103,4 @@ def lowered_linear(x: Tensor, weight: Tensor, bias: Tensor | None, relu: bool = 
     """``x Wᵀ + b``, or its ReLU, for x [..., in] where :func:`is_lowered`."""
     flat = x.to(torch.bfloat16).flatten(0, -2)
     y: Tensor = LoweredLinear.apply(flat, weight, bias, relu)
-    return y.view(*x.shape[:-1], -1)
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], y.shape[-1])

@@ -78,8 +78,9 @@ class Positions(nn.Module):
                 )
             return self.weight
         if end > self.table.shape[0]:
-            grown = sinusoidal_table(2 * end, self.d_model, self.table.device)
-            self.table = grown.to(self.table.dtype)
+            with torch.inference_mode(False):  # training may go on with it
+                grown = sinusoidal_table(2 * end, self.d_model, self.table.device)
+                self.table = grown.to(self.table.dtype)
         return self.table
 
 
@@ -124,7 +125,8 @@ class Rotary(nn.Module):
         """Cosines and sines at the places 0 … end - 1 and perhaps further, [at least end, head_dim]
         each."""
         if end > self.cos.shape[0]:
-            self._grow(2 * end, self.cos.device, self.cos.dtype)
+            with torch.inference_mode(False):  # training may go on with them
+                self._grow(2 * end, self.cos.device, self.cos.dtype)
         return self.cos, self.sin
 
 

@@ -47,11 +47,13 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 def products_type(tensor: Tensor) -> torch.dtype:
-    """In what matrix products are computed at present: autocast's type, or that of the tensor."""
+    """In what matrix products are computed at present: autocast's type, or that of the tensor. Not
+    in float16, whose smallest number many a gradient does not reach."""
     device = tensor.device.type  # autocast does not know "meta", where there are shapes alone
     known = torch.amp.is_autocast_available(device)
     if known and torch.is_autocast_enabled(device):
-        return torch.get_autocast_dtype(device)
+        lower = torch.get_autocast_dtype(device)
+        return tensor.dtype if lower == torch.float16 else lower
     return tensor.dtype
 
 
