@@ -70,9 +70,9 @@ def ratio(
     return Sums(rows, _ratio, logit(float(highest))) if highest else Sums(rows, _ratio, LOG, LOG)
 
 
-def perplexity(columns: Columns) -> Sums:
-    """exp of all nats by all targets."""
-    rows = np.stack([numbers(columns, "nats"), numbers(columns, "targets")], axis=1)
+def perplexity(columns: Columns, *, nats: str = "nats") -> Sums:
+    """exp of all nats (of a column) by all targets."""
+    rows = np.stack([numbers(columns, nats), numbers(columns, "targets")], axis=1)
     return Sums(rows, lambda sums: np.exp(_ratio(sums)), LOG_LOG, LOG)
 
 
