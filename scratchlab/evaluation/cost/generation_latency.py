@@ -11,6 +11,7 @@ import torch
 from scratchlab.errors import UserError
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
 from scratchlab.evaluation.cost.latency import elapsed, percentile
+from scratchlab.models.compiled.fitting import compiled
 from scratchlab.models.layers.linear import packed
 from scratchlab.registry import option, register
 
@@ -24,7 +25,8 @@ from scratchlab.registry import option, register
     changed_by=("batch", "prompt", "new_tokens"),
 )
 class GenerationLatency(Evaluator):
-    """Milliseconds of reading a prompt (prefill) and of each token after it (median, 95th).
+    """Milliseconds of reading a prompt (prefill) and of each token after it (median, 95th), which
+    ``decoding.compiled=true`` makes by compiled steps.
 
     What is measured depends on the machine and on what else it does; compare within one run.
     """
@@ -94,7 +96,11 @@ class GenerationLatency(Evaluator):
                 prefill.append(once)
             if number:
                 continue
-            with packed(model, len(ids), ids.shape[1] - length):
+            asked = bool(getattr(getattr(context.decoder, "config", None), "compiled", None))
+            with (
+                compiled(model, len(ids), 0, asked) as by_function,
+                packed(model, len(ids), 0 if by_function else ids.shape[1] - length),
+            ):
                 for position in range(length, ids.shape[1]):
                     once = seconds(ids[:, position : position + 1])
                     if position - length >= config.warm_up:

@@ -232,6 +232,8 @@ class BeamSearch(Exercise):
         decoding = config.get("decoding") or {}
         if decoding.get("shortlist") is not None:
             return "decoding.shortlist is not asked for by the search; set it to null"
+        if decoding.get("compiled"):
+            return "decoding.compiled is not asked for by the search; set it to null"
         return unlike("decoding", ("beam",), decoding.get("name"))
 
     def replacements(self, functions: Functions) -> Iterator[Replacement]:
