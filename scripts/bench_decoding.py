@@ -60,6 +60,7 @@ PAUSE = 0.5  # seconds after a measurement, while threads of others come to rest
 WORK = "--work"  # the word that makes this script a tool's process
 PEER = "ctranslate2 fp32"
 WAYS = {"greedy": 1, "beam 5": 5}
+OPEN = ExitStack()  # until the work of a process ends
 Batches = list[list[list[int]]]
 Translate = Callable[[Batches, int], None]
 
@@ -71,8 +72,7 @@ def scratchlab(size: Size, precision: str) -> Translate:
         model = method.apply(model, MethodContext(spec_of(size)))
 
     # as it is chosen where thousands of steps come, and made once for all of them
-    whole = ExitStack()
-    whole.enter_context(compiled(model, 1, 1, can_be_compiled(model)))
+    OPEN.enter_context(compiled(model, 1, 1, can_be_compiled(model)))
 
     def translate(batches: Batches, beams: int) -> None:
         for length, some in by_length(batches).items():
@@ -157,6 +157,7 @@ def work(settings: dict[str, Any]) -> None:
         start = time.perf_counter()
         translate(asked["batches"], asked["beams"])
         print(time.perf_counter() - start, flush=True)
+    OPEN.close()
 
 
 class Tool:
