@@ -71,6 +71,10 @@ def test_what_repeats_itself_is_predicted_better(kind: str, output: str, tmp_pat
 
 def test_what_it_cannot_do_is_refused(tmp_path: Path) -> None:
     cache = NeuralCache(NeuralCache.Config())
+    broken = replace(context_of(tmp_path, "gpt", test_fraction=0.3), split="test")
+    broken.model.norm.weight.data.fill_(float("nan"))
+    with pytest.raises(UserError, match="not numbers any more"):
+        cache.evaluate(broken)
     with pytest.raises(UserError, match="chosen on another split, val"):
         cache.evaluate(context_of(tmp_path, "gpt"))
     with pytest.raises(UserError, match="models with hidden states"):

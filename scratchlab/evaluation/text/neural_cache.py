@@ -26,7 +26,7 @@ from scratchlab.data.kinds.running_text import RunningText
 from scratchlab.errors import UserError
 from scratchlab.estimators.ngrams.model import NGram
 from scratchlab.evaluation.contract import EvaluationContext, Evaluator, Measurement
-from scratchlab.evaluation.text.perplexity import keep, reading
+from scratchlab.evaluation.text.perplexity import exponential, keep, reading
 from scratchlab.evaluation.text.text_scores import target_scores, targets_nll
 from scratchlab.registry import option, register
 
@@ -86,7 +86,7 @@ class NeuralCache(Evaluator):
         }
         found = Measurement(
             name="cache_perplexity",
-            value=math.exp(float(nats.mean())),
+            value=exponential(float(nats.mean()), context.split),
             unit=f"per {context.dataset.spec.unit}",
             better="lower",
             n=len(nats),
@@ -94,7 +94,7 @@ class NeuralCache(Evaluator):
             settings=settings,
             examples=kept.by("perplexity", nats="nats_with_cache"),
         )
-        without = math.exp(float(read.nats.mean()))
+        without = exponential(float(read.nats.mean()), context.split)
         columns = ("tokens remembered", "θ", "λ", "perplexity without", "with")
         numbers = (self.config.size, sharpness, weight, round(without, 4), round(found.value, 4))
         context.sink.table("neural_cache", columns, [numbers])

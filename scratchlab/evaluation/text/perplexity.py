@@ -50,11 +50,8 @@ class Perplexity(Evaluator):
     def evaluate(self, context: EvaluationContext) -> list[Measurement]:
         scores = target_scores(context)
         total, count = float(scores.nats.sum()), len(scores.nats)
-        mean = _finite(total / count, f"The mean loss on the split {context.split!r}")
-        try:
-            value = math.exp(mean)
-        except OverflowError:
-            value = _finite(math.inf, f"The perplexity on the split {context.split!r}")
+        mean = total / count
+        value = exponential(mean, context.split)
         unit = context.dataset.spec.unit
         settings = {"unit": unit, "nll": mean, "examples": len(scores.numbers)}
         if hasattr(context.dataset, "evaluation_settings"):
@@ -144,6 +141,15 @@ def show(
     nll = settings["nll"]
     numbers = (count, round(nll, 4), round(nll / math.log(2), 4), round(perplexity, 4))
     context.sink.table("perplexity", columns, [(*(settings[k] for k in read), *numbers)])
+
+
+def exponential(mean: float, split: str) -> float:
+    """The perplexity that a mean of nats makes; UserError if either is no finite number."""
+    _finite(mean, f"The mean loss on the split {split!r}")
+    try:
+        return math.exp(mean)
+    except OverflowError:
+        return _finite(math.inf, f"The perplexity on the split {split!r}")
 
 
 def _finite(value: float, what: str) -> float:
